@@ -1,0 +1,111 @@
+"""The command line. A sub-command is imported when it is called, so the light install starts too."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+import flexpact
+
+_OURS = frozenset({"openadr", "vtn", "ven", "feid", "aggregator", "ledger", "flexpact"})
+
+
+@dataclass(frozen=True, slots=True)
+class Sub:
+    """One sub-command: the modules of `flexpact.commands` that make it, and the line that `--help` shows."""
+
+    modules: Sequence[str]
+    help: str
+    group: bool = True  # False: the module's one command is the sub-command itself
+
+
+SUBS: dict[str, Sub] = {
+    "demo": Sub(["demo"], "Play one day of a whole platform on this machine.", group=False),
+    "aggregator": Sub(["aggregator"], "Run the aggregator, ask it for a reduction, read what it knows."),
+    "vtn": Sub(["vtn"], "The OpenADR server by itself."),
+    "feid": Sub(["feid", "feid_simulate"], "Run the box at the customer, or simulated homes."),
+    "openadr": Sub(["openadr"], "Check OpenADR 2.0 messages in files."),
+    "ledger": Sub(["ledger"], "The log, the embedded chain and the contract."),
+    "verify": Sub(["verify"], "Verify a receipt offline.", group=False),
+    "pki": Sub(["pki"], "Certificates for trying things out."),
+}
+
+
+class MissingPartError(Exception):
+    """A sub-command needs a module that is not installed."""
+
+
+def build(arguments: Sequence[str]) -> typer.Typer:
+    """Return the command line, the sub-command in `arguments` loaded, the others by name only."""
+    root = typer.Typer(
+        name="flexpact",
+        help="Demand response with OpenADR 2.0b: measured, settled and proven.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    root.callback()(_root)
+    called = next((word for word in arguments if not word.startswith("-")), None)
+    for name, sub in SUBS.items():
+        if name == called:
+            _add(root, name, sub)
+        else:
+            root.command(name, help=sub.help)(_by_name_only)
+    return root
+
+
+def main() -> None:
+    """Run the command line; the entry point of the `flexpact` program."""
+    try:
+        app = build(sys.argv[1:])
+    except MissingPartError as error:
+        raise SystemExit(f"flexpact: {error}") from None
+    app()
+
+
+def _add(root: typer.Typer, name: str, sub: Sub) -> None:
+    apps = [_load(name, module) for module in sub.modules]
+    if not sub.group:
+        root.add_typer(apps[0])
+        return
+    group = typer.Typer(help=sub.help, no_args_is_help=True)
+    group.callback()(_by_name_only)  # keeps a group of one command a group
+    for app in apps:
+        group.add_typer(app)
+    root.add_typer(group, name=name)
+
+
+def _load(name: str, module: str) -> typer.Typer:
+    try:
+        loaded = importlib.import_module(f"flexpact.commands.{module}")
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in _OURS:
+            raise
+        raise MissingPartError(
+            f"`flexpact {name}` needs the module {missing}, which is not installed; "
+            "the server side comes with: pip install 'flexpact[aggregator]'"
+        ) from None
+    app = loaded.app
+    if not isinstance(app, typer.Typer):
+        raise TypeError(f"flexpact.commands.{module}.app is no typer.Typer")
+    return app
+
+
+def _by_name_only() -> None:
+    return
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"flexpact {flexpact.__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    return
