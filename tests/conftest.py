@@ -1,0 +1,35 @@
+"""What every test may use: a real database, cloned from a template that the migrations made once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def database_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty database file; copy it, never write to it."""
+    from flexpact.migrations import upgrade
+
+    path = tmp_path_factory.mktemp("template") / "flexpact.db"
+    upgrade(path)
+    return path
+
+
+@pytest.fixture
+def database_path(database_template: Path, tmp_path: Path) -> Path:
+    """A database file of this test's own."""
+    return Path(shutil.copy(database_template, tmp_path / "flexpact.db"))
+
+
+@pytest.fixture
+async def database(database_path: Path) -> AsyncIterator[object]:
+    """A `vtn.store.Database` of this test's own."""
+    from vtn.store import Database
+
+    opened = await Database.open(database_path)
+    yield opened
+    await opened.close()

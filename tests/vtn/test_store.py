@@ -1,0 +1,164 @@
+"""The database: group commit, isolation of units, and the schema that the migrations make."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, func, insert, select
+
+from vtn.errors import StartupError, StoreBusy, StoreError
+from vtn.store import Database, after_commit, journal_table, metadata, ven_table
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def ven_row(name: str) -> dict[str, object]:
+    return {"ven_id": name, "ven_name": name, "enrolled_at": NOW, "report_only": False}
+
+
+async def add_ven(database: Database, name: str) -> None:
+    async with database.write() as conn:
+        await conn.execute(insert(ven_table).values(ven_row(name)))
+
+
+async def names(database: Database) -> list[str]:
+    async with database.read() as conn:
+        return list((await conn.execute(select(ven_table.c.ven_id).order_by(ven_table.c.ven_id))).scalars())
+
+
+async def test_units_that_wait_together_share_a_commit_and_are_told_after_it(database: Database) -> None:
+    commits: list[int] = []
+    database.listen(lambda notices: commits.append(len(notices)))
+
+    async def work(number: int) -> None:
+        async with database.write() as conn:
+            await conn.execute(insert(ven_table).values(ven_row(f"v{number:02}")))
+            after_commit(conn, number)
+        assert f"v{number:02}" in await names(database)
+
+    await asyncio.gather(*(work(number) for number in range(20)))
+    assert sum(commits) == 20
+    assert len(commits) < 20
+
+
+async def test_failed_unit_is_undone_alone_and_its_notices_are_dropped(database: Database) -> None:
+    heard: list[object] = []
+    database.listen(heard.extend)
+
+    async def work(name: str, fail: bool) -> None:
+        async with database.write() as conn:
+            await conn.execute(insert(ven_table).values(ven_row(name)))
+            after_commit(conn, name)
+            if fail:
+                raise ZeroDivisionError
+
+    results = await asyncio.gather(work("a", False), work("b", True), work("c", False), return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), ZeroDivisionError, type(None)]
+    assert await names(database) == ["a", "c"]
+    assert heard == ["a", "c"]
+
+
+async def test_cancelled_caller_leaves_the_writer_at_work(database: Database) -> None:
+    inside = asyncio.Event()
+
+    async def stuck() -> None:
+        async with database.write() as conn:
+            await conn.execute(insert(ven_table).values(ven_row("stuck")))
+            inside.set()
+            await asyncio.Event().wait()
+
+    tasks = [asyncio.create_task(stuck())]
+    await inside.wait()
+    waiting = asyncio.create_task(add_ven(database, "waiting"))
+    gone = asyncio.create_task(add_ven(database, "gone"))
+    await asyncio.sleep(0)
+    gone.cancel()
+    tasks[0].cancel()
+    await asyncio.gather(*tasks, gone, return_exceptions=True)
+    await waiting
+    assert await names(database) == ["waiting"]
+
+
+async def test_locked_database_is_reported_as_busy_and_works_again_afterwards(database_path: Path) -> None:
+    database = await Database.open(database_path, busy_timeout_s=0.05)
+    with closing(sqlite3.connect(database_path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreBusy):
+            await add_ven(database, "a")
+        other.execute("ROLLBACK")
+    await add_ven(database, "b")
+    assert await names(database) == ["b"]
+    await database.close()
+
+
+async def test_reader_cannot_write(database: Database) -> None:
+    with pytest.raises(Exception, match="readonly"):
+        async with database.read() as conn:
+            await conn.execute(insert(ven_table).values(ven_row("a")))
+
+
+async def test_naive_datetime_is_refused(database: Database) -> None:
+    with pytest.raises(Exception, match="naive"):
+        async with database.write() as conn:
+            await conn.execute(insert(ven_table).values(ven_row("a") | {"enrolled_at": datetime(2026, 1, 1)}))  # noqa: DTZ001 - the fault under test
+
+
+async def test_shipped_pragmas_are_durable_ones(database: Database) -> None:
+    async with database.write() as conn:
+        assert (await conn.exec_driver_sql("PRAGMA synchronous")).scalar() == 2
+        assert (await conn.exec_driver_sql("PRAGMA journal_mode")).scalar() == "wal"
+        assert (await conn.exec_driver_sql("PRAGMA foreign_keys")).scalar() == 1
+
+
+async def test_closed_database_takes_nothing(database_path: Path) -> None:
+    database = await Database.open(database_path)
+    await database.close()
+    with pytest.raises(StoreError):
+        await add_ven(database, "a")
+
+
+async def test_file_without_tables_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=r"empty\.db"):
+        await Database.open(tmp_path / "empty.db")
+
+
+async def test_other_kinds_of_database_are_refused() -> None:
+    with pytest.raises(StartupError, match="mysql"):
+        await Database.open("mysql://nowhere/x")
+
+
+async def test_queued_units_are_finished_before_closing(database_path: Path) -> None:
+    database = await Database.open(database_path)
+    work = [asyncio.create_task(add_ven(database, f"v{number}")) for number in range(5)]
+    await asyncio.sleep(0)
+    await database.close()
+    await asyncio.gather(*work)
+    with closing(sqlite3.connect(database_path)) as conn:
+        assert conn.execute("SELECT count(*) FROM vtn_ven").fetchone() == (5,)
+
+
+async def test_journal_numbers_are_never_used_twice(database: Database) -> None:
+    async with database.write() as conn:
+        fact = {"at": NOW, "kind": "opt", "ven_id": "v", "key": "k", "body": {}}
+        await conn.execute(insert(journal_table).values(fact))
+        await conn.execute(journal_table.delete())
+        await conn.execute(insert(journal_table).values(fact))
+        assert (await conn.execute(select(func.max(journal_table.c.seq)))).scalar() == 2
+
+
+def test_migrations_make_the_tables_that_the_code_expects(database_template: Path) -> None:
+    engine = create_engine(f"sqlite:///{database_template}")
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={"include_object": lambda _o, name, kind, _r, _c: kind != "table" or name.startswith("vtn_")},
+        )
+        assert compare_metadata(context, metadata) == []
+    engine.dispose()

@@ -1,0 +1,1 @@
+"""The server (VTN): registers VENs, publishes events, receives opts and reports."""

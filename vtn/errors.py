@@ -1,0 +1,42 @@
+"""What can go wrong in the server, and who made the mistake.
+
+    VtnError
+    +-- StartupError     ours: the operator must change a setting before the server can run
+    +-- NotAdmitted      an event that the agreement does not allow
+    +-- UnknownObject    an event, VEN or request that does not exist here (our caller's mistake)
+    +-- StoreError       the database did not take the change; nothing was kept, the same request may be sent again
+        +-- StoreBusy    another process held the database for longer than the time allowed
+
+What a peer did wrong is an `openadr.errors.ProtocolError`; `vtn.exchange` turns it into the reply that fits the request.
+"""
+
+from __future__ import annotations
+
+
+class VtnError(Exception):
+    """Base of the server's errors."""
+
+
+class StartupError(VtnError):
+    """The server cannot start: the text is one sentence for the person who must act."""
+
+
+class NotAdmitted(VtnError):
+    """An event was refused by a clause of the agreement."""
+
+    def __init__(self, clause: str, text: str) -> None:
+        super().__init__(f"{clause}: {text}")
+        self.clause = clause
+        self.text = text
+
+
+class UnknownObject(VtnError):
+    """Something was named that does not exist here."""
+
+
+class StoreError(VtnError):
+    """The database did not take the change; nothing was kept."""
+
+
+class StoreBusy(StoreError):
+    """Another process held the database for longer than the time allowed."""
