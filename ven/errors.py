@@ -1,15 +1,13 @@
 """What can go wrong on the VEN's side.
 
 VenError
-├── SettingsError          a setting that cannot work: the person who wrote it must act
-├── StateError             the state file cannot be used
-└── ExchangeError          one request was not answered as the standard says
-    ├── Unreachable        no complete answer came: try again
-    ├── WrongStatus        the VTN answered with another status than 200
-    ├── BadAnswer          the answer is not OpenADR, or not for us
-    └── UnexpectedMessage  a valid message that has no place here
-
-`ExchangeError.retry` says whether the same request may be sent again unchanged (after the back-off).
+├── SettingsError               a setting that cannot work: the person who wrote it must act
+├── StateError                  the state file cannot be used
+└── ExchangeError               one request was not answered as the standard says
+    ├── UnreachableError        no complete answer came: the same request is sent again after the back-off
+    ├── WrongStatusError        the VTN answered with another status than 200
+    ├── BadAnswerError          the answer is not a valid OpenADR message
+    └── UnexpectedMessageError  the answer is a valid message that has no place here
 """
 
 
@@ -28,14 +26,12 @@ class StateError(VenError):
 class ExchangeError(VenError):
     """One request was not answered as the standard says."""
 
-    retry = True
 
-
-class Unreachable(ExchangeError):
+class UnreachableError(ExchangeError):
     """No complete answer came from the VTN."""
 
 
-class WrongStatus(ExchangeError):
+class WrongStatusError(ExchangeError):
     """The VTN answered with a status other than 200; its body is ignored (HTTP-09)."""
 
     def __init__(self, status: int, retry_after_s: float = 0.0) -> None:
@@ -50,9 +46,9 @@ class WrongStatus(ExchangeError):
         return self.status == 501 or (400 <= self.status < 500 and self.status not in {403, 408, 425, 429})
 
 
-class BadAnswer(ExchangeError):
+class BadAnswerError(ExchangeError):
     """The VTN's answer is not a valid OpenADR message."""
 
 
-class UnexpectedMessage(ExchangeError):
+class UnexpectedMessageError(ExchangeError):
     """The VTN's answer is a valid message that has no place here."""

@@ -1,7 +1,8 @@
 """What a VEN needs from the site that it speaks for.
 
-The box behind a VEN (for us `feid`) implements `Facility`. Every call is local, synchronous and quick (some milliseconds): no network,
-no waiting. The VEN calls from one thread only. Times are aware UTC, periods half-open.
+The box behind a VEN (for us `feid`) implements `Facility`. Every call is local, synchronous and quick (some
+milliseconds): no network, no waiting. The VEN calls from one thread only. Times are aware UTC, periods half-
+open.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,8 @@ class Unit(StrEnum):
 class Capability:
     """One data point that the site can report, as the VEN's metadata names it.
 
-    Capabilities of one `specifier_id` make one report and share name, periods, `history` and `ahead`; `r_id` is unique among them.
+    Capabilities of one `specifier_id` make one report and share name, periods, `history` and `ahead`; `r_id`
+    is unique among them.
     """
 
     report_name: str
@@ -51,13 +53,15 @@ class Capability:
     report_type: str = "usage"
     """A word of the schema, such as `usage`, `demand` or `x-...`."""
     ahead: timedelta = timedelta(0)
-    """Zero for metered values: the report of a period carries that period. A forecast looks ahead: a report due at `t` covers
-    `[t, t + ahead)`, and of reports missed while the VEN was away only the newest is made."""
+    """Zero for metered values: the report of a period carries that period. A forecast looks ahead: a report
+    due at `t` covers `[t, t + ahead)`, and of reports missed while the VEN was away only the newest is
+    made."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A value for one interval. A `value` that is not finite is reported as bad quality, never as a number."""
+    """A value for one interval. A `value` that is not finite is reported as bad quality, never as a
+    number."""
 
     r_id: str
     start: datetime
@@ -73,15 +77,19 @@ class Facility(Protocol):
         """Every data point that the site can report, complete, in a stable order."""
 
     def decide(self, event: Event, now: datetime) -> OptType:
-        """Whether the site will follow this event; asked once for each modification of it that is not cancelled."""
+        """Whether the site will follow this event; asked once for each modification of it that is not
+        cancelled."""
 
     def follow(self, timeline: Timeline) -> None:
         """Replace what the site follows; called once at the start and after each change.
 
-        Only events that were opted in, are not cancelled and are no tests are in it, moved by their random start offset.
+        Only events that were opted in, are not cancelled and are no tests are in it, moved by their random
+        start offset.
         """
 
-    def read(self, report_name: str, r_ids: Sequence[str], start: datetime, end: datetime) -> Sequence[Reading]:
+    def read(
+        self, report_name: str, r_ids: Sequence[str], start: datetime, end: datetime
+    ) -> Sequence[Reading]:
         """Readings whose interval starts within `[start, end)`, each of the capability's own `min_period`.
 
         An interval without a value may be left out: the VEN then reports it as missing.
@@ -90,6 +98,7 @@ class Facility(Protocol):
     def watermark(self, report_name: str) -> datetime | None:
         """The instant before which readings of that report are complete; None while there are none.
 
-        A report for `[start, end)` waits until the watermark has reached `end`: this is the end of what is forecast where the report
-        looks ahead. Where a meter stays silent the site itself decides when to move on.
+        A report for `[start, end)` waits until the watermark has reached `end`: this is the end of what is
+        forecast where the report looks ahead. Where a meter stays silent the site itself decides when to move
+        on.
         """

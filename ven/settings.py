@@ -1,4 +1,5 @@
-"""How one VEN is set up. Everything is checked when the value is made: a VEN that cannot work does not start."""
+"""How one VEN is set up. Everything is checked when the value is made: a VEN that cannot work does not
+start."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -36,9 +37,11 @@ class VenSettings:
     ca: Path | None = None
     """PEM file of the authority that issued the VTN's certificate; None: the system's own."""
     vtn_fingerprint: str | None = None
-    """SHA-256 of the VTN's certificate in hex (colons allowed): if set, no other certificate is accepted. The host name is checked in any case."""
+    """SHA-256 of the VTN's certificate in hex (colons allowed): if set, no other certificate is accepted. The
+    host name is checked in any case."""
     tls_profile: str = "compat"
-    """`compat`: TLS 1.2 and the standard's two suites (SEC-01, SEC-04). `modern`: TLS 1.2 or newer, the platform's suites."""
+    """`compat`: TLS 1.2 and the standard's two suites (SEC-01, SEC-04). `modern`: TLS 1.2 or newer, the
+    platform's suites."""
     insecure_dev: bool = False
     """Allows plain http, to a loopback address only."""
     ven_id: str | None = None
@@ -96,7 +99,9 @@ def _check_url(settings: VenSettings) -> None:
         raise SettingsError(f"vtn_url must be an http(s) address, got {settings.vtn_url!r}")
     if url.scheme == "http":
         if not settings.insecure_dev:
-            raise SettingsError("vtn_url is plain http: use https, or set insecure_dev for a test on this machine")
+            raise SettingsError(
+                "vtn_url is plain http: use https, or set insecure_dev for a test on this machine"
+            )
         if not _is_loopback(url.hostname):
             raise SettingsError(f"plain http is for loopback only, got {url.hostname}")
     elif settings.cert is None:
