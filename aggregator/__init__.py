@@ -1,0 +1,1 @@
+"""THE BUSINESS: portfolio, forecasts, dispatch, measurement and verification, money, audit."""

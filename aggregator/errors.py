@@ -1,0 +1,47 @@
+"""What can go wrong in the business, and who must act.
+
+    AggregatorError
+    ├── SettingsError       the person who wrote the configuration file
+    ├── RequestRefused      the operator: the request cannot be carried out as asked
+    │   ├── UnknownObject   ... because what it names does not exist
+    │   └── KeyReused       ... because its idempotency key belongs to another request
+    ├── BaselineError       nobody: the readings do not carry a baseline (yet)
+    └── ForecastError       nobody: the readings do not carry a forecast (yet)
+"""
+
+
+class AggregatorError(Exception):
+    """Something in the aggregator's business went wrong."""
+
+    def __init__(self, text: str | None = None) -> None:
+        super().__init__(text or self.__class__.__doc__)
+
+
+class SettingsError(AggregatorError):
+    """The configuration cannot be used; correct the named field and start again."""
+
+
+class RequestRefused(AggregatorError):
+    """The request cannot be carried out as asked."""
+
+    http_status = 422
+
+
+class UnknownObject(RequestRefused):
+    """There is no such request, event or receipt."""
+
+    http_status = 404
+
+
+class KeyReused(RequestRefused):
+    """This idempotency key was used for a different request before; use a new key."""
+
+    http_status = 409
+
+
+class BaselineError(AggregatorError):
+    """Too few complete like days for a baseline."""
+
+
+class ForecastError(AggregatorError):
+    """Too few readings for a forecast."""

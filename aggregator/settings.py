@@ -1,0 +1,171 @@
+"""How an aggregator is set up: one TOML file, read once at the start. Paths are relative to the file.
+
+    state = "state"                       # the database lies here
+    socket = "aggregator.sock"            # control API, mode 0600
+
+    [vtn]                                 # see vtn.settings.VtnSettings
+    port = 8443
+    ...
+    [log]
+    origin = "flexpact.example/log"
+    key_file = "log.key"
+
+    [chain]                               # leave it out to keep the log without anchors
+    rpc_url = "http://127.0.0.1:8545"
+    contract = "0x..."
+    key_file = "chain.key"
+
+    [programme]
+    market_context = "http://flexpact.example/peak"
+
+    [[nodes]]
+    ven_name = "node-1"
+    fingerprint = "..."                   # SHA-256 of the certificate, 64 hex digits
+    agreement = { capacity_kw = 20, price_minor_per_kwh = 35, penalty_minor_per_kwh = 20, threshold = 0.8,
+                  max_calls_per_day = 2, notice_min = 60, currency = "EUR" }
+
+Secrets are named by file, never written here. A name that is not known is refused.
+"""
+
+import tomllib
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from aggregator.agreement import Agreement
+from aggregator.baseline import DEFAULT_CAP, Method
+from aggregator.errors import SettingsError
+from aggregator.profile import Calendar
+
+Money = Annotated[Decimal, Field(ge=0, le=1_000_000)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AgreementSettings(_Section):
+    """The local mirror of the agreement with one node."""
+
+    capacity_kw: Decimal = Field(gt=0, le=100_000, description="most that a call may ask, in kW")
+    price_minor_per_kwh: Money = Field(description="incentive for each kWh delivered, in minor units")
+    penalty_minor_per_kwh: Money = Field(description="penalty for each kWh missing to the threshold, in minor units")
+    threshold: Decimal = Field(ge=0, le=1, description="share of the request below which the penalty starts")
+    max_calls_per_day: int = Field(ge=0, le=96, description="calls on one local day")
+    notice_min: int = Field(ge=0, le=10_080, description="minutes from the notification to the start at least")
+    currency: str = Field(pattern="^[A-Z]{3}$", description="ISO 4217 code")
+
+    def agreement(self) -> Agreement:
+        """The same as a value."""
+        return Agreement(
+            self.capacity_kw,
+            self.price_minor_per_kwh,
+            self.penalty_minor_per_kwh,
+            self.threshold,
+            self.max_calls_per_day,
+            timedelta(minutes=self.notice_min),
+            self.currency,
+        )
+
+
+class NodeSettings(_Section):
+    """One Virtual Node: who may register, and what was agreed."""
+
+    ven_name: str = Field(min_length=1, max_length=128, description="the name it registers with")
+    fingerprint: str = Field(pattern="^[0-9a-fA-F]{64}$", description="SHA-256 of its certificate, hex")
+    agreement: AgreementSettings
+
+
+class LogSettings(_Section):
+    """The Merkle log of this aggregator."""
+
+    origin: str = Field(min_length=1, max_length=128, description="the log's name in its checkpoints")
+    key_file: Path = Field(description="the log's signing key")
+
+
+class ChainSettings(_Section):
+    """Where checkpoints are anchored."""
+
+    rpc_url: str = Field(pattern="^https?://", description="JSON-RPC of one chain node")
+    contract: str = Field(pattern="^0x[0-9a-fA-F]{40}$", description="address of the CheckpointLog")
+    key_file: Path = Field(description="key of the account that pays")
+
+
+class ProgrammeSettings(_Section):
+    """How this programme calls, measures and settles."""
+
+    market_context: str = Field(default="http://flexpact.example/peak", min_length=1, max_length=256, description="URI of the programme")
+    zone: str = Field(default="UTC", description="time zone of days and day types, IANA name")
+    holidays: frozenset[date] = Field(default=frozenset(), description="days that count as weekend")
+    baseline: Method = Field(default=Method.TEN_OF_TEN, description="10-of-10 or high-4-of-5")
+    adjustment_cap: float = Field(default=DEFAULT_CAP, ge=0, le=1, description="bound of the same-day adjustment")
+    history_days: int = Field(default=28, ge=0, le=90, description="days of history asked of a new node")
+    settlement_deadline_s: float = Field(default=7200, gt=0, le=30 * 86_400, description="after the end of an event")
+    checkpoint_period_s: float = Field(default=900, gt=0, le=86_400, description="seconds between two checkpoints")
+    offer_lead_s: float = Field(default=900, ge=0, le=86_400, description="offers younger than this are not used")
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"no such time zone: {zone}") from error
+        return zone
+
+    def calendar(self) -> Calendar:
+        """The calendar of days and day types."""
+        return Calendar(ZoneInfo(self.zone), self.holidays)
+
+
+class AggregatorSettings(_Section):
+    """Everything that one aggregator process needs to know."""
+
+    state: Path = Field(description="folder of the database")
+    socket: Path = Field(description="Unix socket of the control API")
+    vtn: dict[str, Any] = Field(description="settings of the VTN, see vtn.settings")
+    log: LogSettings
+    chain: ChainSettings | None = None
+    programme: ProgrammeSettings = ProgrammeSettings()
+    nodes: tuple[NodeSettings, ...] = Field(min_length=1, max_length=10_000)
+
+    @field_validator("nodes")
+    @classmethod
+    def _distinct(cls, nodes: tuple[NodeSettings, ...]) -> tuple[NodeSettings, ...]:
+        for name in ("ven_name", "fingerprint"):
+            values = [getattr(node, name).lower() for node in nodes]
+            twice = sorted({value for value in values if values.count(value) > 1})
+            if twice:
+                raise ValueError(f"{name} is used by two nodes: {twice[0]}")
+        return nodes
+
+    @property
+    def database(self) -> Path:
+        """The database file."""
+        return self.state / "aggregator.sqlite"
+
+    @classmethod
+    def load(cls, path: Path) -> "AggregatorSettings":
+        """Settings from a TOML file; SettingsError names the field and what is wrong with it."""
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SettingsError(f"{path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path} is no TOML file: {error}") from error
+        try:
+            return cls.model_validate(content)._below(path.parent)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "file"
+            raise SettingsError(f"{path}: {where}: {first['msg']}") from error
+
+    def _below(self, folder: Path) -> "AggregatorSettings":
+        log = self.log.model_copy(update={"key_file": folder / self.log.key_file})
+        chain = self.chain and self.chain.model_copy(update={"key_file": folder / self.chain.key_file})
+        paths = {"state": folder / self.state, "socket": folder / self.socket, "log": log, "chain": chain}
+        return self.model_copy(update=paths)

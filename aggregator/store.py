@@ -1,0 +1,339 @@
+"""The aggregator's tables and all its SQL: agreements, requests, calls, offers, forecasts, statements, positions.
+
+A request, its calls and its events are written in one transaction; a statement is written once per revision and
+never changed; a position moves in the transaction that did the work it stands for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Column, Index, Integer, MetaData, Table, Text, UniqueConstraint, func, select, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.agreement import Agreement
+from aggregator.profile import LoadProfile, Period
+from aggregator.settlement import Outcome, Statement
+from vtn.schema import Instant
+
+metadata = MetaData()
+
+# Every version of every agreement; the newest of a node is in force, a call keeps the one it was made under.
+agreement_table = Table(
+    "agg_agreement",
+    metadata,
+    Column("agreement_id", Integer, primary_key=True, autoincrement=True),
+    Column("ven_id", Text, nullable=False),
+    Column("terms", Text, nullable=False),
+    Column("since", Instant, nullable=False),
+    Index("agg_agreement_by_ven", "ven_id", "agreement_id"),
+    sqlite_autoincrement=True,
+)
+request_table = Table(
+    "agg_request",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("event_id", Text, nullable=False, unique=True),
+    Column("idempotency_key", Text, unique=True),
+    Column("asked", Text, nullable=False),  # the request as canonical JSON: a key names one request only
+    Column("answer", Text, nullable=False),
+    Column("requested_at", Instant, nullable=False),
+    Column("cancelled_at", Instant),
+)
+# One node's part in an event. settled_revision 0: no statement yet. input_hash: what the newest statement is made of.
+call_table = Table(
+    "agg_call",
+    metadata,
+    Column("event_id", Text, primary_key=True),
+    Column("ven_id", Text, primary_key=True),
+    Column("agreement_id", Integer, nullable=False),
+    Column("start", Instant, nullable=False),
+    Column("end", Instant, nullable=False),
+    Column("power_w", Integer, nullable=False),
+    Column("notified_at", Instant, nullable=False),
+    Column("cancelled_at", Instant),
+    Column("settled_revision", Integer, nullable=False, default=0),
+    Index("agg_call_by_ven", "ven_id", "start"),
+    Index("agg_call_by_end", "end"),
+)
+# Forecasts as they were issued, one row for a series: nodes' offers and load forecasts, and our own (ven_id '').
+series_table = Table(
+    "agg_series",
+    metadata,
+    Column("ven_id", Text, primary_key=True),
+    Column("r_id", Text, primary_key=True),
+    Column("issued_at", Instant, primary_key=True),
+    Column("start", Instant, nullable=False),
+    Column("step_s", Integer, nullable=False),
+    Column("values_kw", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+statement_table = Table(
+    "agg_statement",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("event_id", Text, nullable=False),
+    Column("ven_id", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("detail", Text, nullable=False),  # intervals and home shares
+    Column("made_at", Instant, nullable=False),
+    UniqueConstraint("event_id", "ven_id", "revision"),
+    sqlite_autoincrement=True,
+)
+position_table = Table(
+    "agg_position",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("seq", Integer, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRequest:
+    """A request that was carried out, and the answer that its operator got."""
+
+    request_id: str
+    event_id: str
+    asked: str
+    answer: dict[str, Any]
+    requested_at: datetime
+    cancelled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCall:
+    """One node's part in an event."""
+
+    event_id: str
+    ven_id: str
+    agreement_id: int
+    period: Period
+    power_w: int
+    notified_at: datetime
+    cancelled_at: datetime | None
+    settled_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStatement:
+    """A statement with its number in the order in which statements were made."""
+
+    seq: int
+    statement: Statement
+    detail: dict[str, Any]
+    made_at: datetime
+
+
+def terms_text(agreement: Agreement) -> str:
+    """An agreement as canonical JSON; decimals as text."""
+    terms = {
+        "capacity_kw": str(agreement.capacity_kw),
+        "price_minor_per_kwh": str(agreement.price_minor_per_kwh),
+        "penalty_minor_per_kwh": str(agreement.penalty_minor_per_kwh),
+        "threshold": str(agreement.threshold),
+        "max_calls_per_day": agreement.max_calls_per_day,
+        "notice_s": int(agreement.notice.total_seconds()),
+        "currency": agreement.currency,
+    }
+    return json.dumps(terms, sort_keys=True)
+
+
+def agreement_of(text: str) -> Agreement:
+    """The agreement behind `terms_text`."""
+    terms = json.loads(text)
+    return Agreement(
+        capacity_kw=Decimal(terms["capacity_kw"]),
+        price_minor_per_kwh=Decimal(terms["price_minor_per_kwh"]),
+        penalty_minor_per_kwh=Decimal(terms["penalty_minor_per_kwh"]),
+        threshold=Decimal(terms["threshold"]),
+        max_calls_per_day=terms["max_calls_per_day"],
+        notice=timedelta(seconds=terms["notice_s"]),
+        currency=terms["currency"],
+    )
+
+
+async def agree(conn: AsyncConnection, ven_id: str, agreement: Agreement, now: datetime) -> None:
+    """Make `agreement` the one in force; an unchanged one stays the version it is."""
+    t, terms = agreement_table, terms_text(agreement)
+    newest = select(t.c.terms).where(t.c.ven_id == ven_id).order_by(t.c.agreement_id.desc()).limit(1)
+    if (await conn.execute(newest)).scalar() != terms:
+        await conn.execute(insert(t).values(ven_id=ven_id, terms=terms, since=now))
+
+
+async def agreements(conn: AsyncConnection) -> dict[str, tuple[int, Agreement]]:
+    """The agreement in force for each node, with its number."""
+    t = agreement_table
+    rows = await conn.execute(select(t.c.ven_id, t.c.agreement_id, t.c.terms).order_by(t.c.agreement_id))
+    return {ven_id: (number, agreement_of(terms)) for ven_id, number, terms in rows}
+
+
+async def agreement(conn: AsyncConnection, agreement_id: int) -> Agreement:
+    """One version of an agreement."""
+    t = agreement_table
+    found = await conn.execute(select(t.c.terms).where(t.c.agreement_id == agreement_id))
+    return agreement_of(found.scalar_one())
+
+
+async def add_request(conn: AsyncConnection, request: StoredRequest, idempotency_key: str | None) -> None:
+    """Write a request; its calls belong in the same transaction."""
+    await conn.execute(
+        insert(request_table).values(
+            request_id=request.request_id,
+            event_id=request.event_id,
+            idempotency_key=idempotency_key,
+            asked=request.asked,
+            answer=json.dumps(request.answer, sort_keys=True),
+            requested_at=request.requested_at,
+        )
+    )
+
+
+async def find_request(
+    conn: AsyncConnection, *, request_id: str | None = None, idempotency_key: str | None = None
+) -> StoredRequest | None:
+    """The request with that id, or with that idempotency key."""
+    t = request_table
+    clause = t.c.request_id == request_id if request_id is not None else t.c.idempotency_key == idempotency_key
+    columns = (t.c.request_id, t.c.event_id, t.c.asked, t.c.answer, t.c.requested_at, t.c.cancelled_at)
+    row = (await conn.execute(select(*columns).where(clause))).first()
+    return None if row is None else StoredRequest(row[0], row[1], row[2], json.loads(row[3]), row[4], row[5])
+
+
+async def add_call(conn: AsyncConnection, call: StoredCall) -> None:
+    """Write one node's part in an event."""
+    await conn.execute(
+        insert(call_table).values(
+            event_id=call.event_id,
+            ven_id=call.ven_id,
+            agreement_id=call.agreement_id,
+            start=call.period.start,
+            end=call.period.end,
+            power_w=call.power_w,
+            notified_at=call.notified_at,
+            settled_revision=0,
+        )
+    )
+
+
+async def cancel_calls(conn: AsyncConnection, event_id: str, now: datetime) -> None:
+    """Mark a request and its calls as taken back."""
+    for table in (request_table, call_table):
+        clause = (table.c.event_id == event_id) & table.c.cancelled_at.is_(None)
+        await conn.execute(update(table).where(clause).values(cancelled_at=now))
+
+
+async def calls(
+    conn: AsyncConnection, *, event_id: str | None = None, ven_id: str | None = None, open_until: datetime | None = None
+) -> list[StoredCall]:
+    """Calls of an event, of a node, or all that have ended by an instant and wait for their first statement."""
+    t = call_table
+    columns = (t.c.event_id, t.c.ven_id, t.c.agreement_id, t.c.start, t.c.end, t.c.power_w)
+    query = select(*columns, t.c.notified_at, t.c.cancelled_at, t.c.settled_revision)
+    if event_id is not None:
+        query = query.where(t.c.event_id == event_id)
+    if ven_id is not None:
+        query = query.where(t.c.ven_id == ven_id)
+    if open_until is not None:
+        query = query.where(t.c.end <= open_until, t.c.settled_revision == 0)
+    rows = await conn.execute(query.order_by(t.c.start, t.c.event_id, t.c.ven_id))
+    return [StoredCall(row[0], row[1], row[2], Period(row[3], row[4]), *row[5:]) for row in rows]
+
+
+async def add_series(conn: AsyncConnection, ven_id: str, r_id: str, issued_at: datetime, profile: LoadProfile) -> None:
+    """Keep a forecast as it was issued; the same one again changes nothing."""
+    row = {
+        "ven_id": ven_id,
+        "r_id": r_id,
+        "issued_at": issued_at,
+        "start": profile.start,
+        "step_s": int(profile.step.total_seconds()),
+        "values_kw": json.dumps([None if kw != kw else kw for kw in profile.kw]),  # noqa: PLR0124 - NaN
+    }
+    await conn.execute(insert(series_table).values(row).on_conflict_do_nothing())
+
+
+async def newest_series(conn: AsyncConnection, r_id: str, issued_until: datetime) -> dict[str, tuple[datetime, LoadProfile]]:
+    """For each node the newest series of that name issued at or before an instant."""
+    return await _series(conn, r_id, series_table.c.issued_at <= issued_until, func.max)
+
+
+async def first_series(conn: AsyncConnection, r_id: str, issued_after: datetime) -> dict[str, tuple[datetime, LoadProfile]]:
+    """For each node the first series of that name issued after an instant."""
+    return await _series(conn, r_id, series_table.c.issued_at > issued_after, func.min)
+
+
+async def _series(conn: AsyncConnection, r_id: str, clause: Any, pick: Any) -> dict[str, tuple[datetime, LoadProfile]]:
+    t = series_table
+    chosen = select(t.c.ven_id, pick(t.c.issued_at).label("at")).where(t.c.r_id == r_id, clause).group_by(t.c.ven_id).subquery()
+    query = select(t.c.ven_id, t.c.issued_at, t.c.start, t.c.step_s, t.c.values_kw).join(
+        chosen, (t.c.ven_id == chosen.c.ven_id) & (t.c.issued_at == chosen.c.at)
+    )
+    rows = await conn.execute(query.where(t.c.r_id == r_id))
+    found = {}
+    for ven_id, issued_at, start, step_s, text in rows:
+        kw = tuple(float("nan") if value is None else float(value) for value in json.loads(text))
+        found[ven_id] = (issued_at, LoadProfile(start, timedelta(seconds=step_s), kw))
+    return found
+
+
+async def add_statement(conn: AsyncConnection, statement: Statement, detail: Mapping[str, Any], now: datetime) -> Statement:
+    """Write the next revision and say which it is; the caller holds the writer, so no two get one number."""
+    t = call_table
+    clause = (t.c.event_id == statement.event_id) & (t.c.ven_id == statement.ven_id)
+    revision = (await conn.execute(select(t.c.settled_revision).where(clause))).scalar_one() + 1
+    numbered = replace(statement, revision=revision)
+    await conn.execute(
+        insert(statement_table).values(
+            event_id=numbered.event_id,
+            ven_id=numbered.ven_id,
+            revision=revision,
+            body=json.dumps(numbered.body(), sort_keys=True),
+            detail=json.dumps(detail, sort_keys=True),
+            made_at=now,
+        )
+    )
+    await conn.execute(update(t).where(clause).values(settled_revision=revision))
+    return numbered
+
+
+async def statements(
+    conn: AsyncConnection, *, event_id: str | None = None, after: int = 0, limit: int = 1_000_000
+) -> list[StoredStatement]:
+    """Statements in the order in which they were made."""
+    t = statement_table
+    query = select(t.c.seq, t.c.body, t.c.detail, t.c.made_at).where(t.c.seq > after).order_by(t.c.seq).limit(limit)
+    if event_id is not None:
+        query = query.where(t.c.event_id == event_id)
+    rows = await conn.execute(query)
+    return [StoredStatement(seq, _statement(body), json.loads(detail), at) for seq, body, detail, at in rows]
+
+
+def newest(found: Sequence[StoredStatement]) -> list[StoredStatement]:
+    """The newest revision for each event and node."""
+    last = {(stored.statement.event_id, stored.statement.ven_id): stored for stored in found}
+    return list(last.values())
+
+
+def _statement(text: str) -> Statement:
+    body = json.loads(text)
+    body.pop("amount_minor")
+    return Statement(**{**body, "outcome": Outcome(body["outcome"])})
+
+
+async def position(conn: AsyncConnection, name: str) -> int:
+    """How far a reader of a sequence has come; 0 before its first step."""
+    t = position_table
+    return (await conn.execute(select(t.c.seq).where(t.c.name == name))).scalar() or 0
+
+
+async def move(conn: AsyncConnection, name: str, seq: int) -> None:
+    """Note how far a reader has come."""
+    statement = insert(position_table).values(name=name, seq=seq)
+    await conn.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"seq": seq}))
