@@ -1,1 +1,1 @@
-"""One module for each sub-command. Each gives `app`, a `typer.Typer`; `flexpact.cli` loads it when it is called for."""
+"""One module for each sub-command, each with its `app`, a `typer.Typer`; `flexpact.cli` loads it when called."""

@@ -1,0 +1,5 @@
+"""`python -m flexpact`: the command line."""
+
+from flexpact.cli import main
+
+main()
