@@ -3,6 +3,7 @@
 VenError
 ├── SettingsError               a setting that cannot work: the person who wrote it must act
 ├── StateError                  the state file cannot be used
+├── RefusedRequestError         a report request that cannot be served
 └── ExchangeError               one request was not answered as the standard says
     ├── UnreachableError        no complete answer came: the same request is sent again after the back-off
     ├── WrongStatusError        the VTN answered with another status than 200
@@ -52,3 +53,12 @@ class BadAnswerError(ExchangeError):
 
 class UnexpectedMessageError(ExchangeError):
     """The VTN's answer is a valid message that has no place here."""
+
+
+class RefusedRequestError(VenError):
+    """A report request that this VEN cannot serve; `code` is what the VTN is told."""
+
+    def __init__(self, code: str, text: str) -> None:
+        """Keep the response code."""
+        super().__init__(text)
+        self.code = code

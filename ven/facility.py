@@ -11,10 +11,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from openadr import Event, OptType
+from openadr import Event
+from openadr.enums import DataQuality, OptType
 from openadr.timeline import Timeline
 
-GOOD = "Quality Good - Non Specific"
+GOOD = DataQuality.GOOD.value
 """The data quality of a reading that nothing speaks against (a word of the OpenADR schema)."""
 
 
