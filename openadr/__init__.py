@@ -1,5 +1,6 @@
 """OpenADR 2.0 messages as values: what both ends of the wire agree on. No I/O, no clock."""
 
+from openadr.codec import decode, encode
 from openadr.errors import EncodeError, ProtocolError
 from openadr.event import (
     Baseline,
@@ -109,4 +110,6 @@ __all__ = [
     "UpdateReport",
     "UpdatedReport",
     "XmlNode",
+    "decode",
+    "encode",
 ]

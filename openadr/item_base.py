@@ -121,4 +121,9 @@ UNITS: dict[str, tuple[str | None, str | None, str]] = {
     "customUnit": (None, None, "oadr"),
     "oadrGBDataDescription": (None, None, "oadr"),
 }
-ITEM_BASE = tuple(f"{prefix}:{kind}" for kind, (_, _, prefix) in UNITS.items())
+# the last two are abstract: they are read (with xsi:type), never written
+ITEM_BASE = (
+    *(f"{prefix}:{kind}" for kind, (_, _, prefix) in UNITS.items()),
+    "power:powerItem",
+    "power:energyItem",
+)

@@ -1,0 +1,118 @@
+"""decode and encode: XML to messages and back, from the path that each field names.
+
+Nothing here knows a message. `plan(cls)` reads the fields of a class once and makes two things of it: a table of tags
+to read an element, and a list of writers in the order of the schema. What arrives is validated before it is read, so
+reading asks no questions of its own except those that the schema cannot answer.
+"""
+
+from functools import cache, lru_cache
+
+from lxml import etree
+
+from openadr import event, opt, registration, report, response
+from openadr.errors import EncodeError, MalformedXml, ProtocolError, SchemaInvalid, TooLarge
+from openadr.parser import DEFAULT_LIMITS, Limits, disposable, parse, readable_name, validate
+from openadr.plan import Plan, plan
+from openadr.wire import NAMESPACE_20A, NAMESPACES, Message, clark
+
+SCHEMA_VERSION = "2.0b"
+_CACHED_BODY_BYTES = 2048
+_CACHED_BODIES = 4096
+
+_PAYLOAD = clark("oadr:oadrPayload")
+_SIGNED_OBJECT = clark("oadr:oadrSignedObject")
+_SCHEMA_VERSION = clark("ei:schemaVersion")
+_REPORT_MESSAGES = frozenset(f"{{{NAMESPACES['oadr']}}}oadr{name}Report" for name in ("Register", "Update"))
+
+
+@cache
+def messages() -> dict[str, type]:
+    """Every message class by the tag of its element."""
+    classes = [
+        value
+        for module in (event, opt, registration, report, response)
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Message) and value is not Message
+    ]
+    return {clark(f"oadr:oadr{cls.__name__}"): cls for cls in classes}
+
+
+def decode(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Message:
+    """The message in a body; a ProtocolError where the profile does not allow it.
+
+    Takes oadrPayload/oadrSignedObject and the bare element (GEN-03). TransportErrors are answered by their HTTP status,
+    the others carry the name of the message, so that the matching payload can answer. The same small bytes give the
+    same value, without parsing them again.
+    """
+    if len(raw) <= _CACHED_BODY_BYTES and limits is DEFAULT_LIMITS:
+        return _decode_small(bytes(raw))
+    return disposable(raw, lambda: _decode(raw, limits))
+
+
+@lru_cache(maxsize=_CACHED_BODIES)
+def _decode_small(raw: bytes) -> Message:
+    return disposable(raw, lambda: _decode(raw, DEFAULT_LIMITS))
+
+
+def _decode(raw: bytes, limits: Limits) -> Message:
+    root = parse(raw, limits)
+    payload = payload_element(root)
+    if len(raw) > limits.max_bytes and payload.tag not in _REPORT_MESSAGES:
+        raise TooLarge(f"body of {len(raw)} bytes, the limit is {limits.max_bytes}")
+    validate(root)
+    return read(payload, limits)
+
+
+def payload_element(root: etree._Element) -> etree._Element:
+    """The message's own element: the root, or what stands below oadrPayload/oadrSignedObject."""
+    element = root
+    if element.tag == _PAYLOAD:
+        found = element.find(_SIGNED_OBJECT)
+        element = root if found is None else found
+    if element.tag == _SIGNED_OBJECT and len(element):
+        element = element[0]
+    return element
+
+
+def profile(root: etree._Element) -> str | None:
+    """`2.0b`, `2.0a`, or None for a stranger's namespace."""
+    namespace = etree.QName(root).namespace
+    return {NAMESPACES["oadr"]: "2.0b", NAMESPACE_20A: "2.0a"}.get(namespace or "")
+
+
+def read(element: etree._Element, limits: Limits = DEFAULT_LIMITS) -> Message:
+    """The message that a validated element holds."""
+    cls = messages().get(element.tag)
+    if cls is None:
+        raise SchemaInvalid(f"element {readable_name(element.tag)}: not a message of OpenADR 2.0b")
+    try:
+        message = plan(cls).read(element, limits.max_id_chars)
+    except ProtocolError as error:
+        error.message_name = cls.__name__
+        raise
+    if not isinstance(message, Message):
+        raise MalformedXml("not a message")
+    return message
+
+
+def encode(message: Message) -> bytes:
+    """The message as an unsigned oadrPayload, valid under the schema; EncodeError where a value forbids that."""
+    cls: type = type(message)
+    written = plan(cls)
+    root = etree.Element(_PAYLOAD, nsmap=_namespaces(written))
+    signed_object = etree.SubElement(root, _SIGNED_OBJECT)
+    element = etree.SubElement(signed_object, clark(f"oadr:oadr{cls.__name__}"))
+    element.set(_SCHEMA_VERSION, SCHEMA_VERSION)
+    try:
+        written.write(message, element)
+    except EncodeError:
+        raise
+    except ValueError as error:
+        raise EncodeError(f"{cls.__name__}: {error}") from None
+    return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
+
+
+@cache
+def _namespaces(written: Plan) -> dict[str, str]:
+    prefixes = {"oadr", "ei", *written.prefixes()}
+    return {prefix: NAMESPACES[prefix] for prefix in sorted(prefixes)}

@@ -1,0 +1,180 @@
+"""The one place where XML from outside is parsed: bounded, without DOCTYPE, entities and processing instructions.
+
+Three steps, each of which only ever refuses: the raw bytes are counted before libxml2 sees them, libxml2 parses without
+network, entities and comments, and the tree is validated with the 2.0b schema. The schema files come inside the wheel
+of openleadr and are read from there; that package itself is never imported.
+
+libxml2 keeps every name that a thread has ever parsed. A body whose names are new is therefore parsed in a thread of
+its own, whose memory goes with it; only names that a valid body used are kept (see `disposable`).
+"""
+
+import importlib.util
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from lxml import etree
+
+from openadr.errors import MalformedXml, SchemaInvalid, TooLarge
+from openadr.wire import NAMESPACES
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much an incoming message may hold (GEN-21). `max_bytes` for most messages, `max_report_bytes` for reports."""
+
+    max_bytes: int = 64 * 1024
+    max_report_bytes: int = 1024 * 1024
+    max_nodes: int = 20_000
+    max_depth: int = 64
+    max_intervals: int = 5_000
+    max_id_chars: int = 128
+
+
+DEFAULT_LIMITS = Limits()
+
+_PREFIX_OF = {uri: prefix for prefix, uri in NAMESPACES.items()}
+_CLARK_NAME = re.compile(r"\{([^}]*)\}")
+_FORBIDDEN = (b"<!DOCTYPE", b"<!ENTITY")
+# start tags, attribute names, and namespace declarations with their value: all that libxml2 keeps for ever
+_NAMES = re.compile(rb"<([^\s/>]+)|\s(xmlns[^\s=]*\s*=\s*(?:\"[^\"]*\"|'[^']*'))|\s([^\s=<>\"']+)\s*=")
+_MAX_KNOWN_NAMES = 4096
+_MAX_NAME_BYTES = 160
+_known_names: set[tuple[bytes, bytes, bytes]] = set()
+
+
+def schema_directory() -> Path:
+    """Where the 2.0b schema files lie."""
+    spec = importlib.util.find_spec("openleadr")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("the 2.0b schema files are missing: install openleadr, whose wheel carries them")
+    return Path(spec.submodule_search_locations[0]) / "schema"
+
+
+@cache
+def schema() -> etree.XMLSchema:
+    """The compiled 2.0b schema, made at first use (20 ms)."""
+    trusted = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
+    return etree.XMLSchema(etree.parse(str(schema_directory() / "oadr_20b.xsd"), trusted))
+
+
+def _new_parser() -> etree.XMLParser:
+    return etree.XMLParser(
+        encoding="utf-8",  # the only charset (HTTP-10), whatever the declaration says
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        dtd_validation=False,
+        huge_tree=False,
+        remove_comments=True,  # a comment must not cut an identifier in two
+        remove_pis=True,
+        collect_ids=False,
+    )
+
+
+_parser = _new_parser()
+
+
+def disposable(raw: bytes, work: Callable[[], T]) -> T:
+    """The result of `work`, which parses `raw`; in a thread of its own where `raw` has names not met before."""
+    names = set(_NAMES.findall(raw))
+    if names <= _known_names:
+        return work()
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(work())
+        except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
+            failure.append(error)
+
+    thread = threading.Thread(target=run, name="openadr-parser")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    _remember(names)
+    return outcome[0]
+
+
+def _remember(names: set[tuple[bytes, bytes, bytes]]) -> None:
+    small = {name for name in names if sum(map(len, name)) <= _MAX_NAME_BYTES}
+    if len(_known_names) + len(small) <= _MAX_KNOWN_NAMES:
+        _known_names.update(small)
+
+
+def parse(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> etree._Element:
+    """The root of a well-formed document within the limits, without comments; MalformedXml or TooLarge otherwise."""
+    if len(raw) > limits.max_report_bytes:
+        raise TooLarge(f"body of {len(raw)} bytes, the limit is {limits.max_report_bytes}")
+    _check_markup(raw, limits)
+    try:
+        root = etree.fromstring(raw, _parser)
+    except etree.XMLSyntaxError as error:
+        raise MalformedXml(f"not well-formed XML: {_first_line(str(error))}") from None
+    except ValueError as error:
+        raise MalformedXml(f"not XML: {_first_line(str(error))}") from None
+    if root is None:
+        raise MalformedXml("no element in the body")
+    _check_tree(raw, root, limits)
+    return root
+
+
+def validate(root: etree._Element) -> None:
+    """Refuses a tree that the 2.0b schema does not allow, naming element and line (GEN-02)."""
+    try:
+        schema().assertValid(root)
+    except etree.DocumentInvalid as error:
+        raise SchemaInvalid(_readable(str(error))) from None
+
+
+def _check_markup(raw: bytes, limits: Limits) -> None:
+    for forbidden in _FORBIDDEN:
+        if forbidden in raw:
+            raise MalformedXml(f"{forbidden[2:].decode()} is not allowed")
+    instructions = raw.count(b"<?")
+    if instructions and (instructions > 1 or not raw.removeprefix(b"\xef\xbb\xbf").startswith(b"<?xml ")):
+        raise MalformedXml("a processing instruction is not allowed")
+    if raw.count(b"<") > limits.max_nodes * 2 + 2:  # start and end tag
+        raise TooLarge(f"more than {limits.max_nodes} elements")
+
+
+def _check_tree(raw: bytes, root: etree._Element, limits: Limits) -> None:
+    """Exact counts, each only where the bytes do not already show that the limit holds."""
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise MalformedXml("DOCTYPE is not allowed")
+    if raw.count(b"<") + raw.count(b"=") > limits.max_nodes:
+        nodes = int(_count(root, "count(//*) + count(//@*)"))
+        if nodes > limits.max_nodes:
+            raise TooLarge(f"{nodes} elements and attributes, the limit is {limits.max_nodes}")
+    if raw.count(b"</") >= limits.max_depth and _count(root, "/" + "/*" * (limits.max_depth + 1)):
+        raise TooLarge(f"elements deeper than {limits.max_depth} levels")
+    if raw.count(b"interval") > limits.max_intervals:
+        intervals = int(_count(root, "count(//*[local-name() = 'interval'])"))
+        if intervals > limits.max_intervals:
+            raise TooLarge(f"{intervals} intervals, the limit is {limits.max_intervals}")
+
+
+def _count(root: etree._Element, expression: str) -> float:
+    found = root.xpath(expression)
+    return len(found) if isinstance(found, list) else float(str(found))
+
+
+def readable_name(tag: str) -> str:
+    """`{http://...}venID` as `ei:venID`."""
+    return _CLARK_NAME.sub(lambda match: _PREFIX_OF.get(match[1], match[1][:80]) + ":", tag)
+
+
+def _readable(text: str) -> str:
+    return _first_line(readable_name(text).replace("'", "").replace("Element ", "element ", 1))
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0][:300]
