@@ -1,6 +1,5 @@
 """The demo's way to speak with the aggregator: its control socket, as an operator's tools use it."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ class Control:
         """Whether somebody answers on the socket now."""
         try:
             await self.get("/health")
-        except (aiohttp.ClientError, OSError, DemoError, asyncio.TimeoutError):
+        except (TimeoutError, aiohttp.ClientError, OSError, DemoError):
             return False
         return True
 

@@ -1,0 +1,114 @@
+"""What a demo came to, in numbers, and the checks that decide whether everything held."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from flexpact.demo.errors import DemoError
+
+AGGREGATOR_LIMIT_MB = 300.0
+FEID_LIMIT_MB = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The content of `summary.json`.
+
+    `delivered` and `opted_in` count nodes; `reports` and `readings` leave the history out; `anchored` are leaves
+    under an anchored checkpoint. `forecast_nmae` is sum of absolute errors over sum of loads, beside weekly
+    naive.
+    """
+
+    vens: int
+    households: int
+    events: int
+    delivered: int
+    opted_in: int
+    reports: int
+    readings: int
+    requested_kwh: float
+    delivered_kwh: float
+    true_kwh: float
+    statements: int
+    incentive_total: Decimal
+    leaves: int
+    checkpoints: int
+    anchored: int
+    receipts: int
+    receipts_verified: int
+    aggregator_rss_mb: float
+    feid_rss_mb_max: float
+    wall_s: float
+    forecast_nmae: Mapping[str, float | None]
+
+    def write(self, path: Path) -> None:
+        """Write the summary as JSON, numbers with three decimals."""
+        fields = {name: _shown(value) for name, value in asdict(self).items()}
+        try:
+            path.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise DemoError(f"{path} cannot be written: {error.strerror}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that must hold at the end of a demo, and the sentence that is said when it does not."""
+
+    name: str
+    held: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """How many nodes the operator's request called, and how many are registered at all."""
+
+    nodes: int
+    registered: int
+
+
+def checks(summary: Summary, called: Called, receipts_trouble: str) -> Sequence[Check]:
+    """Return every check of a day, held or not."""
+    return [
+        _same("every node registered", summary.vens, called.registered),
+        Check("the request called nodes", 0 < called.nodes <= summary.vens, f"{called.nodes} nodes were called"),
+        _same("the event reached every called node", called.nodes, summary.delivered),
+        _same("every called node opted in", called.nodes, summary.opted_in),
+        _same("every called node has a statement", called.nodes, summary.statements),
+        Check("reports came in", summary.reports > 0 and summary.readings > 0,
+              f"{summary.reports} reports with {summary.readings} readings came in"),
+        _above("devices changed the load", summary.true_kwh, 0.5 * summary.requested_kwh, "kWh"),
+        _above("the baseline saw the reduction", summary.delivered_kwh, 0.0, "kWh"),
+        Check("there is a log", summary.leaves > 0 and summary.checkpoints > 0,
+              f"the log has {summary.leaves} leaves and {summary.checkpoints} checkpoints"),
+        _same("every leaf is under an anchored checkpoint", summary.leaves, summary.anchored),
+        _same("every leaf has a receipt", summary.leaves, summary.receipts),
+        Check("every receipt verifies offline", summary.receipts_verified == summary.receipts,
+              f"{summary.receipts_verified} of {summary.receipts} receipts verify; {receipts_trouble}"),
+        _below("the aggregator's memory", summary.aggregator_rss_mb, AGGREGATOR_LIMIT_MB),
+        _below("a FEID's memory", summary.feid_rss_mb_max, FEID_LIMIT_MB),
+    ]  # fmt: skip
+
+
+def _same(name: str, expected: int, got: int) -> Check:
+    return Check(name, expected == got, f"expected {expected}, got {got}")
+
+
+def _above(name: str, got: float, limit: float, unit: str) -> Check:
+    return Check(name, got > limit, f"expected more than {limit:.1f} {unit}, got {got:.1f}")
+
+
+def _below(name: str, got_mb: float, limit_mb: float) -> Check:
+    return Check(name, 0 < got_mb < limit_mb, f"expected below {limit_mb:.0f} MB, got {got_mb:.0f}")
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, float):
+        return round(value, 3)
+    if isinstance(value, Mapping):
+        return {name: _shown(item) for name, item in value.items()}
+    return value
