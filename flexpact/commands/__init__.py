@@ -1,1 +1,1 @@
-"""One module for each sub-command, each with its `app`, a `typer.Typer`; `flexpact.cli` loads it when called."""
+"""One module for each sub-command, each with an `app` (`typer.Typer`), loaded by `flexpact.cli`."""
