@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from flexpact.migrations import upgrade
+from vtn.store import Database
+
 
 @pytest.fixture(scope="session")
 def database_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated, empty database file; copy it, never write to it."""
-    from flexpact.migrations import upgrade
-
     path = tmp_path_factory.mktemp("template") / "flexpact.db"
     upgrade(path)
     return path
@@ -26,10 +27,8 @@ def database_path(database_template: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def database(database_path: Path) -> AsyncIterator[object]:
-    """A `vtn.store.Database` of this test's own."""
-    from vtn.store import Database
-
+async def database(database_path: Path) -> AsyncIterator[Database]:
+    """A database of this test's own."""
     opened = await Database.open(database_path)
     yield opened
     await opened.close()

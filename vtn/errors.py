@@ -3,11 +3,12 @@
     VtnError
     +-- StartupError     ours: the operator must change a setting before the server can run
     +-- NotAdmitted      an event that the agreement does not allow
-    +-- UnknownObject    an event, VEN or request that does not exist here (our caller's mistake)
-    +-- StoreError       the database did not take the change; nothing was kept, the same request may be sent again
+    +-- DuplicateEvent   an event id that is in use
+    +-- UnknownObject    something was named that does not exist here (our caller's mistake)
+    +-- StoreError       the database did not take the change; nothing was kept, try again
         +-- StoreBusy    another process held the database for longer than the time allowed
 
-What a peer did wrong is an `openadr.errors.ProtocolError`; `vtn.exchange` turns it into the reply that fits the request.
+What a peer did wrong is an `openadr.errors.ProtocolError`; `vtn.exchange` turns it into the fitting reply.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class StartupError(VtnError):
     """The server cannot start: the text is one sentence for the person who must act."""
 
 
-class NotAdmitted(VtnError):
+class NotAdmitted(VtnError):  # noqa: N818 - the name says what happened
     """An event was refused by a clause of the agreement."""
 
     def __init__(self, clause: str, text: str) -> None:
@@ -30,7 +31,7 @@ class NotAdmitted(VtnError):
         self.text = text
 
 
-class UnknownObject(VtnError):
+class UnknownObject(VtnError):  # noqa: N818 - the name says what happened
     """Something was named that does not exist here."""
 
 
@@ -38,5 +39,9 @@ class StoreError(VtnError):
     """The database did not take the change; nothing was kept."""
 
 
-class StoreBusy(StoreError):
+class StoreBusy(StoreError):  # noqa: N818 - the name says what happened
     """Another process held the database for longer than the time allowed."""
+
+
+class DuplicateEvent(VtnError):  # noqa: N818 - the name says what happened
+    """A VEN was given another event under the same id already."""

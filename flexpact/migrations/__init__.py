@@ -42,5 +42,6 @@ def _journal_mode(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> 
 
 
 def _begin(connection: Connection) -> None:
-    # The driver would commit before each DDL statement; with our own BEGIN a killed upgrade leaves the old schema.
+    # The driver would commit before each DDL statement; with our own BEGIN a killed upgrade
+    # leaves the old schema.
     connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -14,7 +14,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, func, insert, select
 
 from vtn.errors import StartupError, StoreBusy, StoreError
-from vtn.store import Database, after_commit, journal_table, metadata, ven_table
+from vtn.schema import journal_table, metadata, ven_table
+from vtn.store import Database, after_commit
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -59,7 +60,8 @@ async def test_failed_unit_is_undone_alone_and_its_notices_are_dropped(database:
             if fail:
                 raise ZeroDivisionError
 
-    results = await asyncio.gather(work("a", False), work("b", True), work("c", False), return_exceptions=True)
+    works = [work("a", False), work("b", True), work("c", False)]
+    results = await asyncio.gather(*works, return_exceptions=True)
     assert [type(result) for result in results] == [type(None), ZeroDivisionError, type(None)]
     assert await names(database) == ["a", "c"]
     assert heard == ["a", "c"]
@@ -158,7 +160,7 @@ def test_migrations_make_the_tables_that_the_code_expects(database_template: Pat
     with engine.connect() as connection:
         context = MigrationContext.configure(
             connection,
-            opts={"include_object": lambda _o, name, kind, _r, _c: kind != "table" or name.startswith("vtn_")},
+            opts={"include_name": lambda name, kind, _p: kind != "table" or name.startswith("vtn_")},
         )
         assert compare_metadata(context, metadata) == []
     engine.dispose()

@@ -12,7 +12,8 @@ INSTANT = sa.BigInteger  # microseconds since 1970
 
 
 def _ven_column(*, primary_key: bool = False) -> sa.Column[str]:
-    return sa.Column("ven_id", sa.Text, sa.ForeignKey("vtn_ven.ven_id"), nullable=False, primary_key=primary_key)
+    reference = sa.ForeignKey("vtn_ven.ven_id")
+    return sa.Column("ven_id", sa.Text, reference, nullable=False, primary_key=primary_key)
 
 
 def _parties() -> None:
@@ -27,6 +28,8 @@ def _parties() -> None:
         sa.Column("report_only", sa.Boolean, nullable=False),
         sa.Column("profile", sa.Text),
         sa.Column("transport", sa.Text),
+        sa.Column("metadata_key", sa.Text),
+        sa.Column("metadata_answer", sa.LargeBinary),
     )
     op.create_table(
         "vtn_certificate",
@@ -53,7 +56,6 @@ def _events() -> None:
         sa.Column("published_at", INSTANT, nullable=False),
         sa.Column("ends_at", INSTANT),
         sa.Column("cancelled_at", INSTANT),
-        sa.Column("offers", sa.Integer, nullable=False),
         sa.Column("offered_at", INSTANT),
         sa.Column("delivered_at", INSTANT),
         sa.Column("opt", sa.Text),
@@ -78,7 +80,7 @@ def _events() -> None:
         "vtn_opt",
         sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True, nullable=False),
         _ven_column(),
-        sa.Column("key", sa.Text, nullable=False),
+        sa.Column("key", sa.Text),
         sa.Column("at", INSTANT, nullable=False),
         sa.Column("source", sa.Text, nullable=False),
         sa.Column("opt_type", sa.Text, nullable=False),

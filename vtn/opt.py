@@ -1,0 +1,242 @@
+"""What VENs answer to events, and when they say they take part.
+
+Rules: every answer is kept in order, a repeat of the last one is no new one; the event's state follows the newest
+modification only (EVT-36, EVT-39). A whole event that was qualified by CreateOpt is changed by CreateOpt only
+(EVT-37, OPT-13). An availability for the whole VEN replaces earlier ones of its opt type (OPT-07).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from openadr import CancelOpt, CreatedEvent, CreateOpt, EventResponse, Target, decode, encode
+from openadr.errors import ComplianceError, InvalidId, OutOfSequence, ProtocolError
+from vtn import journal, outbox
+from vtn.registration import Ven
+from vtn.schema import event_table, opt_table
+
+CREATED_EVENT = "created_event"
+CREATE_OPT = "create_opt"
+
+
+@dataclass(frozen=True, slots=True)
+class OptEntry:
+    """One answer of a VEN, as the operator sees it."""
+
+    ven_id: str
+    at: datetime
+    source: str
+    opt_type: str
+    event_id: str | None
+    modification_number: int | None
+    opt_id: str | None
+    response_code: str | None
+
+
+async def opts(conn: AsyncConnection, event_id: str) -> list[OptEntry]:
+    """Every answer to this event, in the order in which the answers came."""
+    t = opt_table
+    columns = (
+        t.c.ven_id,
+        t.c.at,
+        t.c.source,
+        t.c.opt_type,
+        t.c.event_id,
+        t.c.modification_number,
+        t.c.opt_id,
+        t.c.response_code,
+    )
+    rows = await conn.execute(select(*columns).where(t.c.event_id == event_id).order_by(t.c.seq))
+    return [OptEntry(*row) for row in rows]
+
+
+async def created_event(
+    conn: AsyncConnection, message: CreatedEvent, ven: Ven, now: datetime
+) -> ProtocolError | None:
+    """Take the answers of a VEN: the good ones count, the first fault is given back for the reply (EVT-34, EVT-38)."""
+    fault: ProtocolError | None = None
+    for response in message.event_responses:
+        fault = await _answer(conn, response, ven, now) or fault
+    return fault
+
+
+async def _answer(
+    conn: AsyncConnection, response: EventResponse, ven: Ven, now: datetime
+) -> ProtocolError | None:
+    t = event_table
+    mine = (t.c.ven_id == ven.ven_id, t.c.event_id == response.event_id)
+    rows = await conn.execute(select(t.c.modification_number, t.c.delivered_at).where(*mine))
+    row = rows.one_or_none()
+    if row is None:
+        return InvalidId("an eventID is not known", rule="EVT-38")
+    if response.modification_number > row.modification_number:
+        return OutOfSequence("a modificationNumber was never sent", rule="EVT-38")
+    await _keep_answer(conn, response, ven, now)
+    if response.modification_number < row.modification_number:
+        return OutOfSequence("a newer modification of the event exists", rule="EVT-39")
+    changes = {
+        "delivered_at": row.delivered_at or now,
+        "response_code": response.code,
+        "responded_at": now,
+    }
+    if not await _is_qualified(conn, ven.ven_id, response.event_id):
+        changes["opt"] = str(response.opt_type)
+    await conn.execute(update(t).where(*mine).values(**changes))
+    await outbox.answered(conn, ven.ven_id, outbox.EVENT, [response.event_id])
+    return None
+
+
+async def _keep_answer(conn: AsyncConnection, response: EventResponse, ven: Ven, now: datetime) -> None:
+    """Add the answer to the history and the journal, unless it repeats the VEN's last one to this event."""
+    t = opt_table
+    last = await conn.execute(
+        select(t.c.modification_number, t.c.opt_type, t.c.response_code)
+        .where(
+            t.c.ven_id == ven.ven_id,
+            t.c.event_id == response.event_id,
+            t.c.source == CREATED_EVENT,
+        )
+        .order_by(t.c.seq.desc())
+        .limit(1)
+    )
+    row = (response.modification_number, str(response.opt_type), response.code)
+    if last.one_or_none() == row:
+        return
+    await conn.execute(
+        insert(t).values(
+            ven_id=ven.ven_id,
+            at=now,
+            source=CREATED_EVENT,
+            opt_type=row[1],
+            event_id=response.event_id,
+            modification_number=row[0],
+            response_code=response.code,
+        )
+    )
+    await _record(conn, ven, response.event_id, row[0], row[1], now, code=response.code)
+
+
+async def create_opt(conn: AsyncConnection, message: CreateOpt, ven: Ven, now: datetime) -> None:
+    """Take a schedule, or the qualification of an event."""
+    _check(message, ven)
+    content = encode(message)
+    key = hashlib.sha256(content).hexdigest()
+    t = opt_table
+    repeat = await conn.execute(select(t.c.seq).where(t.c.ven_id == ven.ven_id, t.c.key == key))
+    if repeat.one_or_none() is not None:
+        return
+    if message.event_id is not None:
+        await _qualify(conn, message, ven, now)
+    elif _is_whole_ven(message):
+        await conn.execute(
+            update(t)
+            .where(
+                t.c.ven_id == ven.ven_id,
+                t.c.source == CREATE_OPT,
+                t.c.event_id.is_(None),
+                t.c.opt_type == str(message.opt_type),
+                t.c.cancelled_at.is_(None),
+            )
+            .values(cancelled_at=now)
+        )
+    await conn.execute(
+        insert(t).values(
+            ven_id=ven.ven_id,
+            key=key,
+            at=now,
+            source=CREATE_OPT,
+            opt_type=str(message.opt_type),
+            event_id=message.event_id,
+            modification_number=message.modification_number,
+            opt_id=message.opt_id,
+            content=content,
+        )
+    )
+    number = message.modification_number or 0
+    await _record(
+        conn, ven, message.event_id or "", number, str(message.opt_type), now, opt_id=message.opt_id
+    )
+
+
+async def cancel_opt(conn: AsyncConnection, message: CancelOpt, ven: Ven, now: datetime) -> None:
+    """Take back every schedule with this id; an opt that qualifies an event cannot be taken back (OPT-14)."""
+    t = opt_table
+    mine = (t.c.ven_id == ven.ven_id, t.c.opt_id == message.opt_id, t.c.event_id.is_(None))
+    known = (await conn.execute(select(func.count()).select_from(t).where(*mine))).scalar_one()
+    if not known:
+        raise InvalidId("the optID is not known", rule="OPT-17")
+    await conn.execute(update(t).where(*mine, t.c.cancelled_at.is_(None)).values(cancelled_at=now))
+
+
+def _check(message: CreateOpt, ven: Ven) -> None:
+    if message.event_id is not None and (message.availability or message.market_context):
+        raise ComplianceError(
+            "an opt for an event has neither vavailability nor marketContext", rule="OPT-02"
+        )
+    if message.event_id is None and not message.availability:
+        raise ComplianceError("an opt without an event needs vavailability", rule="OPT-02")
+    if any(ven_id != ven.ven_id for ven_id in message.target.ven_id):
+        raise InvalidId("the target names another venID", rule="OPT-05")
+
+
+def _is_whole_ven(message: CreateOpt) -> bool:
+    return replace(message.target, ven_id=()) == Target() and message.device_class is None
+
+
+async def _qualify(conn: AsyncConnection, message: CreateOpt, ven: Ven, now: datetime) -> None:
+    t = event_table
+    mine = (t.c.ven_id == ven.ven_id, t.c.event_id == message.event_id)
+    rows = await conn.execute(select(t.c.modification_number, t.c.delivered_at).where(*mine))
+    row = rows.one_or_none()
+    if row is None:
+        raise InvalidId("the eventID is not known", rule="EVT-38")
+    if (message.modification_number or 0) > row.modification_number:
+        raise OutOfSequence("a modificationNumber was never sent", rule="EVT-38")
+    if _is_whole_ven(message):
+        await conn.execute(
+            update(t).where(*mine).values(opt=str(message.opt_type), delivered_at=row.delivered_at or now)
+        )
+
+
+async def _is_qualified(conn: AsyncConnection, ven_id: str, event_id: str) -> bool:
+    """Whether a CreateOpt set the opt of the whole event."""
+    t = opt_table
+    rows = await conn.execute(
+        select(t.c.content).where(t.c.ven_id == ven_id, t.c.event_id == event_id, t.c.source == CREATE_OPT)
+    )
+    return any(_is_whole_ven(_create_opt_of(content)) for content in rows.scalars())
+
+
+def _create_opt_of(content: bytes) -> CreateOpt:
+    message = decode(content)
+    assert isinstance(message, CreateOpt)  # noqa: S101 - written by create_opt
+    return message
+
+
+async def _record(
+    conn: AsyncConnection,
+    ven: Ven,
+    event_id: str,
+    modification_number: int,
+    opt_type: str,
+    now: datetime,
+    **more: str,
+) -> None:
+    """The fact of an opt; the number in its key tells an opt that comes back from a repeat of the first."""
+    t = opt_table
+    count = select(func.count()).select_from(t).where(t.c.ven_id == ven.ven_id)
+    number = (await conn.execute(count)).scalar_one()
+    body = {
+        "ven_id": ven.ven_id,
+        "event_id": event_id,
+        "modification_number": modification_number,
+        "opt_type": opt_type,
+        **more,
+    }
+    key = f"{event_id}/{modification_number}/{number}"
+    await journal.record(conn, "opt", ven.ven_id, key, body=body, now=now)

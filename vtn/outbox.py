@@ -1,0 +1,111 @@
+"""What waits for a VEN: offered at its polls, one payload a poll, until the VEN answers it.
+
+Rules: everything is offered in the order in which it was queued, then again from the start, so that a lost response
+loses nothing and a VEN that drains before it answers meets each payload (POLL-03, POLL-05, POLL-09). All events of a
+VEN are one payload, because a DistributeEvent always lists them all (EVT-13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, distinct, func, select, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from openadr import Message, decode, encode
+from vtn.schema import outbox_table
+from vtn.store import after_commit
+
+EVENT = "event"
+REGISTER_REPORT = "register_report"
+CREATE_REPORT = "create_report"
+CANCEL_PARTY_REGISTRATION = "cancel_party_registration"
+REQUEST_REREGISTRATION = "request_reregistration"
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The notice that something waits for a VEN."""
+
+    ven_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One row of the outbox; `message` is None for an event, whose content is composed when it is offered."""
+
+    kind: str
+    key: str
+    message: Message | None
+
+
+async def queue(
+    conn: AsyncConnection, ven_id: str, kind: str, key: str, message: Message | None, now: datetime
+) -> None:
+    """Let `message` wait for the VEN; the same kind and key replaces what waits already and starts over."""
+    fresh = {
+        "content": None if message is None else encode(message),
+        "queued_at": now,
+        "offers": 0,
+        "offered_at": None,
+    }
+    statement = insert(outbox_table).values(ven_id=ven_id, kind=kind, key=key, **fresh)
+    await conn.execute(statement.on_conflict_do_update(index_elements=["ven_id", "kind", "key"], set_=fresh))
+    after_commit(conn, Due(ven_id))
+
+
+async def due(conn: AsyncConnection) -> set[str]:
+    """The ids of all VENs for which something waits."""
+    return set((await conn.execute(select(distinct(outbox_table.c.ven_id)))).scalars())
+
+
+async def next_item(conn: AsyncConnection, ven_id: str) -> Item | None:
+    """What is to be offered now: the least offered, then the oldest."""
+    t = outbox_table
+    rows = await conn.execute(
+        select(t.c.kind, t.c.key, t.c.content)
+        .where(t.c.ven_id == ven_id)
+        .order_by(t.c.offers, t.c.seq)
+        .limit(1)
+    )
+    row = rows.one_or_none()
+    if row is None:
+        return None
+    return Item(row.kind, row.key, None if row.content is None else decode(row.content))
+
+
+async def offered(conn: AsyncConnection, ven_id: str, kind: str, keys: Iterable[str], now: datetime) -> None:
+    """Note that these rows are in the answer that is about to be sent."""
+    t = outbox_table
+    await conn.execute(
+        update(t)
+        .where(t.c.ven_id == ven_id, t.c.kind == kind, t.c.key.in_(list(keys)))
+        .values(offers=t.c.offers + 1, offered_at=now)
+    )
+
+
+async def answered(conn: AsyncConnection, ven_id: str, kind: str, keys: Iterable[str]) -> None:
+    """The VEN answered (or the matter is over): these rows are not offered again."""
+    t = outbox_table
+    await conn.execute(delete(t).where(t.c.ven_id == ven_id, t.c.kind == kind, t.c.key.in_(list(keys))))
+
+
+async def withdraw(conn: AsyncConnection, ven_id: str, *kinds: str) -> None:
+    """Drop everything of these kinds that waits for the VEN."""
+    t = outbox_table
+    await conn.execute(delete(t).where(t.c.ven_id == ven_id, t.c.kind.in_(kinds)))
+
+
+async def waiting(conn: AsyncConnection, ven_id: str, kind: str) -> dict[str, int]:
+    """Key and number of offers of everything of this kind that waits for the VEN."""
+    t = outbox_table
+    rows = await conn.execute(select(t.c.key, t.c.offers).where(t.c.ven_id == ven_id, t.c.kind == kind))
+    return {key: offers for key, offers in rows}
+
+
+async def length(conn: AsyncConnection) -> int:
+    """How many payloads wait, of all VENs."""
+    return (await conn.execute(select(func.count()).select_from(outbox_table))).scalar_one()

@@ -1,0 +1,274 @@
+"""Reported values: taken out of a report, judged, and kept so that any order of arrival gives the same table.
+
+Rules: one value for each (start, VEN, data point, report name); the newest createdDateTime wins, then the larger
+value, so that retries, duplicates and reordering do not matter. A value that cannot be right is not kept with the
+others but quarantined with its reason, and the rest of its report is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from openadr import Report, ReportInterval, ReportPayload
+from openadr.enums import DataQuality
+from vtn.journal import iso
+from vtn.schema import quarantine_table, reading_table
+
+PAST = timedelta(days=35)
+FUTURE = timedelta(minutes=5)
+FORECAST_FUTURE = timedelta(days=3)
+MAX_ABS_VALUE = 1e9  # Wh or W: more than any site here can have
+ROWS_PER_STATEMENT = 500
+GOOD = str(DataQuality.GOOD)
+KEY = ("ts", "ven_id", "r_id", "report_name")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingRow:
+    """A value for the period from `start`; its unit is the one of the data point's description."""
+
+    ven_id: str
+    r_id: str
+    start: datetime
+    duration_s: float
+    value: float
+    quality: str
+    report_name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A value as it came; `start` is None where the report does not say when it holds."""
+
+    r_id: str
+    start: datetime | None
+    duration_s: float
+    value: float
+    quality: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What was asked for: which data points, and which period of a history (None: no bound)."""
+
+    report_name: str
+    r_ids: frozenset[str]
+    start: datetime | None
+    end: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A report's values, told apart, with the hash of all of them."""
+
+    good: tuple[Sample, ...]
+    bad: tuple[tuple[Sample, str], ...]
+    unknown_r_id: bool
+    sha256: str
+
+    @property
+    def start(self) -> datetime | None:
+        """First start among the good values."""
+        return min((sample.start for sample in self.good if sample.start), default=None)
+
+    @property
+    def end(self) -> datetime | None:
+        """Last end among the good values (exclusive)."""
+        ends = (s.start + timedelta(seconds=s.duration_s) for s in self.good if s.start)
+        return max(ends, default=None)
+
+
+def judge(report: Report, expected: Expected, now: datetime) -> Judged:
+    """Tell the values that are kept from those that are quarantined. No I/O: fit for another thread."""
+    good: list[Sample] = []
+    bad: list[tuple[Sample, str]] = []
+    window = _window(expected, now)
+    digest = hashlib.sha256()
+    for sample in samples(report):
+        digest.update(_canonical(sample))
+        reason = _fault(sample, expected, window)
+        if reason is None:
+            good.append(sample)
+        else:
+            bad.append((sample, reason))
+    unknown = any(sample.r_id not in expected.r_ids for sample, _ in bad)
+    return Judged(tuple(good), tuple(bad), unknown, digest.hexdigest())
+
+
+def samples(report: Report) -> Iterator[Sample]:
+    """Every value of a report with its time: the interval's own, or counted on from the report's dtstart (RPT-24)."""
+    clock = report.dtstart
+    for interval in report.intervals:
+        start = interval.dtstart or clock
+        end = _end(report, interval, start)
+        clock = end if end is not None else clock
+        duration_s = (end - start).total_seconds() if start is not None and end is not None else 0.0
+        for payload in interval.payloads:
+            quality = payload.data_quality or GOOD
+            yield Sample(payload.r_id, start, duration_s, _value(payload), quality)
+
+
+def _end(report: Report, interval: ReportInterval, start: datetime | None) -> datetime | None:
+    duration = interval.duration
+    if duration is None and len(report.intervals) == 1:
+        duration = report.duration
+    if start is None or duration is None or duration.is_negative:
+        return None
+    return duration.after(start)
+
+
+def _value(payload: ReportPayload) -> float:
+    """The number; of a resource status 0 offline, 1 online, and 2 more under manual override."""
+    if payload.payload_float is not None:
+        return payload.payload_float
+    if payload.resource_status is not None:
+        return payload.resource_status.online + 2.0 * payload.resource_status.manual_override
+    return math.nan
+
+
+def _window(expected: Expected, now: datetime) -> tuple[datetime, datetime]:
+    """The instants between which a value may start: the last 35 days for telemetry, what was asked for a history."""
+    start, end = now - PAST, now + FUTURE
+    if expected.report_name.startswith("x-"):
+        return start, now + FORECAST_FUTURE
+    if expected.report_name.startswith("HISTORY"):
+        return expected.start or start, min(expected.end or end, end)
+    return start, end
+
+
+def _fault(sample: Sample, expected: Expected, window: tuple[datetime, datetime]) -> str | None:
+    if sample.r_id not in expected.r_ids:
+        return "the data point was not asked for"
+    if not math.isfinite(sample.value):
+        return "the value is not a finite number"
+    if abs(sample.value) > MAX_ABS_VALUE:
+        return "the value is out of range"
+    if sample.start is None:
+        return "the time of the value is missing"
+    if not window[0] <= sample.start <= window[1]:
+        return f"the time is not in {iso(window[0])} to {iso(window[1])}"
+    return None
+
+
+def _canonical(sample: Sample) -> bytes:
+    start = iso(sample.start) if sample.start else ""
+    text = json.dumps([sample.r_id, start, sample.duration_s, repr(sample.value), sample.quality])
+    return text.encode() + b"\n"
+
+
+async def keep(
+    conn: AsyncConnection,
+    ven_id: str,
+    report: Report,
+    report_name: str,
+    judged: Judged,
+    now: datetime,
+) -> None:
+    """Write a judged report: good values to the readings, the others to the quarantine."""
+    t = reading_table
+    statement = insert(t)
+    new = statement.excluded
+    order = ("created_at", "value", "duration_s", "quality", "report_request_id")
+    newer = tuple_(*(new[name] for name in order)) > tuple_(*(t.c[name] for name in order))
+    changes = {name: new[name] for name in order}
+    statement = statement.on_conflict_do_update(index_elements=KEY, set_=changes, where=newer)
+    rows = [
+        {
+            "ts": sample.start,
+            "ven_id": ven_id,
+            "r_id": sample.r_id,
+            "report_name": report_name,
+            "duration_s": sample.duration_s,
+            "value": sample.value,
+            "quality": sample.quality,
+            "created_at": report.created_date_time,
+            "report_request_id": report.report_request_id,
+        }
+        for sample in judged.good
+    ]
+    for first in range(0, len(rows), ROWS_PER_STATEMENT):
+        await conn.execute(statement, rows[first : first + ROWS_PER_STATEMENT])
+    await _quarantine(conn, ven_id, report, judged, now)
+
+
+async def _quarantine(
+    conn: AsyncConnection, ven_id: str, report: Report, judged: Judged, now: datetime
+) -> None:
+    rows: list[dict[str, Any]] = []
+    for sample, reason in judged.bad:
+        row = {
+            "ven_id": ven_id,
+            "report_request_id": report.report_request_id,
+            "r_id": sample.r_id[:128],
+            "start": iso(sample.start) if sample.start else "",
+            "value": repr(sample.value),
+        }
+        key = hashlib.sha256(json.dumps([*row.values()]).encode()).hexdigest()
+        rows.append({"key": key, **row, "reason": reason, "received_at": now})
+    statement = insert(quarantine_table).on_conflict_do_nothing(index_elements=["key"])
+    for first in range(0, len(rows), ROWS_PER_STATEMENT):
+        await conn.execute(statement, rows[first : first + ROWS_PER_STATEMENT])
+
+
+async def readings(
+    conn: AsyncConnection,
+    *,
+    ven_ids: Sequence[str] | None = None,
+    r_ids: Sequence[str] | None = None,
+    report_names: Sequence[str] | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> list[ReadingRow]:
+    """Values that start in [start, end), by time, VEN, data point; None means no bound."""
+    t = reading_table
+    columns = (
+        t.c.ven_id,
+        t.c.r_id,
+        t.c.ts,
+        t.c.duration_s,
+        t.c.value,
+        t.c.quality,
+        t.c.report_name,
+        t.c.created_at,
+    )
+    query = select(*columns).order_by(t.c.ts, t.c.ven_id, t.c.r_id, t.c.report_name)
+    for column, wanted in ((t.c.ven_id, ven_ids), (t.c.r_id, r_ids), (t.c.report_name, report_names)):
+        if wanted is not None:
+            query = query.where(column.in_(list(wanted)))
+    if start is not None:
+        query = query.where(t.c.ts >= start)
+    if end is not None:
+        query = query.where(t.c.ts < end)
+    return [ReadingRow(*row) for row in await conn.execute(query)]
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A value that was not kept, and why."""
+
+    ven_id: str
+    report_request_id: str
+    r_id: str
+    start: str
+    value: str
+    reason: str
+    received_at: datetime
+
+
+async def quarantined(conn: AsyncConnection) -> list[Quarantined]:
+    """Every value that was not kept, in the order of arrival."""
+    t = quarantine_table
+    columns = (t.c.ven_id, t.c.report_request_id, t.c.r_id, t.c.start, t.c.value, t.c.reason)
+    rows = await conn.execute(select(*columns, t.c.received_at).order_by(t.c.received_at, t.c.key))
+    return [Quarantined(*row) for row in rows]

@@ -1,0 +1,197 @@
+"""The tables of this package: the schema is the specification of what the server keeps.
+
+A state change, its outbox row and its journal fact share one transaction. Instants are kept in UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.types import TypeDecorator
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC datetime, kept as whole microseconds since 1970: order in the index is order in time."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Refuse a naive datetime, which would silently be local time."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"naive datetime: {value!r}")
+        return (value - EPOCH) // MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """Give the datetime back in UTC."""
+        return None if value is None else EPOCH + value * MICROSECOND
+
+
+metadata = MetaData()
+
+ven_table = Table(
+    "vtn_ven",
+    metadata,
+    Column("ven_id", Text, primary_key=True),
+    Column("ven_name", Text, nullable=False, unique=True),
+    Column("enrolled_at", Instant, nullable=False),
+    Column("registration_id", Text, unique=True),  # null: enrolled, but not registered
+    Column("registered_at", Instant),
+    Column("last_contact", Instant),
+    Column("report_only", Boolean, nullable=False, default=False),
+    Column("profile", Text),
+    Column("transport", Text),
+    Column("metadata_key", Text),  # hash of the last RegisterReport, and what it was answered with
+    Column("metadata_answer", LargeBinary),
+)
+# One VEN may have two certificates while one is being replaced.
+certificate_table = Table(
+    "vtn_certificate",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),  # SHA-256 of the DER certificate, 64 hex digits
+    Column("ven_id", Text, ForeignKey("vtn_ven.ven_id"), nullable=False),
+    Column("since", Instant, nullable=False),
+)
+# Clients of our CA that nobody enrolled: a bounded note for the operator, nothing else is kept of them.
+pending_table = Table(
+    "vtn_pending",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),
+    Column("ven_name", Text, nullable=False),
+    Column("last_seen", Instant, nullable=False),
+    Column("attempts", Integer, nullable=False),
+)
+event_table = Table(
+    "vtn_event",
+    metadata,
+    Column("ven_id", Text, ForeignKey("vtn_ven.ven_id"), primary_key=True),
+    Column("event_id", Text, primary_key=True),
+    Column("modification_number", Integer, nullable=False),
+    Column("content", LargeBinary, nullable=False),  # the event as XML, in a DistributeEvent of its own
+    Column("published_at", Instant, nullable=False),
+    Column("ends_at", Instant),  # dtstart + duration + startafter; null: open-ended
+    Column("cancelled_at", Instant),
+    Column("offered_at", Instant),
+    Column("delivered_at", Instant),
+    Column("opt", Text),  # of this modification: optIn, optOut
+    Column("response_code", Text),
+    Column("responded_at", Instant),
+    Index("vtn_event_by_end", "ven_id", "ends_at"),
+)
+# What is offered to a VEN at its polls until it is answered. Kinds: event (its content is in vtn_event);
+# register_report, create_report, cancel_party_registration, request_reregistration (the content is here).
+outbox_table = Table(
+    "vtn_outbox",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("ven_id", Text, ForeignKey("vtn_ven.ven_id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False),  # what the answer names: event id, report request ids, request id
+    Column("content", LargeBinary),
+    Column("queued_at", Instant, nullable=False),
+    Column("offers", Integer, nullable=False, default=0),
+    Column("offered_at", Instant),
+    UniqueConstraint("ven_id", "kind", "key"),
+    sqlite_autoincrement=True,
+)
+opt_table = Table(
+    "vtn_opt",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("ven_id", Text, ForeignKey("vtn_ven.ven_id"), nullable=False),
+    Column("key", Text),  # of a CreateOpt: a repeat of the same message is the same row
+    Column("at", Instant, nullable=False),
+    Column("source", Text, nullable=False),  # created_event, create_opt
+    Column("opt_type", Text, nullable=False),
+    Column("event_id", Text),
+    Column("modification_number", Integer),
+    Column("opt_id", Text),
+    Column("response_code", Text),
+    Column("content", LargeBinary),  # the CreateOpt, where one came
+    Column("cancelled_at", Instant),
+    UniqueConstraint("ven_id", "key"),
+    Index("vtn_opt_by_event", "ven_id", "event_id"),
+    sqlite_autoincrement=True,
+)
+report_spec_table = Table(
+    "vtn_report_spec",
+    metadata,
+    Column("ven_id", Text, ForeignKey("vtn_ven.ven_id"), primary_key=True),
+    Column("specifier_id", Text, primary_key=True),
+    Column("report_name", Text, nullable=False),
+    Column("r_ids", JSON, nullable=False),
+    Column("registered_at", Instant, nullable=False),
+)
+report_request_table = Table(
+    "vtn_report_request",
+    metadata,
+    Column("ven_id", Text, ForeignKey("vtn_ven.ven_id"), primary_key=True),
+    Column("report_request_id", Text, primary_key=True),
+    Column("specifier_id", Text, nullable=False),
+    Column("report_name", Text, nullable=False),
+    Column("r_ids", JSON, nullable=False),
+    Column("start", Instant),  # the interval asked for; null: no bound
+    Column("end", Instant),
+    Column("requested_at", Instant, nullable=False),
+    Column("accepted_at", Instant),
+)
+reading_table = Table(
+    "vtn_reading",
+    metadata,
+    Column("ts", Instant, primary_key=True),
+    Column("ven_id", Text, primary_key=True),
+    Column("r_id", Text, primary_key=True),
+    Column("report_name", Text, primary_key=True),
+    Column("duration_s", Float, nullable=False),
+    Column("value", Float, nullable=False),
+    Column("quality", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),  # createdDateTime of the report: the newest wins
+    Column("report_request_id", Text, nullable=False),
+    Index("vtn_reading_by_ven", "ven_id", "ts"),
+    sqlite_with_rowid=False,
+)
+quarantine_table = Table(
+    "vtn_quarantine",
+    metadata,
+    Column("key", Text, primary_key=True),  # hash of the rest but received_at
+    Column("ven_id", Text, nullable=False),
+    Column("report_request_id", Text, nullable=False),
+    Column("r_id", Text, nullable=False),
+    Column("start", Text, nullable=False),  # as text: year 9999 must be storable too
+    Column("value", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("received_at", Instant, nullable=False),
+)
+journal_table = Table(
+    "vtn_journal",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("ven_id", Text, nullable=False),
+    Column("key", Text, nullable=False, unique=True),
+    Column("body", JSON, nullable=False),
+    Column("raw_sha256", Text),
+    sqlite_autoincrement=True,
+)
