@@ -1,10 +1,11 @@
 """The next 36 hours of a node, learned from its own past 28 days, in numpy alone.
 
-Ten homes are too few for a smooth curve and too many for one habit: what tells most about a quarter hour is the same
-quarter hour of earlier days, weighed by age, of all days and of days of the same kind (working day, weekend), and
-yesterday's level. A ridge regression finds the weights; it is pulled towards an equal mean of its inputs, so it can do no
-worse than that where the past is short. The model is learned once a day, from whole days before the midnight, so a
-restarted box makes the same forecast; each hour it is applied to what has been metered since.
+Ten homes are too few for a smooth curve and too many for one habit: what tells most about a quarter hour is
+the same quarter hour of earlier days, weighed by age, of all days and of days of the same kind (working day,
+weekend), and yesterday's level. A ridge regression finds the weights; it is pulled towards an equal mean of
+its inputs, so it can do no worse than that where the past is short. The model is learned once a day, from
+whole days before the midnight, so a restarted box makes the same forecast; each hour it is applied to what
+has been metered since.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,9 @@ _SAME_KIND = 0.85
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The learned weights of the inputs; values are scaled by `scale` around `centre` (both in the unit of the past)."""
+    """The learned weights of the inputs; values are scaled by `scale` around `centre` (both in the unit of
+    the past).
+    """
 
     weights: tuple[float, ...]
     centre: float
@@ -101,7 +104,9 @@ def _weekend(end: datetime, rows: int) -> NDArray[np.bool_]:
 
 
 def _inputs(days: Array, weekend: NDArray[np.bool_], target: NDArray[np.bool_]) -> Array:
-    """One row of inputs for each quarter hour of the day after `days`; `target` says which of them are at a weekend."""
+    """One row of inputs for each quarter hour of the day after `days`; `target` says which of them are at a
+    weekend.
+    """
     age = np.arange(len(days))[::-1]
     columns = [days[-1], days[-2], days[-7]]
     columns += [_weighed(days, np.broadcast_to((base**age)[:, None], days.shape)) for base in _ALL_DAYS]

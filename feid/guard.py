@@ -1,7 +1,8 @@
 """Local limits: they win over any signal, and they come from the settings file on this box alone.
 
-Nothing that arrives over a network is an argument of this module: `Limits` are made by `feid.settings` from a local
-file, the state comes from the devices. Invariants of what `clamp` lets through, for any commands whatever:
+Nothing that arrives over a network is an argument of this module: `Limits` are made by `feid.settings` from a
+local file, the state comes from the devices. Invariants of what `clamp` lets through, for any commands
+whatever:
 
 - only devices of this node, at powers that the device's plate allows; a load is never capped below 0;
 - no battery is discharged below its reserve, counting all that it is told within the schedule;
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from feid.devices import Command, Device, DeviceKind, DeviceState
+from feid.site import SiteState
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,9 @@ class Limits:
                 raise ValueError(f"limits.{name} must be between {low:g} and {high:g}, got {value}")
         for home_id, capacity_kw in self.home_capacity_kw:
             if not 0 < capacity_kw <= 1000:
-                raise ValueError(f"limits.home_capacity_kw.{home_id} must be above 0 and at most 1000, got {capacity_kw}")
+                raise ValueError(
+                    f"limits.home_capacity_kw.{home_id} must be above 0 and at most 1000, got {capacity_kw}"
+                )
 
     def capacity_kw(self, home_id: str) -> float:
         """What this home's connection carries, in kW, in either direction."""
@@ -56,24 +60,9 @@ _BOUNDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SiteState:
-    """The node's devices and what they were doing at one instant."""
-
-    at: datetime
-    devices: tuple[Device, ...]
-    states: tuple[DeviceState, ...]
-
-    def of(self, device_id: str) -> tuple[Device, DeviceState] | None:
-        """A device and its state; None if either is unknown."""
-        device = next((d for d in self.devices if d.device_id == device_id), None)
-        state = next((s for s in self.states if s.device_id == device_id), None)
-        return None if device is None or state is None else (device, state)
-
-
 def clamp(commands: Iterable[Command], limits: Limits, state: SiteState) -> list[Command]:
     """The commands that the limits allow, by device and time; what is not allowed is reduced or left out."""
-    known = {d.device_id: pair for d in state.devices if (pair := state.of(d.device_id)) is not None}
+    known = state.pairs()
     by_device: dict[str, list[Command]] = {}
     for command in commands:
         if command.device_id in known:
@@ -83,14 +72,16 @@ def clamp(commands: Iterable[Command], limits: Limits, state: SiteState) -> list
         device, doing = known[device_id]
         if not _comfortable(device, doing, limits):
             continue
-        periods = _periods(wanted, doing, limits, state.at)
+        periods = _periods(wanted, limits, state)
         powers = [replace(c, power_kw=_within_plate(c.power_kw, device, limits)) for c in periods]
         allowed += _above_reserve(powers, device, doing, limits, state.at)
     return _within_connection(allowed, state.devices, limits)
 
 
 def _comfortable(device: Device, doing: DeviceState, limits: Limits) -> bool:
-    """Whether the people in the home can spare this device now; unknown temperature: the device guards itself."""
+    """Whether the people in the home can spare this device now; unknown temperature: the device guards
+    itself.
+    """
     if doing.temperature_c is None:
         return True
     if device.kind is DeviceKind.HEAT_PUMP:
@@ -100,12 +91,16 @@ def _comfortable(device: Device, doing: DeviceState, limits: Limits) -> bool:
     return True
 
 
-def _periods(wanted: Sequence[Command], doing: DeviceState, limits: Limits, now: datetime) -> list[Command]:
+def _periods(wanted: Sequence[Command], limits: Limits, state: SiteState) -> list[Command]:
     """Entries without overlap, cut to the time that the device may still be held; the earlier entry wins."""
-    horizon = now + timedelta(minutes=limits.max_hold_minutes)
+    now = state.at
+    held_since = now if state.held_since is None else state.held_since
+    horizon = min(
+        now + timedelta(minutes=limits.max_hold_minutes), held_since + timedelta(hours=limits.max_event_hours)
+    )
     shortest = timedelta(minutes=limits.min_hold_minutes)
     kept: list[Command] = []
-    free_from = datetime.min.replace(tzinfo=now.tzinfo)
+    free_from = now - timedelta(minutes=limits.max_hold_minutes)
     for command in sorted(wanted, key=lambda c: (c.start, c.end, c.power_kw)):
         start, end = max(command.start, free_from), min(command.end, horizon)
         if end - start >= shortest and end > now:
@@ -140,24 +135,28 @@ def _above_reserve(
 
 def _within_connection(commands: list[Command], devices: Sequence[Device], limits: Limits) -> list[Command]:
     """Reduce charging and feeding in so that all devices of a home together stay within its connection."""
-    home_of = {d.device_id: d for d in devices}
-    kept: list[Command] = []
-    for command in commands:
-        device = home_of[command.device_id]
-        capacity_kw = limits.capacity_kw(device.home_id)
-        if device.kind is DeviceKind.BATTERY and command.power_kw > 0:
-            others_kw = sum(
-                _most_kw(d, command, commands)
-                for d in devices
-                if d.home_id == device.home_id and d.device_id != device.device_id
-            )
-            command = replace(command, power_kw=max(0.0, min(command.power_kw, capacity_kw - others_kw)))
-        kept.append(command)
-    return kept
+    by_id = {d.device_id: d for d in devices}
+    return [
+        _charging_within(command, by_id[command.device_id], commands, devices, limits)
+        if by_id[command.device_id].kind is DeviceKind.BATTERY and command.power_kw > 0
+        else command
+        for command in commands
+    ]
+
+
+def _charging_within(
+    command: Command, battery: Device, commands: Sequence[Command], devices: Sequence[Device], limits: Limits
+) -> Command:
+    """A battery's charging as far as the home's other devices leave room for it."""
+    others = [d for d in devices if d.home_id == battery.home_id and d.device_id != battery.device_id]
+    room_kw = limits.capacity_kw(battery.home_id) - sum(_most_kw(d, command, commands) for d in others)
+    return replace(command, power_kw=max(0.0, min(command.power_kw, room_kw)))
 
 
 def _most_kw(device: Device, during: Command, commands: Sequence[Command]) -> float:
-    """What another device may take in the period of a command: its plate, unless a cap covers the whole period."""
+    """What another device may take in the period of a command: its plate, unless a cap covers the whole
+    period.
+    """
     for other in commands:
         if other.device_id == device.device_id and other.start <= during.start and other.end >= during.end:
             return max(0.0, other.power_kw)

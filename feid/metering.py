@@ -1,7 +1,8 @@
 """From the meters' quarter-hour registers to readings that the aggregator can settle on.
 
-A register that is missing, negative or absurd is never passed on silently: its value is replaced by the same home's
-last good value of the same quarter hour of the day, and its quality says so. The quality of the node's sum is the worst of its homes.
+A register that is missing, negative or absurd is never passed on silently: its value is replaced by the same
+home's last good value of the same quarter hour of the day, and its quality says so. The quality of the node's
+sum is the worst of its homes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +36,9 @@ def quarter_floor(at: datetime) -> datetime:
 
 
 def judge(reading: MeterReading, capacity_kw: float, usual: Register | None) -> Register:
-    """The register as it is kept: with its own value if it can be true, else with the usual one and a quality that says so."""
+    """The register as it is kept: with its own value if it can be true, else with the usual one and a quality
+    that says so.
+    """
     highest_wh = capacity_kw * _ABSURD * 1000 * (reading.duration / timedelta(hours=1))
     if 0 <= reading.energy_wh <= highest_wh:
         flexible_wh = min(max(reading.flexible_wh, 0), round(highest_wh))
@@ -51,7 +54,9 @@ def _usual(home_id: str, start: datetime, usual: Register | None, quality: str) 
 
 
 def node_sums(registers: Iterable[Register], homes: int) -> dict[datetime, Register]:
-    """The node's sum of each quarter hour, with the worst quality of its homes; an absent home makes it `No Quality`."""
+    """The node's sum of each quarter hour, with the worst quality of its homes; an absent home makes it `No
+    Quality`.
+    """
     by_start: dict[datetime, list[Register]] = {}
     for register in registers:
         by_start.setdefault(register.start, []).append(register)
@@ -81,7 +86,9 @@ class Metering:
         return self.store.mark(COMPLETE_UNTIL)
 
     async def collect(self, now: datetime, history: timedelta) -> int:
-        """Fetch what is new, at first the whole history; how many quarter hours that were. DriverError if no answer."""
+        """Fetch what is new, at first the whole history; how many quarter hours that were. DriverError if no
+        answer.
+        """
         end = quarter_floor(now)
         start = self.complete_until() or end - min(history, KEPT)
         quarters = 0

@@ -57,6 +57,8 @@ class FeidSettings:
     limits: Limits
     ven: VenSettings
     history: timedelta = timedelta(days=28)
+    homes: tuple[str, ...] = ()
+    """Homes whose meters must be there; empty: those that have a device."""
 
     @classmethod
     def load(cls, path: Path) -> "FeidSettings":
@@ -75,7 +77,7 @@ class FeidSettings:
     @classmethod
     def of(cls, content: Mapping[str, Any], folder: Path) -> "FeidSettings":
         """Settings from the tables of the file; `folder` is where its relative paths begin."""
-        _only(content, "", {"node", "state", "history_days", "driver", "limits", "ven"})
+        _only(content, "", {"node", "state", "history_days", "homes", "driver", "limits", "ven"})
         history_days = float(content.get("history_days", 28))
         if not 0 < history_days <= 35:
             raise SettingsError(f"history_days must be above 0 and at most 35, got {history_days:g}")
@@ -86,7 +88,14 @@ class FeidSettings:
             limits=_limits(_table(content, "limits")),
             ven=_ven(_table(content, "ven"), folder),
             history=timedelta(days=history_days),
+            homes=_homes(content.get("homes", [])),
         )
+
+
+def _homes(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(home, str) and home for home in value):
+        raise SettingsError(f"homes must be a list of texts, got {value!r}")
+    return tuple(value)
 
 
 def _driver(table: Mapping[str, Any], folder: Path) -> DriverSettings:
@@ -99,11 +108,15 @@ def _driver(table: Mapping[str, Any], folder: Path) -> DriverSettings:
 
 def _limits(table: Mapping[str, Any]) -> Limits:
     _only(table, "limits.", {f.name for f in fields(Limits)})
-    numbers = {name: _number(value, f"limits.{name}") for name, value in table.items() if name != "home_capacity_kw"}
+    numbers = {
+        name: _number(value, f"limits.{name}") for name, value in table.items() if name != "home_capacity_kw"
+    }
     homes = table.get("home_capacity_kw", {})
     if not isinstance(homes, Mapping):
         raise SettingsError("limits.home_capacity_kw must be a table of home and kW")
-    pairs = tuple((home, _number(kw, f"limits.home_capacity_kw.{home}")) for home, kw in sorted(homes.items()))
+    pairs = tuple(
+        (home, _number(kw, f"limits.home_capacity_kw.{home}")) for home, kw in sorted(homes.items())
+    )
     return Limits(home_capacity_kw=pairs, **numbers)
 
 

@@ -1,9 +1,9 @@
 """Everything that the box remembers, in one SQLite file that survives a power cut.
 
-Readings are kept for 35 days, because the aggregator may ask for them again (HISTORY_USAGE); the frozen state of an
-event is kept until it is over, so that a restarted box follows the same plan. A file that is damaged is moved aside
-and a new one is begun: the meters keep their registers and the limits live in the settings, so nothing that makes
-the box safe is in here.
+Readings are kept for 35 days, because the aggregator may ask for them again (HISTORY_USAGE); the frozen state
+of an event is kept until it is over, so that a restarted box follows the same plan. A file that is damaged is
+moved aside and a new one is begun: the meters keep their registers and the limits live in the settings, so
+nothing that makes the box safe is in here.
 """
 
 import json
@@ -62,6 +62,15 @@ class Register:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeQuarter:
+    """All homes of the node in one quarter hour."""
+
+    start: datetime
+    energy_wh: int
+    flexible_wh: int
+
+
+@dataclass(frozen=True, slots=True)
 class OfferedQuarter:
     """One quarter hour of an offer, in Wh: the load forecast for the node, and what its devices can give."""
 
@@ -96,7 +105,9 @@ class Store:
         self._db.close()
 
     def keep_registers(self, registers: Iterable[Register], complete_until: tuple[str, datetime]) -> None:
-        """Keep registers (one that is there already is replaced) and, with them, the mark that they are complete until."""
+        """Keep registers (one that is there already is replaced) and, with them, the mark that they are
+        complete until.
+        """
         with self._db:
             name, until = complete_until
             self._db.execute("INSERT OR REPLACE INTO mark VALUES (?, ?)", (name, _unix(until)))
@@ -112,7 +123,27 @@ class Store:
             " WHERE start >= ? AND start < ? AND (? IS NULL OR home_id = ?) ORDER BY start, home_id",
             (_unix(start), _unix(end), home_id, home_id),
         )
-        return [Register(home, _utc(at), energy, flexible, quality) for home, at, energy, flexible, quality in rows]
+        return [
+            Register(home, _utc(at), energy, flexible, quality)
+            for home, at, energy, flexible, quality in rows
+        ]
+
+    def node_quarters(self, start: datetime, end: datetime) -> list[NodeQuarter]:
+        """The sum over the homes of each quarter hour that begins in [start, end), in order of time."""
+        rows = self._db.execute(
+            "SELECT start, sum(energy_wh), sum(flexible_wh) FROM register WHERE start >= ? AND start < ?"
+            " GROUP BY start ORDER BY start",
+            (_unix(start), _unix(end)),
+        )
+        return [NodeQuarter(_utc(at), energy, flexible) for at, energy, flexible in rows]
+
+    def keep_mark(self, name: str, at: datetime | None) -> None:
+        """Keep an instant under a name; None forgets it."""
+        with self._db:
+            if at is None:
+                self._db.execute("DELETE FROM mark WHERE name = ?", (name,))
+            else:
+                self._db.execute("INSERT OR REPLACE INTO mark VALUES (?, ?)", (name, _unix(at)))
 
     def mark(self, name: str) -> datetime | None:
         """The instant that was kept under this name."""
@@ -128,9 +159,11 @@ class Store:
                 [(_unix(issued), _unix(q.start), q.load_wh, q.offer_wh) for q in quarters],
             )
 
-    def last_issued(self, at: datetime) -> datetime | None:
-        """When the newest offer was issued, not looking past an instant."""
-        row = self._db.execute("SELECT max(issued) FROM offer WHERE issued <= ?", (_unix(at),)).fetchone()
+    def last_issued(self, at: datetime | None = None) -> datetime | None:
+        """When the newest offer was issued, not looking past an instant if one is given."""
+        row = self._db.execute(
+            "SELECT max(issued) FROM offer WHERE issued <= ?", (2**62 if at is None else _unix(at),)
+        ).fetchone()
         return None if row[0] is None else _utc(row[0])
 
     def offer(self, issued: datetime) -> list[OfferedQuarter]:
@@ -150,9 +183,12 @@ class Store:
             )
 
     def frozen(self, event_id: str, frozen_at: datetime) -> object | None:
-        """The state kept for this event and instant; None if there is none, or if it was damaged (then it goes)."""
+        """The state kept for this event and instant; None if there is none, or if it was damaged (then it
+        goes).
+        """
         row = self._db.execute(
-            "SELECT state, checksum FROM frozen WHERE event_id = ? AND frozen_at = ?", (event_id, _unix(frozen_at))
+            "SELECT state, checksum FROM frozen WHERE event_id = ? AND frozen_at = ?",
+            (event_id, _unix(frozen_at)),
         ).fetchone()
         if row is None:
             return None

@@ -1,0 +1,53 @@
+"""`flexpact feid serve`: the box at the customer as a process."""
+
+import asyncio
+import logging
+import signal
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flexpact.clock import Clock, ClockError
+
+if TYPE_CHECKING:
+    from feid.settings import FeidSettings
+
+app = typer.Typer(help="The box at the customer.", no_args_is_help=True)
+
+
+@app.command()
+def serve(
+    config: Annotated[Path, typer.Option(help="Settings of the box, a TOML file.")],
+    clock: Annotated[
+        str, typer.Option(help="`real`, or a simulated clock as START@UNIX_SECONDSxSPEED.")
+    ] = "real",
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR, to stderr.")] = "INFO",
+) -> None:
+    """Run one box until SIGTERM or SIGINT: meters, forecast, control and the VEN."""
+    from feid.errors import SettingsError  # noqa: PLC0415  # the command line starts without the parts it does not run
+    from feid.settings import FeidSettings  # noqa: PLC0415
+
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        settings = FeidSettings.load(config)
+        asyncio.run(_serve(settings, Clock.parse(clock)))
+    except (SettingsError, ClockError) as error:
+        raise SystemExit(f"flexpact feid: {error}") from None
+    except sqlite3.Error as error:
+        raise SystemExit(f"flexpact feid: {settings.state}: {error}") from None
+    except OSError as error:
+        raise SystemExit(f"flexpact feid: {error.filename or config}: {error.strerror}") from None
+
+
+async def _serve(settings: "FeidSettings", clock: Clock) -> None:
+    from feid.agent import run  # noqa: PLC0415
+    from feid.drivers.simulated import SimulatedDriver  # noqa: PLC0415
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    driver = SimulatedDriver(settings.driver.socket, settings.node)
+    await run(settings, driver, clock, clock.sleep, stop)
