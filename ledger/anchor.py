@@ -1,0 +1,206 @@
+"""The anchorer: moves the newest checkpoint into the contract exactly once, and keeps the proof that it is there.
+
+Rules that make it exactly once:
+- the signed bytes are durable before they are sent, and the same bytes are sent again after a crash;
+- the contract swaps only if its head is the expected checkpoint, so of two transactions for one step one at most counts;
+- what happened is read from the contract's storage, never from the words of an answer.
+
+A chain that does not answer is no error: `step` says so in its state and tries again at the next call. Whatever has
+gathered meanwhile needs one transaction, because the newest checkpoint covers all earlier leaves.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger import store
+from ledger.checkpoint import Checkpoint
+from ledger.errors import ChainError, ChainUnavailableError, ForeignHeadError, VerificationError
+from ledger.merkle import EMPTY_ROOT
+from ledger.node import ChainKey, Head, Node, publish_call, publish_transaction
+from ledger.receipt import ADDRESS_BYTES, SLOT, Anchor, commitment, parse_hex
+from ledger.settings import AnchorSettings
+from ledger.state import Header, prove_storage
+from ledger.store import Transition
+
+MAX_TURNS = 8
+"""Looks at the chain in one step: enough to finish an old transaction and to make a new one."""
+
+
+class Database(Protocol):
+    """Where the ledger's tables are; each block is a transaction of its own, durable at its end."""
+
+    def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A transaction that may write."""
+        ...
+
+    def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A view for reading."""
+        ...
+
+
+class AnchorStatus(StrEnum):
+    """How anchoring stands."""
+
+    IDLE = "idle"
+    """All published checkpoints are anchored."""
+    WAITING = "waiting"
+    """A transaction is sent and not yet mined."""
+    CHAIN_DOWN = "chain down"
+    """The chain does not answer; nothing is lost."""
+    FAILED = "failed"
+    """A person must look: the text says at what."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorState:
+    """How anchoring stands since `since`; `anchored` is the number of leaves that the chain holds."""
+
+    status: AnchorStatus
+    text: str
+    anchored: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """A checkpoint as the contract counts: size and root, (0, root of the empty tree) before the first."""
+
+    size: int
+    root: bytes
+
+    @property
+    def word(self) -> bytes:
+        return commitment(self.size, self.root)
+
+
+class Anchorer:
+    """Brings checkpoints to the chain. Call `step` from one task, as often as you like."""
+
+    def __init__(self, settings: AnchorSettings) -> None:
+        self._settings = settings
+        self._key = ChainKey.load(settings.key_file)
+        self._contract = parse_hex("settings", settings.contract, ADDRESS_BYTES)
+        self._state: AnchorState | None = None
+        self._node: Node | None = None
+
+    @property
+    def state(self) -> AnchorState | None:
+        """How the last step ended; None before the first."""
+        return self._state
+
+    async def close(self) -> None:
+        """Close the connections to the node."""
+        if self._node is not None:
+            await self._node.close()
+            self._node = None
+
+    async def step(self, db: Database, now: datetime) -> AnchorState:
+        """Bring anchoring as far as it goes now. Never raises for what a chain or a network does."""
+        try:
+            status, text = await self._advance(db, now)
+        except ChainUnavailableError as error:
+            status, text = AnchorStatus.CHAIN_DOWN, str(error)
+        except (ChainError, VerificationError) as error:
+            status, text = AnchorStatus.FAILED, str(error)
+        async with db.read() as conn:
+            anchored = await store.anchored_size(conn)
+        previous = self._state
+        since = previous.since if previous and previous.status is status else now
+        self._state = AnchorState(status, text, anchored, since)
+        return self._state
+
+    async def _advance(self, db: Database, now: datetime) -> tuple[AnchorStatus, str]:
+        sent = False
+        for _ in range(MAX_TURNS):
+            async with db.read() as conn:
+                newest = await store.newest_checkpoint(conn)
+                anchored = await store.anchored_size(conn)
+                transition = await store.signed_transition(conn)
+            if newest is None or (newest.size == anchored and transition is None):
+                return AnchorStatus.IDLE, "every checkpoint is anchored" if newest else "there is no checkpoint yet"
+            node = await self._connected()
+            head = await node.head(self._contract, self._key.address)
+            if transition is not None and transition.nonce == head.nonce and head.word == (await self._base(db, transition.from_size)).word:
+                if sent:
+                    return AnchorStatus.WAITING, f"the transaction for {transition.size} leaves is not mined yet"
+                await node.send(transition.raw_transaction)
+                sent = True
+                continue
+            held = await self._held(db, head)
+            if held.size > anchored:
+                await self._keep_proof(db, node, head, held, transition, now)
+            elif transition is not None:
+                # Its nonce is used up or the head moved under it: it can no more succeed, so a new one is signed.
+                async with db.write() as conn:
+                    await store.drop_transition(conn, transition.anchor_id, now)
+            else:
+                await self._sign(db, node, head, held, newest, now)
+            sent = False
+        return AnchorStatus.FAILED, "transactions are mined but do not change the contract; see its publisher and gas"
+
+    async def _connected(self) -> Node:
+        if self._node is None:
+            node = Node(self._settings.rpc_url, self._settings.timeout_s)
+            try:
+                found = await node.chain_id()
+                if found != self._settings.chain_id:
+                    raise ChainError(f"the node serves chain {found}, not {self._settings.chain_id}")
+            except BaseException:
+                await node.close()
+                raise
+            self._node = node
+        return self._node
+
+    async def _base(self, db: Database, size: int) -> _Base:
+        if size == 0:
+            return _Base(0, EMPTY_ROOT)
+        async with db.read() as conn:
+            checkpoint = await store.checkpoint_of_size(conn, size)
+        if checkpoint is None:
+            raise ForeignHeadError(f"the log has no checkpoint of {size} leaves any more")
+        return _Base(checkpoint.size, checkpoint.root)
+
+    async def _held(self, db: Database, head: Head) -> _Base:
+        """Which of our checkpoints the contract holds."""
+        empty = _Base(0, EMPTY_ROOT)
+        if head.word == empty.word:
+            return empty
+        async with db.read() as conn:
+            checkpoint = await store.checkpoint_of_word(conn, head.word)
+        if checkpoint is None:
+            raise ForeignHeadError(f"the contract {self._settings.contract} holds {head.word.hex()}, which is no checkpoint of this log")
+        return _Base(checkpoint.size, checkpoint.root)
+
+    async def _sign(self, db: Database, node: Node, head: Head, held: _Base, newest: Checkpoint, now: datetime) -> None:
+        data = publish_call(held.size, held.root, newest.size, newest.root)
+        await node.rehearse(self._contract, self._key.address, data)
+        fees = await node.fees()
+        raw = self._key.sign(
+            publish_transaction(self._settings.chain_id, self._contract, head.nonce, self._settings.gas, fees, data)
+        )
+        async with db.write() as conn:
+            await store.add_transition(conn, newest.size, held.size, head.nonce, raw, now)
+
+    async def _keep_proof(
+        self, db: Database, node: Node, head: Head, held: _Base, transition: Transition | None, now: datetime
+    ) -> None:
+        anchor = await node.prove(self._settings.chain_id, self._contract, head.block)
+        check_anchor(anchor, held.size, held.root)
+        async with db.write() as conn:
+            await store.add_anchor(conn, held.size, anchor, transition, now)
+
+
+def check_anchor(anchor: Anchor, size: int, root: bytes) -> None:
+    """Nothing if the proof shows the contract holding that checkpoint; VerificationError if it does not."""
+    header = Header.decode(anchor.header)
+    word = prove_storage(header.state_root, anchor.contract, SLOT, anchor.account_proof, anchor.storage_proof)
+    expected = commitment(size, root)
+    if word != expected:
+        raise VerificationError("storage", "the node's proof shows another checkpoint", expected=expected.hex(), got=word.hex())

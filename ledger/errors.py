@@ -1,0 +1,63 @@
+"""What can go wrong in the evidence, one type for each thing that a person would do next.
+
+LedgerError
+├── RecordError             a value that has no canonical bytes (float, null, unaware time ...): our caller's mistake
+│   └── KeyConflictError    the same natural key was appended before with another content
+├── KeyFileError            a key file that cannot be used
+├── UnknownLeafError        nobody appended that leaf, or no anchored checkpoint covers it yet
+├── VerificationError       the evidence does not hold; names the step and both values
+│   └── MalformedError      a file is not in its one allowed form; names the file and the place
+└── ChainError              the chain answered, but not as it must
+    ├── ChainUnavailableError   no answer: nothing is lost, try again later
+    └── ForeignHeadError        the contract holds a checkpoint that this log never made
+"""
+
+from __future__ import annotations
+
+
+class LedgerError(Exception):
+    """The ledger could not do what was asked."""
+
+
+class RecordError(LedgerError):
+    """The record holds a value that has no canonical bytes."""
+
+
+class KeyConflictError(RecordError):
+    """A record with this key and another content is already in the log."""
+
+
+class KeyFileError(LedgerError):
+    """The key file cannot be read or does not hold a key of the expected kind."""
+
+
+class UnknownLeafError(LedgerError):
+    """No receipt can be given for that leaf."""
+
+
+class VerificationError(LedgerError):
+    """One step of a verification failed; `expected` is what the evidence or the trust file claims."""
+
+    def __init__(self, step: str, text: str, *, expected: str = "", got: str = "") -> None:
+        self.step = step
+        self.text = text
+        self.expected = expected
+        self.got = got
+        values = f": expected {expected}, got {got}" if expected or got else ""
+        super().__init__(f"{step}: {text}{values}")
+
+
+class MalformedError(VerificationError):
+    """A file differs from the one form that its format allows; it proves nothing."""
+
+
+class ChainError(LedgerError):
+    """The chain gave an answer that cannot be right."""
+
+
+class ChainUnavailableError(ChainError):
+    """The chain does not answer; the anchor is tried again at the next step."""
+
+
+class ForeignHeadError(ChainError):
+    """The contract's head is no checkpoint of this log: another publisher, or this database is older than the chain."""

@@ -1,0 +1,97 @@
+"""The log: records become leaves, leaves become signed checkpoints, and a leaf gets its receipt.
+
+Every call works in the caller's transaction and keeps no state of its own, so a rollback or a kill leaves the log as it
+was. Invariants:
+- leaf indices are dense and never change; the same natural key is one leaf for ever;
+- the tiles are those of exactly the leaves in the table;
+- a checkpoint is signed only for a tree that extends every earlier one, because leaves are only added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger import store, tile
+from ledger.checkpoint import Checkpoint, SigningKey
+from ledger.errors import KeyConflictError, UnknownLeafError
+from ledger.merkle import Range, consistency_ranges, inclusion_ranges, leaf_hash, range_hash
+from ledger.receipt import Receipt
+from ledger.record import Record
+
+
+class Log:
+    """An append-only log named `origin`, whose checkpoints are signed with `key` (which bears the same name)."""
+
+    def __init__(self, origin: str, key: SigningKey) -> None:
+        if key.name != origin:
+            raise ValueError(f"the key belongs to the log {key.name!r}, not to {origin!r}")
+        self.origin = origin
+        self._key = key
+
+    async def append(self, records: Sequence[Record], conn: AsyncConnection) -> list[int]:
+        """The leaf index of each record, new or old. The write becomes durable with the caller's commit.
+
+        A record whose key is in the log already keeps its first leaf (and its first salt); KeyConflictError if the
+        content differs, RecordError if a record has no canonical bytes. In both cases nothing is written.
+        """
+        canonical = [record.canonical() for record in records]
+        stored = await store.leaves_by_key(conn, [record.key for record in records])
+        known = {key: (leaf.index, leaf.canonical) for key, leaf in stored.items()}
+        size = await store.log_size(conn)
+        rows: list[tuple[int, str, bytes, bytes]] = []
+        indices: list[int] = []
+        hashes: list[bytes] = []
+        for record, content in zip(records, canonical, strict=True):
+            earlier = known.get(record.key)
+            if earlier is None:
+                earlier = known[record.key] = (size + len(rows), content)
+                rows.append((earlier[0], record.key, record.salt, content))
+                hashes.append(leaf_hash(record.salt, content))
+            elif earlier[1] is not None and earlier[1] != content:
+                raise KeyConflictError(f"leaf {earlier[0]} has the key {record.key!r} already, with another content")
+            indices.append(earlier[0])
+        if rows:
+            edge = await store.tiles(conn, tile.edge(size))
+            await store.add_leaves(conn, rows)
+            await store.put_tiles(conn, tile.extend(size, edge, hashes))
+        return indices
+
+    async def publish(self, conn: AsyncConnection, now: datetime) -> Checkpoint | None:
+        """A new signed checkpoint over all leaves, or None if there is nothing new to sign."""
+        size = await store.log_size(conn)
+        newest = await store.newest_checkpoint(conn)
+        if size == (newest.size if newest else 0):
+            return None
+        (root,) = await _hashes(conn, [(0, size)])
+        checkpoint = Checkpoint.sign(size, root, self._key)
+        await store.add_checkpoint(conn, checkpoint, now)
+        return checkpoint
+
+    async def receipt(self, conn: AsyncConnection, index: int) -> tuple[Record, Receipt]:
+        """A leaf's record and its receipt under the newest anchored checkpoint.
+
+        UnknownLeafError if there is no such leaf, if it is not anchored yet, or if the record was erased.
+        """
+        stored = await store.leaf(conn, index)
+        if stored is None:
+            raise UnknownLeafError(f"the log has no leaf {index}")
+        anchored = await store.newest_anchor(conn)
+        if anchored is None or anchored[0].size <= index:
+            raise UnknownLeafError(f"leaf {index} is not anchored yet: {anchored[0].size if anchored else 0} leaves are")
+        if stored.canonical is None or stored.salt is None:
+            raise UnknownLeafError(f"the record of leaf {index} was erased")
+        checkpoint, anchor = anchored
+        path = await _hashes(conn, inclusion_ranges(index, checkpoint.size))
+        return Record.from_canonical(stored.canonical, stored.salt), Receipt(index, tuple(path), checkpoint, anchor)
+
+    async def consistency(self, conn: AsyncConnection, old_size: int, new_size: int) -> list[bytes]:
+        """The proof that the tree of `new_size` leaves only adds to that of `old_size`."""
+        return await _hashes(conn, consistency_ranges(old_size, new_size))
+
+
+async def _hashes(conn: AsyncConnection, spans: Sequence[Range]) -> list[bytes]:
+    tiles = await store.tiles(conn, tile.places(spans))
+    return [range_hash(span, lambda subtree: tile.subtree_hash(subtree, tiles)) for span in spans]

@@ -1,0 +1,231 @@
+"""A chain node, spoken to with web3: reading the contract's slot, sending, proving, deploying.
+
+Every call has a short timeout and no retry of its own; whoever calls tries again at his next turn. CCIP-Read is off and
+redirects are not followed, so a contract cannot make us fetch an address of its choice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import aiohttp
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from hexbytes import HexBytes
+from web3 import AsyncHTTPProvider, AsyncWeb3
+from web3.exceptions import ContractLogicError, Web3Exception, Web3RPCError
+from web3.types import BlockData, RPCEndpoint, TxParams, Wei
+
+from ledger import contracts
+from ledger.errors import ChainError, ChainUnavailableError, KeyFileError
+from ledger.keyfile import read_secret, write_secret
+from ledger.receipt import SLOT, Anchor
+from ledger.state import keccak256, rlp_encode
+
+Result = TypeVar("Result")
+
+GWEI = 10**9
+_HEADER_BYTES = ("parentHash", "sha3Uncles", "miner", "stateRoot", "transactionsRoot", "receiptsRoot", "logsBloom")
+_HEADER_NUMBERS = ("difficulty", "number", "gasLimit", "gasUsed", "timestamp")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The contract's slot at a block, and the publisher's next nonce there."""
+
+    block: int
+    word: bytes
+    nonce: int
+
+
+class ChainKey:
+    """A secp256k1 key that sends transactions."""
+
+    def __init__(self, account: LocalAccount) -> None:
+        self._account = account
+
+    @classmethod
+    def load(cls, path: Path) -> ChainKey:
+        """The key in a file of 64 hexadecimal digits; KeyFileError if it holds none."""
+        text = read_secret(path)
+        try:
+            return cls(Account.from_key(bytes.fromhex(text)))
+        except ValueError as error:
+            raise KeyFileError(f"{path} holds no chain key of 64 hexadecimal digits") from error
+
+    @classmethod
+    def create(cls, path: Path) -> ChainKey:
+        """A fresh key in a new file; KeyFileError if the file exists."""
+        account = Account.create()
+        write_secret(path, bytes(account.key).hex())
+        return cls(account)
+
+    @property
+    def address(self) -> bytes:
+        """The account's address."""
+        return bytes.fromhex(self._account.address[2:])
+
+    def sign(self, transaction: TxParams) -> bytes:
+        """The signed transaction's bytes, as they are sent."""
+        return bytes(self._account.sign_transaction(cast("dict[str, Any]", transaction)).raw_transaction)
+
+
+class Node:
+    """One JSON-RPC node, for the length of an `async with`."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        provider = AsyncHTTPProvider(
+            url,
+            request_kwargs={"timeout": aiohttp.ClientTimeout(total=timeout_s), "allow_redirects": False},
+            exception_retry_configuration=None,
+        )
+        provider.global_ccip_read_enabled = False
+        self._provider = provider
+        self._web3 = AsyncWeb3(provider)
+        self._url = url
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, url: str, timeout_s: float) -> AsyncIterator[Node]:
+        """A node whose connections are closed at the end."""
+        node = cls(url, timeout_s)
+        try:
+            yield node
+        finally:
+            await node.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._provider.disconnect()
+
+    async def chain_id(self) -> int:
+        """The id of the node's chain."""
+        return int(await self._ask(self._web3.eth.chain_id))
+
+    async def head(self, contract: bytes, publisher: bytes) -> Head:
+        """The contract's slot and the publisher's nonce, both at the newest block."""
+        block = int(await self._ask(self._web3.eth.block_number))
+        word = await self._ask(self._web3.eth.get_storage_at(_address(contract), SLOT, block))
+        nonce = await self._ask(self._web3.eth.get_transaction_count(_address(publisher), block))
+        return Head(block, bytes(word).rjust(32, b"\0"), int(nonce))
+
+    async def fees(self) -> dict[str, Wei]:
+        """The fee fields of a transaction that the next blocks should take; all zero where gas is free."""
+        block = await self._ask(self._web3.eth.get_block("latest"))
+        base = int(block.get("baseFeePerGas", 0))
+        tip = GWEI if base else 0
+        return {"maxFeePerGas": Wei(2 * base + tip), "maxPriorityFeePerGas": Wei(tip)}
+
+    async def rehearse(self, contract: bytes, publisher: bytes, data: bytes) -> None:
+        """Nothing if a transaction with this call data would succeed now, ChainError if the contract would refuse it."""
+        try:
+            await self._ask(self._web3.eth.call({"from": _address(publisher), "to": _address(contract), "data": HexBytes(data)}))
+        except NodeRefusedError as error:
+            raise ChainError(f"the contract would refuse the checkpoint: {error}") from error
+
+    async def send(self, raw: bytes) -> None:
+        """Hand a signed transaction to the node. What came of it is read from the chain's state, so that a node's
+        refusal (in whatever words) is no error here; ChainUnavailableError if it did not answer.
+        """
+        with contextlib.suppress(NodeRefusedError):
+            await self._ask(self._web3.eth.send_raw_transaction(HexBytes(raw)))
+
+    async def prove(self, chain_id: int, contract: bytes, block: int) -> Anchor:
+        """The storage proof of the contract's slot at a block, with the block's header; nothing of it is believed yet."""
+        # web3's asynchronous interface has no method for this call.
+        request = self._web3.manager.coro_request(RPCEndpoint("eth_getProof"), [_address(contract), [hex(SLOT)], hex(block)])
+        proof: Any = await self._ask(request)
+        header = encode_header(await self._ask(self._web3.eth.get_block(block)))
+        return Anchor(
+            chain_id,
+            contract,
+            SLOT,
+            tuple(_raw(node) for node in proof["accountProof"]),
+            tuple(_raw(node) for node in proof["storageProof"][0]["proof"]),
+            header,
+        )
+
+    async def deploy(self, key: ChainKey, publisher: bytes) -> bytes:
+        """The address of a new CheckpointLog for that publisher, once the chain holds it."""
+        artefact = contracts.load("CheckpointLog")
+        constructor = self._web3.eth.contract(abi=artefact.abi, bytecode=HexBytes(artefact.bytecode)).constructor(_address(publisher))
+        maker = _address(key.address)
+        transaction: TxParams = {
+            "chainId": await self.chain_id(),
+            "from": maker,
+            "nonce": await self._ask(self._web3.eth.get_transaction_count(maker)),
+            **(await self.fees()),  # type: ignore[typeddict-item] # a TypedDict of these two keys
+        }
+        transaction["gas"] = await self._ask(constructor.estimate_gas(transaction))
+        raw = key.sign(await self._ask(constructor.build_transaction(transaction)))
+        await self._ask(self._web3.eth.send_raw_transaction(HexBytes(raw)))
+        receipt = await self._ask(self._web3.eth.wait_for_transaction_receipt(HexBytes(keccak256(raw)), timeout=60, poll_latency=0.2))
+        if receipt["status"] != 1 or receipt["contractAddress"] is None:
+            raise ChainError("the chain did not accept the contract")
+        return bytes.fromhex(receipt["contractAddress"][2:])
+
+    async def _ask(self, answer: Awaitable[Result]) -> Result:
+        try:
+            return await answer
+        except (Web3RPCError, ContractLogicError) as error:
+            raise NodeRefusedError(f"the node refuses: {error}") from error
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, Web3Exception) as error:
+            raise ChainUnavailableError(f"the chain at {self._url} does not answer: {error or type(error).__name__}") from error
+
+
+class NodeRefusedError(ChainError):
+    """The node answered with an error; its words decide nothing."""
+
+
+def publish_call(expected_size: int, expected_root: bytes, size: int, root: bytes) -> bytes:
+    """The call data of `publish(expectedSize, expectedRoot, size, root)`: a selector and four words."""
+    words = (expected_size.to_bytes(32, "big"), expected_root, size.to_bytes(32, "big"), root)
+    return keccak256(b"publish(uint64,bytes32,uint64,bytes32)")[:4] + b"".join(words)
+
+
+def publish_transaction(chain_id: int, contract: bytes, nonce: int, gas: int, fees: dict[str, Wei], data: bytes) -> TxParams:
+    """An unsigned transaction to the contract."""
+    return cast(
+        "TxParams",
+        {"type": 2, "chainId": chain_id, "to": _address(contract), "value": 0, "nonce": nonce, "gas": gas, "data": data, **fees},
+    )
+
+
+def encode_header(block: BlockData) -> bytes:
+    """A block's header in RLP; ChainError if its hash is not the block's, as with a fork that adds unknown fields."""
+    fields = cast("dict[str, Any]", block)
+    items = [_raw(fields[name]) for name in _HEADER_BYTES]
+    items += [_number(fields[name]) for name in _HEADER_NUMBERS]
+    items += [_raw(fields[name]) for name in ("extraData", "mixHash", "nonce")]
+    for name, encode in (
+        ("baseFeePerGas", _number),
+        ("withdrawalsRoot", _raw),
+        ("blobGasUsed", _number),
+        ("excessBlobGas", _number),
+        ("parentBeaconBlockRoot", _raw),
+        ("requestsHash", _raw),
+    ):
+        if fields.get(name) is not None:
+            items.append(encode(fields[name]))
+    header = rlp_encode(items)
+    if keccak256(header) != _raw(fields["hash"]):
+        raise ChainError(f"the header of block {fields['number']} does not hash to the block's hash")
+    return header
+
+
+def _raw(value: object) -> bytes:
+    return bytes(HexBytes(cast("bytes | str", value)))
+
+
+def _number(value: object) -> bytes:
+    number = value if isinstance(value, int) else int(cast("str", value), 16)
+    return number.to_bytes((number.bit_length() + 7) // 8, "big")
+
+
+def _address(raw: bytes) -> Any:
+    return AsyncWeb3.to_checksum_address("0x" + raw.hex())

@@ -1,0 +1,78 @@
+"""How the tree's hashes are kept: tiles of up to 256 neighbouring hashes, eight levels of the tree apart.
+
+Tile (0, t) holds the leaf hashes 256 t ... 256 t + 255, tile (1, t) the roots of the level-0 tiles 256 t ..., and so on.
+Only the last tile of a level is ever rewritten, so appending costs one hash for each leaf and few rows for many leaves,
+and a proof reads a handful of rows. Everything between is computed again from the tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ledger.merkle import HASH_BYTES, Range, Subtree, complete_root, subtrees
+
+HEIGHT = 8
+WIDTH = 1 << HEIGHT
+LEVELS = 8
+"""Tile levels up to 2^64 leaves."""
+
+Place = tuple[int, int]
+"""(level, tile index)."""
+
+
+def edge(size: int) -> list[Place]:
+    """The partly filled tiles of a tree: those that the next leaf may touch."""
+    places = []
+    for level in range(LEVELS):
+        count = size >> (HEIGHT * level)
+        if count == 0:
+            break
+        if count % WIDTH:
+            places.append((level, count // WIDTH))
+    return places
+
+
+def extend(size: int, tiles: Mapping[Place, bytes], leaves: Sequence[bytes]) -> dict[Place, bytes]:
+    """The tiles that change when leaves are appended to a tree of `size`, given the content of its `edge`."""
+    changed: dict[Place, bytes] = {}
+    hashes = leaves
+    for level in range(LEVELS):
+        if not hashes:
+            break
+        index, filled = divmod(size >> (HEIGHT * level), WIDTH)
+        kept = tiles[level, index][: filled * HASH_BYTES] if filled else b""
+        row = kept + b"".join(hashes)
+        roots = []
+        for start in range(0, len(row), WIDTH * HASH_BYTES):
+            content = row[start : start + WIDTH * HASH_BYTES]
+            changed[level, index] = content
+            index += 1
+            if len(content) == WIDTH * HASH_BYTES:
+                roots.append(complete_root(split(content)))
+        hashes = roots
+    return changed
+
+
+def places(spans: Sequence[Range]) -> set[Place]:
+    """The tiles that are needed to hash these ranges."""
+    return {place_of(subtree) for span in spans for subtree in subtrees(span)}
+
+
+def place_of(subtree: Subtree) -> Place:
+    """The tile that a complete subtree is computed from."""
+    level, index = subtree
+    return level // HEIGHT, (index << level % HEIGHT) // WIDTH
+
+
+def subtree_hash(subtree: Subtree, tiles: Mapping[Place, bytes]) -> bytes:
+    """The root of a complete subtree, from the tile that holds it."""
+    level, index = subtree
+    width = 1 << level % HEIGHT
+    start = (index * width) % WIDTH
+    content = tiles[place_of(subtree)][start * HASH_BYTES : (start + width) * HASH_BYTES]
+    return complete_root(split(content))
+
+
+def split(content: bytes) -> list[bytes]:
+    """The hashes in a tile."""
+    return [content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES)]
