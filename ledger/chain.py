@@ -116,8 +116,11 @@ class EmbeddedChain:
 
     def call(self, transaction: SpoofTransaction, header: BlockHeaderAPI) -> bytes:
         """What a call returns at a block, without a trace left; RevertedError if the contract reverts."""
-        with self._chain.get_vm(header).in_costless_state() as state:
-            computation = state.costless_execute_transaction(transaction)
+        try:
+            with self._chain.get_vm(header).in_costless_state() as state:
+                computation = state.costless_execute_transaction(transaction)
+        except ValidationError as error:
+            raise RefusedError(f"cannot be executed: {error}") from error
         if computation.is_error:
             raise RevertedError(f"execution reverted: {_reason(computation.output)}", bytes(computation.output))
         return bytes(computation.output)
@@ -130,9 +133,12 @@ class EmbeddedChain:
         except VMError as error:
             raise RefusedError(f"cannot be executed: {error}") from error
 
-    def unsigned(self, sender: bytes, to: bytes, value: int, data: bytes, gas: int) -> SpoofTransaction:
-        """A transaction that nobody signed, for `call` and `estimate`."""
-        plain = self._chain.create_unsigned_transaction(nonce=0, gas_price=0, gas=gas, to=to, value=value, data=data)
+    def unsigned(
+        self, sender: bytes, to: bytes, value: int, data: bytes, gas: int, header: BlockHeaderAPI
+    ) -> SpoofTransaction:
+        """A transaction that nobody signed, for `call` and `estimate` at a block."""
+        nonce = self.state(header).get_nonce(sender)
+        plain = self._chain.create_unsigned_transaction(nonce=nonce, gas_price=0, gas=gas, to=to, value=value, data=data)
         return SpoofTransaction(plain, from_=sender)
 
     def state(self, header: BlockHeaderAPI) -> Any:
@@ -157,7 +163,7 @@ class EmbeddedChain:
 
     def _decode(self, raw: bytes) -> SignedTransactionAPI:
         try:
-            transaction = self._chain.get_transaction_builder().decode(raw)
+            transaction = CancunVM.get_transaction_builder().decode(raw)
             transaction.validate()
         except (RLPException, ValidationError, ValueError) as error:
             raise RefusedError(f"not a signed transaction: {error}") from error

@@ -101,8 +101,8 @@ def _methods(chain: EmbeddedChain) -> dict[str, Callable[[Params], Any]]:
         "eth_getTransactionCount": lambda params: hex(chain.state(at(params, 1)).get_nonce(_bytes(params[0]))),
         "eth_getCode": lambda params: _hex(chain.state(at(params, 1)).get_code(_bytes(params[0]))),
         "eth_getStorageAt": lambda params: _word(chain.state(at(params, 2)).get_storage(_bytes(params[0]), int(params[1], 16))),
-        "eth_call": lambda params: _hex(chain.call(_unsigned(chain, params[0]), at(params, 1))),
-        "eth_estimateGas": lambda params: hex(chain.estimate(_unsigned(chain, params[0]), at(params, 1))),
+        "eth_call": lambda params: _hex(chain.call(_unsigned(chain, params[0], at(params, 1)), at(params, 1))),
+        "eth_estimateGas": lambda params: hex(chain.estimate(_unsigned(chain, params[0], at(params, 1)), at(params, 1))),
         "eth_sendRawTransaction": lambda params: _hex(chain.send(_bytes(params[0]))),
         "eth_getTransactionReceipt": lambda params: _receipt(chain, _bytes(params[0])),
         "eth_getProof": lambda params: _proof(chain, _bytes(params[0]), [int(key, 16) for key in params[1]], at(params, 2)),
@@ -217,11 +217,11 @@ def _proof(chain: EmbeddedChain, address: bytes, slots: list[int], header: Block
     }
 
 
-def _unsigned(chain: EmbeddedChain, call: dict[str, Any]) -> Any:
+def _unsigned(chain: EmbeddedChain, call: dict[str, Any], header: BlockHeaderAPI) -> Any:
     data = _bytes(call.get("data") or call.get("input") or "0x")
     gas = min(int(call["gas"], 16), MAX_TRANSACTION_GAS) if call.get("gas") else MAX_TRANSACTION_GAS
     sender = _bytes(call["from"]) if call.get("from") else ZERO_ADDRESS
-    return chain.unsigned(sender, _bytes(call.get("to") or "0x"), int(call.get("value") or "0x0", 16), data, gas)
+    return chain.unsigned(sender, _bytes(call.get("to") or "0x"), int(call.get("value") or "0x0", 16), data, gas, header)
 
 
 def _bytes(text: str) -> bytes:
