@@ -18,7 +18,10 @@ def change(known: HeldEvent, ven_id: str) -> CreatedEvent | None:
 def qualify(
     known: HeldEvent, ven_id: str, ids: tuple[str, str], now: datetime, resources: Sequence[str] = ()
 ) -> CreateOpt:
-    """Says for single resources (none: all) whether they take part in an event (OPT-11); ids: opt, request."""
+    """Says for single resources (none: all) whether they take part in an event (OPT-11).
+
+    `ids`: of the opt, of the request.
+    """
     if known.event.response_required is not ResponseRequired.ALWAYS:
         raise ValueError("an event that wants no response cannot be qualified (OPT-12)")
     return CreateOpt(
@@ -40,11 +43,12 @@ def schedule(
     opt_type: OptType,
     reason: OptReason,
     availability: Sequence[ActivePeriod],
+    *,
     ven_id: str,
     ids: tuple[str, str],
     now: datetime,
 ) -> CreateOpt:
-    """When the whole VEN takes part, or does not (OPT-02, OPT-03); ids: opt, request."""
+    """When the whole VEN takes part, or does not (OPT-02, OPT-03); `ids`: of the opt, of the request."""
     if not availability:
         raise ValueError("a schedule needs at least one period (OPT-02)")
     return CreateOpt(

@@ -3,9 +3,9 @@
 A request moves on by its `next_start`, the first instant not yet reported. That is stored together with the
 report made from it, so a period is made once, in order, however late: nothing depends on when it is sent.
 
-Grid: the k-th periodic report covers `[dtstart + k*back, dtstart + (k+1)*back)`, dtstart moved up to the site's
-own interval grid (at most one interval, RPT-33); a history is cut in parts; a
-report that looks ahead (`Capability.ahead`) is due at `dtstart + k*back` and covers what follows.
+Grid: the k-th periodic report covers `[dtstart + k*back, dtstart + (k+1)*back)`, dtstart moved up to the
+site's own interval grid (at most one interval, RPT-33); a history is cut in parts; a report that looks ahead
+(`Capability.ahead`) is due at `dtstart + k*back` and covers what follows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -310,11 +310,11 @@ def due_at(held: HeldRequest, offer: Offer) -> datetime:
     return period_end if end is None else min(period_end, end)
 
 
-def build(report: Due, offer: Offer, readings: Sequence[Reading], request_id: str, now: datetime) -> Report:
+def build(report: Due, offer: Offer, readings: Sequence[Reading], now: datetime) -> Report:
     """The report of a period: every interval with start, duration and every data point asked for (RPT-28)."""
     step = _step(report.request, offer)
     values = _sums(readings, offer, report.start, step)
-    intervals = []
+    intervals: list[ReportInterval] = []
     start = report.start
     while start < report.end:
         payloads = tuple(_payload(r_id, values.get((r_id, start))) for r_id in r_ids(report.request))
@@ -327,7 +327,6 @@ def build(report: Due, offer: Offer, readings: Sequence[Reading], request_id: st
         dtstart=report.start,
         duration=Duration.of(start - report.start),
         intervals=tuple(intervals),
-        report_id=request_id,
         report_request_id=report.request.report_request_id,
         report_specifier_id=report.request.report_specifier.report_specifier_id,
         report_name=offer.first.report_name,

@@ -1,0 +1,261 @@
+"""What a message of the VTN changes in what the VEN remembers, and what is sent in answer. Pure.
+
+`good` says that a response carries success, or that the ids in the VTN's request are ours; `states` has the
+state that follows.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from openadr import (
+    CanceledPartyRegistration,
+    CanceledReport,
+    CancelPartyRegistration,
+    CancelReport,
+    CreatedPartyRegistration,
+    CreatedReport,
+    CreatePartyRegistration,
+    CreateReport,
+    DistributeEvent,
+    EiResponse,
+    Event,
+    Message,
+    RegisteredReport,
+    RegisterReport,
+    ReportRequest,
+    RequestEvent,
+    RequestReregistration,
+    Response,
+    UpdatedReport,
+    UpdateReport,
+)
+from openadr.enums import OptType
+from ven import registration, report, request
+from ven.event import Desk, Scope, take
+from ven.facility import Capability, Facility
+from ven.registration import Registration
+from ven.report import Offer
+from ven.saved import Saved
+from ven.settings import VenSettings
+
+log = logging.getLogger(__name__)
+
+NEVER = datetime.max.replace(microsecond=0, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an answer depends on beside the message: the set-up, the site, chance and the present."""
+
+    settings: VenSettings
+    facility: Facility
+    capabilities: tuple[Capability, ...]
+    new_id: Callable[[], str]
+    draw: Callable[[], float]
+    now: datetime
+
+    @property
+    def offers(self) -> dict[str, Offer]:
+        """The capabilities by report specifier."""
+        return report.offers(self.capabilities)
+
+    def metadata(self, ven_id: str, answering: str | None = None) -> RegisterReport:
+        """Everything that the site can report."""
+        return report.metadata(self.capabilities, self.new_id(), ven_id, self.now, answering)
+
+    def decide(self, event: Event, now: datetime) -> OptType:
+        """The site's decision; a site that fails does not take part."""
+        try:
+            return self.facility.decide(event, now)
+        except Exception:
+            log.exception("the site could not decide on event %s: opted out", event.event_id)
+            return OptType.OPT_OUT
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What is remembered now, what to send, and the report requests whose unsent reports are void."""
+
+    saved: Saved
+    messages: Sequence[Message] = ()
+    revoked: frozenset[str] = frozenset()
+
+
+def answer(message: Message, asked: Message, saved: Saved, context: Context, *, good: bool) -> Answered:
+    """The outcome of `message`, which came in answer to `asked`."""
+    if isinstance(message, CreatedPartyRegistration):
+        return _registered(message, asked, saved, context)
+    known = saved.registration
+    if known is None:
+        return Answered(saved)
+    if isinstance(message, DistributeEvent):
+        return _events(message, asked, saved, known, context)
+    if isinstance(message, CreateReport | RegisterReport | CancelReport | UpdateReport):
+        return _reporting(message, saved, known, context)
+    if isinstance(message, RegisteredReport):
+        return _requested(message, saved, known, context) if good else Answered(saved)
+    return _standing(message, asked, saved, known, context, good=good)
+
+
+def _standing(
+    message: Message, asked: Message, saved: Saved, known: Registration, context: Context, *, good: bool
+) -> Answered:
+    """Messages about the registration itself, and plain responses."""
+    match message:
+        case Response() if isinstance(asked, RequestEvent):
+            return Answered(replace(saved, synced=saved.synced or good))
+        case CancelPartyRegistration():
+            return _ended(message, saved, known, context, good=good)
+        case CanceledPartyRegistration() if good:
+            return Answered(_forgotten(context), (), frozenset(saved.requests))
+        case RequestReregistration():
+            return _renewed(saved, known, good=good)
+        case _:
+            return Answered(saved)
+
+
+def _registered(
+    message: CreatedPartyRegistration, asked: Message, saved: Saved, context: Context
+) -> Answered:
+    granted = registration.accepted(message)
+    if granted is None or not isinstance(asked, CreatePartyRegistration):
+        return Answered(saved)
+    if asked.registration_id is not None:
+        return Answered(replace(saved, registration=granted))
+    # a new registration starts over: metadata, requests and the list of events come again (REG-11, REG-17)
+    fresh = Saved(registration=granted, events=saved.events)
+    return Answered(fresh, (), frozenset(saved.requests))
+
+
+def _events(
+    message: DistributeEvent, asked: Message, saved: Saved, known: Registration, context: Context
+) -> Answered:
+    settings = context.settings
+    scope = Scope(
+        ven_id=known.ven_id,
+        vtn_id=known.vtn_id,
+        signals=settings.signals,
+        market_contexts=settings.market_contexts,
+        groups=settings.groups,
+        parties=settings.parties,
+        resources=frozenset(point.resource_id for point in context.capabilities if point.resource_id),
+        device_classes=settings.device_classes,
+    )
+    complete = not isinstance(asked, RequestEvent) or asked.reply_limit is None
+    desk = Desk(scope, context.decide, context.draw, context.now)
+    taken = take(saved.events, message, desk, complete=complete)
+    synced = saved.synced or isinstance(asked, RequestEvent)
+    messages = () if taken.answer is None else (taken.answer,)
+    events = saved.events if taken.held == saved.events else taken.held
+    return Answered(replace(saved, events=events, synced=synced), messages)
+
+
+def _requested(message: RegisteredReport, saved: Saved, known: Registration, context: Context) -> Answered:
+    """The VTN has our metadata: what it asked for before is void, what comes along is asked anew (RPT-07)."""
+    saved = replace(saved, metadata=report.digest(context.capabilities))
+    asked = {each.report_request_id for each in message.report_requests}
+    kept = {key: held for key, held in saved.requests.items() if key in asked}
+    revoked = frozenset(saved.requests) - asked
+    saved = replace(saved, requests=kept)
+    if not message.report_requests:
+        return Answered(saved, (), revoked)
+    outcome = _accepted(message.report_requests, message.response.request_id, saved, known, context)
+    return replace(outcome, revoked=revoked)
+
+
+def _accepted(
+    asked: Sequence[ReportRequest], request_id: str, saved: Saved, known: Registration, context: Context
+) -> Answered:
+    data = [each for each in asked if not request.asks_metadata(each)]
+    changed = request.accept_all(saved.requests, data, context.offers, request_id, context.now)
+    created = CreatedReport(
+        response=changed.response, pending_reports=tuple(changed.requests), ven_id=known.ven_id
+    )
+    metadata = [
+        context.metadata(known.ven_id, each.report_request_id)
+        for each in asked
+        if request.asks_metadata(each)
+    ]
+    return Answered(replace(saved, requests=changed.requests), (created, *metadata))
+
+
+def _reporting(
+    message: CreateReport | RegisterReport | CancelReport | UpdateReport,
+    saved: Saved,
+    known: Registration,
+    context: Context,
+) -> Answered:
+    wrong = _wrong_id(message.ven_id, message.request_id, known)
+    match message:
+        case CreateReport():
+            if wrong is None:
+                return _accepted(message.report_requests, message.request_id, saved, known, context)
+            refusal: Message = CreatedReport(
+                response=wrong, pending_reports=tuple(saved.requests), ven_id=known.ven_id
+            )
+            return Answered(saved, (refusal,))
+        case CancelReport():
+            return _canceled(message, saved, known, wrong)
+        case RegisterReport():
+            # what the VTN could report is no use to us: acknowledged, nothing asked for (REG-13)
+            response = wrong or EiResponse.ok(message.request_id)
+            return Answered(saved, (RegisteredReport(response=response, ven_id=known.ven_id),))
+        case UpdateReport():
+            unknown = EiResponse("452", "no report was asked for", message.request_id)
+            return Answered(saved, (UpdatedReport(response=wrong or unknown, ven_id=known.ven_id),))
+
+
+def _wrong_id(ven_id: str | None, request_id: str, known: Registration) -> EiResponse | None:
+    if not ven_id or ven_id == known.ven_id:
+        return None
+    return EiResponse("452", f"venID {ven_id} is not {known.ven_id}", request_id)
+
+
+def _canceled(message: CancelReport, saved: Saved, known: Registration, wrong: EiResponse | None) -> Answered:
+    if wrong is not None:
+        refusal = CanceledReport(response=wrong, pending_reports=tuple(saved.requests), ven_id=known.ven_id)
+        return Answered(saved, (refusal,))
+    saved, response, revoked = withdrawn(message, saved)
+    done = CanceledReport(response=response, pending_reports=tuple(saved.requests), ven_id=known.ven_id)
+    return Answered(saved, (done,), revoked)
+
+
+def withdrawn(message: CancelReport, saved: Saved) -> tuple[Saved, EiResponse, frozenset[str]]:
+    """What is remembered after reports were cancelled, the outcome, and the requests that are void."""
+    changed = request.cancel(
+        saved.requests,
+        message.report_request_ids,
+        follow=message.report_to_follow,
+        request_id=message.request_id,
+    )
+    revoked = frozenset(saved.requests) - frozenset(changed.requests)
+    return replace(saved, requests=changed.requests), changed.response, revoked
+
+
+def _ended(
+    message: CancelPartyRegistration, saved: Saved, known: Registration, context: Context, *, good: bool
+) -> Answered:
+    wrong = EiResponse("452", "the registration is another one", message.request_id)
+    response = EiResponse.ok(message.request_id) if good else wrong
+    done = CanceledPartyRegistration(
+        response=response, registration_id=known.registration_id, ven_id=known.ven_id
+    )
+    if not good:
+        return Answered(saved, (done,))
+    return Answered(_forgotten(context), (done,), frozenset(saved.requests))
+
+
+def _forgotten(context: Context) -> Saved:
+    """Nothing of the registration is left (REG-19); events end with it."""
+    pause = context.settings.register_after_cancel_s
+    if pause is None:
+        return Saved(barred_until=NEVER)
+    return Saved(barred_until=context.now + timedelta(seconds=pause))
+
+
+def _renewed(saved: Saved, known: Registration, *, good: bool) -> Answered:
+    """Answered at once; the renewal is a request of its own (REG-16)."""
+    response = EiResponse.ok() if good else EiResponse("452", "the venID is another one")
+    return Answered(saved, (Response(response=response, ven_id=known.ven_id),))

@@ -1,0 +1,60 @@
+"""Registration of a VEN: the messages it sends and what it keeps of the VTN's answer. Pure."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from openadr import CreatedPartyRegistration, CreatePartyRegistration
+from openadr.enums import ProfileName, TransportName
+from ven.settings import VenSettings
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """The ids that VTN and VEN know each other by, and the poll rhythm that the VTN asked for.
+
+    A rhythm of None leaves it to the VEN.
+    """
+
+    ven_id: str
+    registration_id: str
+    vtn_id: str
+    poll_period_s: float | None = None
+
+
+def create(settings: VenSettings, request_id: str, current: Registration | None) -> CreatePartyRegistration:
+    """A new registration, or a renewal of `current` (REG-05, REG-14)."""
+    return CreatePartyRegistration(
+        request_id=request_id,
+        registration_id=current.registration_id if current else None,
+        ven_id=current.ven_id if current else settings.ven_id,
+        profile_name=ProfileName.B,
+        transport_name=TransportName.SIMPLE_HTTP,
+        report_only=False,
+        xml_signature=False,
+        ven_name=settings.ven_name,
+        http_pull_model=True,
+    )
+
+
+def accepted(answer: CreatedPartyRegistration) -> Registration | None:
+    """The registration that the VTN granted; None where it refused or gave no ids (REG-08)."""
+    if not answer.response.is_success or not answer.ven_id or not answer.registration_id:
+        return None
+    period = answer.requested_poll_freq
+    seconds = (period.after(_EPOCH) - _EPOCH).total_seconds() if period else 0
+    return Registration(
+        ven_id=answer.ven_id,
+        registration_id=answer.registration_id,
+        vtn_id=answer.vtn_id,
+        poll_period_s=seconds if seconds > 0 else None,
+    )
+
+
+def speaks_our_profile(answer: CreatedPartyRegistration) -> bool:
+    """Whether the VTN offers 2.0b over simple HTTP."""
+    return any(
+        profile.profile_name is ProfileName.B and TransportName.SIMPLE_HTTP in profile.transports
+        for profile in answer.profiles
+    )

@@ -1,0 +1,107 @@
+"""The report requests that a VEN has accepted. Pure: values in, values out."""
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from openadr import EiResponse, ReportRequest, UpdateReport
+from ven.errors import RefusedRequestError
+from ven.facility import Facility
+from ven.report import METADATA, HeldRequest, Limits, Offer, accept, build, due, r_ids, update
+
+log = logging.getLogger(__name__)
+
+Requests = Mapping[str, HeldRequest]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The requests after a message, and how to answer it."""
+
+    requests: dict[str, HeldRequest]
+    response: EiResponse
+
+
+def asks_metadata(request: ReportRequest) -> bool:
+    """Whether the VTN asks what there is to report (RPT-11)."""
+    return request.report_specifier.report_specifier_id == METADATA
+
+
+def accept_all(
+    held: Requests,
+    asked: Sequence[ReportRequest],
+    offered: Mapping[str, Offer],
+    request_id: str,
+    now: datetime,
+) -> Changed:
+    """Takes every request that can be served; the response names the first that cannot (RPT-13, RPT-20).
+
+    A request that is held already keeps its progress: the VTN repeats one whose answer it has not seen.
+    """
+    requests = dict(held)
+    response = EiResponse.ok(request_id)
+    for request in asked:
+        known = requests.get(request.report_request_id)
+        if known is not None and known.request == request:
+            continue
+        try:
+            requests[request.report_request_id] = accept(request, offered, now)
+        except RefusedRequestError as error:
+            log.warning("report request %s refused: %s", request.report_request_id, error)
+            if response.is_success:
+                response = EiResponse(error.code, str(error), request_id)
+    return Changed(requests, response)
+
+
+def cancel(held: Requests, ids: Iterable[str], *, follow: bool, request_id: str) -> Changed:
+    """Ends the named requests, each after one more report if `follow` (RPT-40); unknown: 452 (RPT-39)."""
+    requests = dict(held)
+    response = EiResponse.ok(request_id)
+    for report_id in ids:
+        if report_id not in requests:
+            response = EiResponse("452", f"report request {report_id} is unknown", request_id)
+        elif follow:
+            requests[report_id] = replace(requests[report_id], final=True)
+        else:
+            del requests[report_id]
+    return Changed(requests, response)
+
+
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    """What is needed to make reports: the site, what it offers, who we are, chance ids and the present."""
+
+    facility: Facility
+    offers: Mapping[str, Offer]
+    limits: Limits
+    ven_id: str
+    new_id: Callable[[], str]
+    now: datetime
+
+
+def make_reports(
+    held: Requests, desk: Reporting, busy: Collection[str] = ()
+) -> tuple[dict[str, HeldRequest], list[UpdateReport]]:
+    """At most one report of each request that can be made now, and the requests after them.
+
+    `busy`: ids of requests whose earlier reports still wait to be sent; they make no more for now.
+    """
+    requests = dict(held)
+    made = []
+    for request_id, known in held.items():
+        offer = desk.offers.get(known.request.report_specifier.report_specifier_id)
+        if offer is None:  # the site has lost this capability; new metadata are on their way
+            continue
+        name = offer.first.report_name
+        ready = due(known, offer, desk.facility.watermark(name), desk.now, desk.limits)
+        if ready is None or request_id in busy:
+            continue
+        if ready.start < ready.end:
+            readings = desk.facility.read(name, r_ids(known.request), ready.start, ready.end)
+            made.append(update(build(ready, offer, readings, desk.now), desk.new_id(), desk.ven_id))
+        if ready.after is None:
+            del requests[request_id]
+        else:
+            requests[request_id] = ready.after
+    return requests, made

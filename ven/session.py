@@ -1,0 +1,335 @@
+"""The VEN's side of the conversation with its VTN: what to send next, and what an answer changes. No I/O.
+
+One request is open at a time. `due(now)` gives the requests to send, in order; the answer to the first goes
+to `receive`, which gives what that adds. Reports in flight run beside it: see `reported`.
+
+Rule 1: what may be sent in a state, which answers it may have, and the state after a good and after a bad
+answer stand in `ven.states.TRANSITIONS` and nowhere else. An answer that is not in it is refused.
+Rule 2: an answer with code 463 (not registered), and 452 (wrong venID) to a poll, leads to UNREGISTERED from
+every state.
+Rule 3: a VTN may ask to renew the registration in answer to anything (some do so instead of 463):
+REREGISTERING. What the first registration still lacked (metadata, events) follows the renewal.
+
+Invariant: `saved` is all that is needed to go on after a restart; it is written before anything that follows
+from it is sent, so an event is stored before its CreatedEvent leaves.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import datetime, timedelta
+from enum import Enum
+
+from openadr import (
+    CancelOpt,
+    CancelPartyRegistration,
+    CreatedPartyRegistration,
+    CreateOpt,
+    EiResponse,
+    Message,
+    Poll,
+    QueryRegistration,
+    RequestEvent,
+    RequestReregistration,
+    Response,
+    UpdatedReport,
+    UpdateReport,
+)
+from openadr.enums import OptType
+from ven import opt, registration, report
+from ven.answer import Answered, Context, answer, withdrawn
+from ven.errors import UnexpectedMessageError
+from ven.event import prune
+from ven.facility import Facility
+from ven.report import Limits
+from ven.request import Reporting, make_reports
+from ven.saved import Saved
+from ven.settings import VenSettings
+from ven.states import ANSWERS, TRANSITIONS, Next, State
+
+log = logging.getLogger(__name__)
+
+DRAIN_LIMIT = 32
+"""Polls in a row before the VEN waits although the VTN still has something (POLL-03)."""
+RENEWAL_LIMIT = 2
+"""Renewals and losses of the registration in a row before the VEN waits (REG-28)."""
+_KEPT = (*ANSWERS, CreateOpt, CancelOpt)
+_WITH_REPORTS = frozenset({State.SYNCING, State.READY, State.REREGISTERING})
+
+
+class Delivery(Enum):
+    """What became of a report that was sent."""
+
+    DONE = "acknowledged"
+    REFUSED = "the VTN will never take it"
+    LATER = "to be sent again"
+
+
+class Session:
+    """The conversation of one VEN with one VTN; see the module for its rules."""
+
+    def __init__(
+        self,
+        settings: VenSettings,
+        facility: Facility,
+        saved: Saved,
+        *,
+        new_id: Callable[[], str],
+        draw: Callable[[], float],
+    ) -> None:
+        """Go on from `saved`. `new_id` makes ids of messages, `draw` gives random numbers from [0, 1)."""
+        self.saved = saved
+        self.revoked: set[str] = set()
+        """Requests that are void: the keeper of unsent reports drops theirs and empties this."""
+        self._settings = settings
+        self._facility = facility
+        self._new_id = new_id
+        self._draw = draw
+        self._drained = 0
+        self._renewals = 0
+        self._capabilities = tuple(facility.capabilities())
+        self._offers = report.offers(self._capabilities)
+        self._wait_until: datetime | None = None
+        self._queue: deque[Message] = deque(saved.answers)
+        self.state = self._resumed()
+
+    def _resumed(self) -> State:
+        if self.saved.registration is None:
+            return State.UNREGISTERED if self.saved.barred_until is None else State.CANCELED
+        if self.saved.metadata != report.digest(self._capabilities):
+            return State.OFFERING
+        return State.READY if self.saved.synced else State.SYNCING
+
+    def _context(self, now: datetime) -> Context:
+        return Context(self._settings, self._facility, self._capabilities, self._new_id, self._draw, now)
+
+    def due(self, now: datetime) -> list[Message]:
+        """The requests to send now, in order, each after the answer to the one before; empty: wait."""
+        kept = prune(self.saved.events, now)
+        if len(kept) != len(self.saved.events):
+            self.saved = replace(self.saved, events=kept)
+        if not self._queue and (self.waits_until is None or now >= self.waits_until):
+            self._wait_until = None
+            self._queue.append(self._next(now))
+        return list(self._queue)
+
+    @property
+    def waits_until(self) -> datetime | None:
+        """Before this instant `due` has nothing by itself; None: at once."""
+        return self.saved.barred_until if self.state is State.CANCELED else self._wait_until
+
+    def _next(self, now: datetime) -> Message:
+        if self.state is State.CANCELED:
+            self.state = State.UNREGISTERED
+            self.saved = replace(self.saved, barred_until=None)
+        known = self.saved.registration
+        if self.state is State.UNREGISTERED:
+            return QueryRegistration(request_id=self._new_id())
+        if known is None or self.state is State.REREGISTERING:
+            return registration.create(self._settings, self._new_id(), known)
+        if self.state is State.OFFERING:
+            return self._context(now).metadata(known.ven_id)
+        if self.state is State.SYNCING:
+            return RequestEvent(request_id=self._new_id(), ven_id=known.ven_id)
+        if self.state is State.LEAVING:
+            return CancelPartyRegistration(
+                request_id=self._new_id(), registration_id=known.registration_id, ven_id=known.ven_id
+            )
+        return Poll(known.ven_id)
+
+    def receive(self, message: Message, now: datetime) -> list[Message]:
+        """Takes the answer to the first request of `due`; gives the requests that it adds.
+
+        UnexpectedMessageError where such a message cannot answer it; then nothing has changed.
+        """
+        if not self._queue:
+            raise UnexpectedMessageError(f"{type(message).__name__} without a request")
+        asked = self._queue[0]
+        following = self._following(asked, message)
+        self._queue.popleft()
+        present = len(self._queue)
+        if _is_lost(asked, message) and self.saved.registration is not None:
+            self._lose(now)
+            return []
+        good = self._is_good(message)
+        if isinstance(asked, Poll) and good and not isinstance(message, RequestReregistration):
+            self._renewals = 0
+        self._enter(following.good if good else following.bad, asked, message, now)
+        self._apply(answer(message, asked, self.saved, self._context(now), good=good))
+        if isinstance(message, RequestReregistration) and good:
+            self._count_renewal(now)
+        if isinstance(message, CreatedPartyRegistration) and self.state is State.READY:
+            self.state = self._resumed()  # rule 3
+        return list(self._queue)[present:]
+
+    def _following(self, asked: Message, message: Message) -> Next:
+        if isinstance(message, RequestReregistration) and self.saved.registration is not None:
+            return Next(State.REREGISTERING, self.state)  # rule 3
+        following = TRANSITIONS[self.state].get(type(asked), {}).get(type(message))
+        if following is None:
+            raise UnexpectedMessageError(
+                f"{type(message).__name__} cannot answer {type(asked).__name__} in state {self.state}"
+            )
+        return following
+
+    def _apply(self, outcome: Answered) -> None:
+        self.saved = outcome.saved
+        self.revoked |= outcome.revoked
+        self._queue.extend(outcome.messages)
+        self._remember()
+
+    def _remember(self) -> None:
+        answers = tuple(message for message in self._queue if isinstance(message, _KEPT))
+        if answers != self.saved.answers:
+            self.saved = replace(self.saved, answers=answers)
+
+    def give_up(self, now: datetime) -> None:
+        """Drops the first request of `due`, which the VTN will not take: as after a bad answer."""
+        asked = self._queue.popleft()
+        following = next(iter(TRANSITIONS[self.state].get(type(asked), {}).values()), None)
+        self._enter(following.bad if following else self.state, asked, None, now)
+        self._remember()
+
+    def _enter(self, state: State, asked: Message, message: Message | None, now: datetime) -> None:
+        self.state = state
+        response = _response(message)
+        if response is not None and not response.is_success:
+            log.warning(
+                "the VTN refused %s: %s %s", type(asked).__name__, response.code, response.description
+            )
+        self._wait_until = None
+        if state is State.UNREGISTERED:
+            self._wait(self._settings.register_retry_s, now)
+        elif isinstance(asked, Poll):
+            idle = message is None or isinstance(message, Response)
+            self._drained = 0 if idle else (self._drained + 1) % DRAIN_LIMIT
+            if not self._drained:
+                # only longer: the VTN's rhythm is a lower bound (POLL-07)
+                self._wait(self.poll_period_s * (1 + self._settings.poll_jitter * self._draw()), now)
+
+    def _wait(self, seconds: float, now: datetime) -> None:
+        self._wait_until = now + timedelta(seconds=seconds)
+
+    @property
+    def poll_period_s(self) -> float:
+        """The rhythm that the VTN asked for, else ours (REG-24)."""
+        known = self.saved.registration
+        return (known.poll_period_s if known else None) or self._settings.poll_period_s
+
+    def _is_good(self, message: Message) -> bool:
+        response = _response(message)
+        known = self.saved.registration
+        if response is not None:
+            return response.is_success
+        if isinstance(message, CancelPartyRegistration | RequestReregistration) and known is not None:
+            mine = not message.ven_id or message.ven_id == known.ven_id
+            return (
+                mine and getattr(message, "registration_id", known.registration_id) == known.registration_id
+            )
+        return True
+
+    def _lose(self, now: datetime) -> None:
+        """The VTN does not know us: start over; events that we know go on meanwhile."""
+        log.warning("the VTN does not know this VEN any more: registering anew")
+        self.revoked |= set(self.saved.requests)
+        self.saved = Saved(events=self.saved.events)
+        self._queue.clear()
+        self.state = State.UNREGISTERED
+        self._wait_until = None
+        self._count_renewal(now)
+
+    def _count_renewal(self, now: datetime) -> None:
+        self._renewals += 1
+        if self._renewals > RENEWAL_LIMIT:
+            self._renewals = 0
+            self.saved = Saved(events=self.saved.events)
+            self._queue.clear()
+            self.state = State.UNREGISTERED
+            self._wait(self._settings.register_retry_s, now)
+
+    # reports, beside the conversation
+
+    def reports_due(self, now: datetime, busy: Collection[str] = ()) -> list[UpdateReport]:
+        """The reports that can be made now, at most one for each request; `saved` then counts them as made.
+
+        `busy`: requests whose earlier reports still wait to be sent.
+        """
+        known = self.saved.registration
+        if known is None or self.state not in _WITH_REPORTS or not self.saved.requests:
+            return []
+        limits = Limits(
+            self._settings.report_parts, self._settings.report_readings_limit, self._settings.catch_up
+        )
+        desk = Reporting(self._facility, self._offers, limits, known.ven_id, self._new_id, now)
+        requests, made = make_reports(self.saved.requests, desk, busy)
+        if requests != self.saved.requests:
+            self.saved = replace(self.saved, requests=requests)
+        return made
+
+    def next_report_at(self) -> datetime | None:
+        """When the next report falls due; its data may come later. None while nothing is asked for."""
+        times = [
+            report.due_at(held, self._offers[held.request.report_specifier.report_specifier_id])
+            for held in self.saved.requests.values()
+            if held.request.report_specifier.report_specifier_id in self._offers
+        ]
+        return min(times, default=None)
+
+    def reported(self, message: Message, now: datetime) -> Delivery:
+        """Takes the VTN's answer to an UpdateReport; UnexpectedMessageError where it is none."""
+        if isinstance(message, RequestReregistration):
+            self._poll_soon()
+            return Delivery.LATER
+        if not isinstance(message, UpdatedReport | Response):
+            raise UnexpectedMessageError(f"{type(message).__name__} cannot answer UpdateReport")
+        if isinstance(message, UpdatedReport) and message.cancel_report is not None:
+            self.saved, _, revoked = withdrawn(message.cancel_report, self.saved)
+            self.revoked |= revoked
+        response = message.response
+        if response.is_success:
+            return Delivery.DONE
+        log.warning("the VTN refused a report: %s %s", response.code, response.description)
+        if response.code == "463":
+            self._poll_soon()
+            return Delivery.LATER
+        return Delivery.LATER if response.code.startswith("5") else Delivery.REFUSED
+
+    def _poll_soon(self) -> None:
+        # the poll meets the same answer, and the registration is renewed in one place
+        if self.state is State.READY:
+            self._wait_until = None
+
+    # what the site wants to say by itself
+
+    def change_opt(self, event_id: str, opt_type: OptType) -> None:
+        """The site has changed its mind about an event (VEX-26); KeyError where the event is not held."""
+        changed = replace(self.saved.events[event_id], opt_type=opt_type)
+        self.saved = replace(self.saved, events={**self.saved.events, event_id: changed})
+        known = self.saved.registration
+        message = opt.change(changed, known.ven_id) if known else None
+        if message is not None:
+            self.send(message)
+
+    def send(self, message: Message) -> None:
+        """Adds an opt of the VEN's own (CreateOpt, CancelOpt, CreatedEvent) to what is due."""
+        self._queue.append(message)
+        self._remember()
+
+    def leave(self) -> None:
+        """Ends the registration (REG-18)."""
+        if self.saved.registration is not None:
+            self.state = State.LEAVING
+            self._wait_until = None
+
+
+def _response(message: Message | None) -> EiResponse | None:
+    found = getattr(message, "response", None)
+    return found if isinstance(found, EiResponse) else None
+
+
+def _is_lost(asked: Message, message: Message) -> bool:
+    response = _response(message)
+    return response is not None and (
+        response.code == "463" or (response.code == "452" and isinstance(asked, Poll))
+    )

@@ -1,0 +1,428 @@
+"""What a VEN remembers, in one SQLite file: every SQL statement of this package is here.
+
+A commit is on the disk before it counts (WAL, `synchronous=FULL`): a power cut loses nothing that was saved.
+Beside the file lies its last good copy (`.good`), written whenever registration, events or requests change. A
+damaged file is put aside (`.damaged`) and the copy takes its place: its events go on with their limits, the VTN
+is asked for its list again. The copy holds no unsent reports; those made since are made again.
+
+Messages are kept as the XML that goes over the wire.
+"""
+
+import os
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from openadr import CreateReport, DistributeEvent, Message, ProtocolError, UpdateReport
+from openadr.codec import decode, encode
+from openadr.enums import OptType
+from ven.errors import StateError
+from ven.event import HeldEvent
+from ven.registration import Registration
+from ven.report import HeldRequest
+from ven.saved import Saved
+
+MIGRATIONS = (
+    """
+    CREATE TABLE ven_state (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        ven_id TEXT, registration_id TEXT, vtn_id TEXT, poll_period_s REAL,
+        metadata TEXT NOT NULL, synced INTEGER NOT NULL, barred_until TEXT
+    );
+    CREATE TABLE ven_event (
+        event_id TEXT PRIMARY KEY, position INTEGER NOT NULL, body BLOB NOT NULL, request_id TEXT NOT NULL,
+        received_at TEXT NOT NULL, opt_type TEXT NOT NULL, code TEXT NOT NULL, description TEXT NOT NULL,
+        offset_s INTEGER NOT NULL, stop_at TEXT, vanished INTEGER NOT NULL
+    );
+    CREATE TABLE ven_request (
+        report_request_id TEXT PRIMARY KEY, position INTEGER NOT NULL, body BLOB NOT NULL,
+        accepted_at TEXT NOT NULL, next_start TEXT NOT NULL, final INTEGER NOT NULL
+    );
+    CREATE TABLE ven_answer (position INTEGER PRIMARY KEY, body BLOB NOT NULL);
+    CREATE TABLE ven_queue (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, report_request_id TEXT NOT NULL, body BLOB NOT NULL,
+        refused TEXT
+    );
+    CREATE INDEX ven_queue_waiting ON ven_queue (seq) WHERE refused IS NULL;
+    """,
+)
+"""The schema's history; `PRAGMA user_version` counts what has been applied."""
+
+REFUSED_KEPT = 100
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A report on its way; `body` is sent as it is, however often."""
+
+    seq: int
+    report_request_id: str
+    body: bytes
+
+
+class Store:
+    """The state file of one VEN; used from one thread."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, saved: Saved) -> None:
+        """Use `open`."""
+        self._path = path
+        self._connection = connection
+        self._saved = saved
+
+    @classmethod
+    def open(cls, path: Path) -> "Store":
+        """The store in `path`, made if it is not there; StateError where it cannot be used."""
+        copy = _copy_path(path)
+        try:
+            if copy.exists() and (not path.exists() or not path.stat().st_size):
+                return cls._restored(path)
+            return cls._opened(path)
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode not in _DAMAGED:
+                raise StateError(f"the state file {path} cannot be used: {error}") from error
+        except (ProtocolError, ValueError, KeyError, TypeError) as error:
+            # readable as a database, but not as what we wrote: damaged all the same
+            if not copy.exists():
+                raise StateError(_hopeless(path)) from error
+        except OSError as error:
+            raise StateError(f"the state file {path} cannot be used: {error.strerror}") from error
+        if not copy.exists():
+            raise StateError(_hopeless(path))
+        return cls._restored(path)
+
+    @classmethod
+    def _opened(cls, path: Path) -> "Store":
+        connection = _connect(path)
+        try:
+            _migrate(connection, path)
+            return cls(path, connection, _load(connection))
+        except BaseException:
+            connection.close()
+            raise
+
+    @classmethod
+    def _restored(cls, path: Path) -> "Store":
+        """The last good copy put in place; its events are to be compared with the VTN's (POLL-10)."""
+        for suffix in ("", "-wal", "-shm"):
+            part = path.with_name(path.name + suffix)
+            if part.exists():
+                part.replace(path.with_name(path.name + ".damaged" + suffix))
+        try:
+            good = cls._opened(_copy_path(path))
+            saved = replace(good.load(), synced=False)
+            good.close()
+            store = cls._opened(path)
+        except (sqlite3.DatabaseError, ProtocolError, ValueError, KeyError, TypeError, OSError) as error:
+            raise StateError(_hopeless(path)) from error
+        store.save(saved)
+        return store
+
+    def load(self) -> Saved:
+        """What was saved last."""
+        return self._saved
+
+    def save(self, saved: Saved, reports: Sequence[UpdateReport] = (), revoked: Collection[str] = ()) -> None:
+        """Makes `saved` last, puts `reports` in the queue and drops unsent ones of `revoked`, all or nothing."""
+        before = self._saved
+        if saved == before and not reports and not revoked:
+            return
+        with self._transaction() as connection:
+            _save_state(connection, before, saved)
+            _save_events(connection, before.events, saved.events)
+            _save_requests(connection, before.requests, saved.requests)
+            _save_answers(connection, before.answers, saved.answers)
+            if before.registration is not None and not _same_ids(before, saved):
+                # a new registration has new requests; the VTN has forgotten the old ones (RPT-43)
+                connection.execute("DELETE FROM ven_queue WHERE refused IS NULL")
+            connection.executemany(
+                "DELETE FROM ven_queue WHERE report_request_id = ?", [(each,) for each in revoked]
+            )
+            connection.executemany(
+                "INSERT INTO ven_queue (report_request_id, body) VALUES (?, ?)",
+                [(each.reports[0].report_request_id, encode(each)) for each in reports],
+            )
+        self._saved = saved
+        if _deserves_copy(before, saved):
+            self._write_copy()
+
+    def next_queued(self) -> Queued | None:
+        """The oldest report that the VTN has not acknowledged."""
+        row = self._connection.execute(
+            "SELECT seq, report_request_id, body FROM ven_queue WHERE refused IS NULL ORDER BY seq LIMIT 1"
+        ).fetchone()
+        return None if row is None else Queued(*row)
+
+    def waiting(self) -> dict[str, int]:
+        """How many reports of each request wait to be sent."""
+        return dict(
+            self._connection.execute(
+                "SELECT report_request_id, count(*) FROM ven_queue WHERE refused IS NULL"
+                " GROUP BY report_request_id"
+            ).fetchall()
+        )
+
+    def delivered(self, seq: int) -> None:
+        """Forgets a report: the VTN has it."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM ven_queue WHERE seq = ?", (seq,))
+
+    def refuse(self, seq: int, reason: str) -> None:
+        """Sets a report aside that the VTN will never take; the newest hundred of those are kept."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE ven_queue SET refused = ? WHERE seq = ?", (reason, seq))
+            connection.execute(
+                "DELETE FROM ven_queue WHERE refused IS NOT NULL AND seq NOT IN"
+                " (SELECT seq FROM ven_queue WHERE refused IS NOT NULL ORDER BY seq DESC LIMIT ?)",
+                (REFUSED_KEPT,),
+            )
+
+    def refused(self) -> list[tuple[str, str]]:
+        """Request id and reason of the reports that were set aside."""
+        return self._connection.execute(
+            "SELECT report_request_id, refused FROM ven_queue WHERE refused IS NOT NULL ORDER BY seq"
+        ).fetchall()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            with self._connection:  # commits, or rolls back
+                yield self._connection
+        except sqlite3.DatabaseError as error:
+            raise StateError(f"the state file {self._path} cannot be written: {error}") from error
+
+    def _write_copy(self) -> None:
+        target = _copy_path(self._path)
+        draft = target.with_name(target.name + ".new")
+        try:
+            for suffix in ("", "-wal", "-shm"):
+                draft.with_name(draft.name + suffix).unlink(missing_ok=True)
+            copy = Store._opened(draft)
+            # not `save`: a copy has no copy
+            with copy._transaction() as connection:
+                _save_state(connection, Saved(), self._saved)
+                _save_events(connection, {}, self._saved.events)
+                _save_requests(connection, {}, self._saved.requests)
+                _save_answers(connection, (), self._saved.answers)
+            copy._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            copy.close()
+            draft.replace(target)
+            _sync_directory(target.parent)
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise StateError(f"the copy {target} of the state cannot be written: {error}") from error
+
+
+def _copy_path(path: Path) -> Path:
+    return path.with_name(path.name + ".good")
+
+
+def _hopeless(path: Path) -> str:
+    return (
+        f"the state file {path} is damaged and there is no good copy: move it away and start again,"
+        " the VEN then registers anew"
+    )
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=10)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cache_size = -512")
+        verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise ValueError(f"integrity check says: {verdict}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise StateError(
+            f"the state file {path} has version {version}, this program knows up to {len(MIGRATIONS)}"
+        )
+    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _text(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat()
+
+
+def _same_ids(before: Saved, after: Saved) -> bool:
+    old, new = before.registration, after.registration
+    return old is None or (
+        new is not None and (old.ven_id, old.registration_id) == (new.ven_id, new.registration_id)
+    )
+
+
+def _deserves_copy(before: Saved, after: Saved) -> bool:
+    return (
+        before.registration != after.registration
+        or before.events != after.events
+        or before.metadata != after.metadata
+        or before.requests.keys() != after.requests.keys()
+    )
+
+
+def _save_state(connection: sqlite3.Connection, before: Saved, saved: Saved) -> None:
+    known = saved.registration
+    connection.execute(
+        "INSERT OR REPLACE INTO ven_state VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            known.ven_id if known else None,
+            known.registration_id if known else None,
+            known.vtn_id if known else None,
+            known.poll_period_s if known else None,
+            saved.metadata,
+            saved.synced,
+            _text(saved.barred_until),
+        ),
+    )
+
+
+def _save_events(
+    connection: sqlite3.Connection, before: Mapping[str, HeldEvent], after: Mapping[str, HeldEvent]
+) -> None:
+    _remove(connection, "DELETE FROM ven_event WHERE event_id = ?", before, after)
+    for position, (event_id, held) in enumerate(after.items()):
+        if before.get(event_id) == held:
+            continue
+        connection.execute(
+            "INSERT OR REPLACE INTO ven_event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                event_id,
+                position,
+                encode(DistributeEvent(request_id="", vtn_id="", events=(held.event,))),
+                held.request_id,
+                _text(held.received_at),
+                held.opt_type,
+                held.code,
+                held.description,
+                int(held.offset.total_seconds()),
+                _text(held.stop_at),
+                held.vanished,
+            ),
+        )
+
+
+def _save_requests(
+    connection: sqlite3.Connection, before: Mapping[str, HeldRequest], after: Mapping[str, HeldRequest]
+) -> None:
+    _remove(connection, "DELETE FROM ven_request WHERE report_request_id = ?", before, after)
+    for position, (request_id, held) in enumerate(after.items()):
+        if before.get(request_id) == held:
+            continue
+        connection.execute(
+            "INSERT OR REPLACE INTO ven_request VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                request_id,
+                position,
+                encode(CreateReport(request_id="", report_requests=(held.request,))),
+                _text(held.accepted_at),
+                _text(held.next_start),
+                held.final,
+            ),
+        )
+
+
+def _save_answers(
+    connection: sqlite3.Connection, before: Sequence[Message], after: Sequence[Message]
+) -> None:
+    if tuple(before) == tuple(after):
+        return
+    connection.execute("DELETE FROM ven_answer")
+    connection.executemany(
+        "INSERT INTO ven_answer VALUES (?, ?)", [(index, encode(each)) for index, each in enumerate(after)]
+    )
+
+
+def _remove(
+    connection: sqlite3.Connection, statement: str, before: Mapping[str, object], after: Mapping[str, object]
+) -> None:
+    connection.executemany(statement, [(key,) for key in before if key not in after])
+
+
+def _load(connection: sqlite3.Connection) -> Saved:
+    row = connection.execute(
+        "SELECT ven_id, registration_id, vtn_id, poll_period_s, metadata, synced, barred_until FROM ven_state"
+    ).fetchone()
+    if row is None:
+        return Saved()
+    ven_id, registration_id, vtn_id, poll_period_s, metadata, synced, barred_until = row
+    answers = connection.execute("SELECT body FROM ven_answer ORDER BY position").fetchall()
+    return Saved(
+        registration=Registration(ven_id, registration_id, vtn_id, poll_period_s) if ven_id else None,
+        metadata=metadata,
+        synced=bool(synced),
+        barred_until=_time(barred_until),
+        events=_load_events(connection),
+        requests=_load_requests(connection),
+        answers=tuple(decode(body) for (body,) in answers),
+    )
+
+
+def _load_events(connection: sqlite3.Connection) -> dict[str, HeldEvent]:
+    events = {}
+    for row in connection.execute(
+        "SELECT event_id, body, request_id, received_at, opt_type, code, description, offset_s, stop_at,"
+        " vanished FROM ven_event ORDER BY position"
+    ):
+        event_id, body, request_id, received_at, opt_type, code, description, offset_s, stop_at, vanished = (
+            row
+        )
+        message = decode(body)
+        if not isinstance(message, DistributeEvent):
+            raise ValueError(f"{type(message).__name__} in place of event {event_id}")
+        events[event_id] = HeldEvent(
+            event=message.events[0],
+            request_id=request_id,
+            received_at=datetime.fromisoformat(received_at),
+            opt_type=OptType(opt_type),
+            code=code,
+            description=description,
+            offset=timedelta(seconds=offset_s),
+            stop_at=_time(stop_at),
+            vanished=bool(vanished),
+        )
+    return events
+
+
+def _load_requests(connection: sqlite3.Connection) -> dict[str, HeldRequest]:
+    requests = {}
+    for request_id, body, accepted_at, next_start, final in connection.execute(
+        "SELECT report_request_id, body, accepted_at, next_start, final FROM ven_request ORDER BY position"
+    ):
+        message = decode(body)
+        if not isinstance(message, CreateReport):
+            raise ValueError(f"{type(message).__name__} in place of report request {request_id}")
+        requests[request_id] = HeldRequest(
+            request=message.report_requests[0],
+            accepted_at=datetime.fromisoformat(accepted_at),
+            next_start=datetime.fromisoformat(next_start),
+            final=bool(final),
+        )
+    return requests
