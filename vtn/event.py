@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Row, insert, or_, select, update
@@ -19,15 +20,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import DistributeEvent, EiResponse, Event, Signal, decode, encode
 from openadr.enums import EventStatus, ResponseRequired
-from openadr.timeline import event_status
+from openadr.parser import Limits
+from openadr.timeline import event_status, in_order
 from vtn import journal, outbox
 from vtn.errors import DuplicateEvent, NotAdmitted, UnknownObject
 from vtn.schema import event_table
 
 Admit = Callable[[AsyncConnection, Event, str, datetime], Awaitable[None]]
 
+OWN = Limits(max_bytes=2**30, max_nodes=10_000_000, max_intervals=1_000_000)  # limits are for what comes in
 OFFERS_WITHOUT_ANSWER = 3  # of an event that nobody answers by its own rule (responseRequired `never`, R52)
-PENDING_STATES = (EventStatus.FAR, EventStatus.NEAR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +143,7 @@ async def distribute(
 ) -> DistributeEvent:
     """All far, near and active events of a VEN and its unanswered cancelled ones, in order, noted as offered."""
     waiting = await outbox.waiting(conn, ven_id, outbox.EVENT)
-    current = await _current(conn, ven_id, waiting, now)
-    events = [event for _, event in sorted(current, key=lambda pair: pair[0])]
+    events = await _current(conn, ven_id, waiting, now)
     if reply_limit is not None:
         events = events[:reply_limit]
     sent = [event.event_id for event in events if event.event_id in waiting]
@@ -170,12 +171,11 @@ async def drop_what_is_over(conn: AsyncConnection, ven_id: str, now: datetime) -
         row = await _row(conn, ven_id, key)
         if row is None or (row.ends_at is not None and row.ends_at <= now):
             over.append(key)
-        elif offers >= OFFERS_WITHOUT_ANSWER:
-            if _stored(row.content).response_required is ResponseRequired.NEVER:
-                over.append(key)
-                await conn.execute(
-                    update(t).where(t.c.ven_id == ven_id, t.c.event_id == key).values(delivered_at=now)
-                )
+        elif offers >= OFFERS_WITHOUT_ANSWER and _expects_no_answer(row.content):
+            over.append(key)
+            await conn.execute(
+                update(t).where(t.c.ven_id == ven_id, t.c.event_id == key).values(delivered_at=now)
+            )
     if over:
         await outbox.answered(conn, ven_id, outbox.EVENT, over)
     return len(over) < len(waiting)
@@ -183,37 +183,25 @@ async def drop_what_is_over(conn: AsyncConnection, ven_id: str, now: datetime) -
 
 async def _current(
     conn: AsyncConnection, ven_id: str, waiting: Mapping[str, int], now: datetime
-) -> list[tuple[tuple[Any, ...], Event]]:
-    """Events with the key of their place in the list (EVT-16)."""
+) -> list[Event]:
+    """The events of a VEN's list, in its order (EVT-16)."""
     t = event_table
     rows = await conn.execute(
         select(t.c.event_id, t.c.content, t.c.cancelled_at).where(
             t.c.ven_id == ven_id, or_(t.c.ends_at.is_(None), t.c.ends_at > now)
         )
     )
-    current = []
-    for event_id, content, cancelled_at in rows:
-        if cancelled_at is not None and event_id not in waiting:
-            continue
-        event = _stored(content)
-        status = event_status(event, now)
-        shown = EventStatus.CANCELLED if cancelled_at is not None else status
-        current.append((_place(event, status), _as_of(event, shown, now)))
-    return current
+    current = [
+        _as_of(_stored(content), cancelled_at is not None, now)
+        for event_id, content, cancelled_at in rows
+        if cancelled_at is None or event_id in waiting
+    ]
+    return in_order(current, now)
 
 
-def _place(event: Event, status: EventStatus) -> tuple[Any, ...]:
-    """Active by priority (0 or none is last), then start; pending by start alone; ties by id (EVT-16).
-
-    A cancelled event keeps the place that it had, so `status` is the one without the cancellation.
-    """
-    if status in PENDING_STATES:
-        return (1, 0, event.dtstart, event.event_id)
-    return (0, event.descriptor.priority or 2**32, event.dtstart, event.event_id)
-
-
-def _as_of(event: Event, status: EventStatus, now: datetime) -> Event:
+def _as_of(event: Event, cancelled: bool, now: datetime) -> Event:
     """The event with all that depends on the instant at which it is sent."""
+    status = EventStatus.CANCELLED if cancelled else event_status(event, now)
     descriptor = replace(event.descriptor, event_status=status, created_date_time=_whole(now))
     active = status is EventStatus.ACTIVE
     signals = tuple(
@@ -268,10 +256,15 @@ def _content(event: Event) -> bytes:
     return encode(DistributeEvent(request_id="0", vtn_id="0", events=(event,)))
 
 
+@lru_cache(maxsize=1024)
 def _stored(content: bytes) -> Event:
-    message = decode(content)
+    message = decode(content, OWN)
     assert isinstance(message, DistributeEvent)  # noqa: S101 - written by _content
     return message.events[0]
+
+
+def _expects_no_answer(content: bytes) -> bool:
+    return _stored(content).response_required is ResponseRequired.NEVER
 
 
 def _last_moment(event: Event) -> datetime | None:

@@ -20,8 +20,6 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import (
-    CanceledReport,
-    CancelReport,
     CreatedReport,
     CreateReport,
     EiResponse,
@@ -29,6 +27,7 @@ from openadr import (
     RegisterReport,
     Report,
     ReportRequest,
+    Response,
     UpdatedReport,
     UpdateReport,
     decode,
@@ -173,11 +172,14 @@ async def created(conn: AsyncConnection, message: CreatedReport, ven: Ven, now: 
     await outbox.answered(conn, ven.ven_id, outbox.CREATE_REPORT, [message.response.request_id])
 
 
-async def registered(conn: AsyncConnection, message: RegisteredReport, ven: Ven) -> None:
+async def registered(conn: AsyncConnection, message: RegisteredReport, ven: Ven) -> Response | CreatedReport:
     """The VEN answers our own metadata (REG-13); we offer nothing, so a request of its own has no object."""
     await outbox.withdraw(conn, ven.ven_id, outbox.REGISTER_REPORT)
-    if message.report_requests:
-        raise ReportNotSupported("no reports are offered here", rule="RPT-13")
+    code = EiResponse.ok(message.response.request_id)
+    if not message.report_requests:
+        return Response(response=code, ven_id=ven.ven_id)
+    code = replace(code, code=ReportNotSupported.code, description="no reports are offered here")
+    return CreatedReport(response=code, ven_id=ven.ven_id)
 
 
 async def asked(conn: AsyncConnection, message: CreateReport, ven: Ven, now: datetime) -> CreatedReport:
@@ -193,11 +195,6 @@ async def asked(conn: AsyncConnection, message: CreateReport, ven: Ven, now: dat
         )
         await outbox.queue(conn, ven.ven_id, outbox.REGISTER_REPORT, "asked", own, now)
     return CreatedReport(response=EiResponse.ok(message.request_id), ven_id=ven.ven_id)
-
-
-async def cancelled(message: CancelReport, ven: Ven) -> CanceledReport:
-    """A VEN cancels reports of ours: there are none (RPT-39)."""
-    raise InvalidId("the reportRequestID is not known", rule="RPT-39")
 
 
 async def updated(

@@ -1,0 +1,322 @@
+"""One request, one reply: what each message means to the server, and the one place where errors become replies.
+
+    message                     service           who may        reply, also on refusal (ERR-03)
+    QueryRegistration           EiRegisterParty   anyone         CreatedPartyRegistration
+    CreatePartyRegistration     EiRegisterParty   enrolled       CreatedPartyRegistration
+    CancelPartyRegistration     EiRegisterParty   registered     CanceledPartyRegistration
+    CanceledPartyRegistration   EiRegisterParty   registered     Response
+    RequestEvent                EiEvent           registered     DistributeEvent
+    CreatedEvent                EiEvent           registered     Response
+    RegisterReport              EiReport          registered     RegisteredReport
+    RegisteredReport            EiReport          registered     Response
+    CreateReport                EiReport          registered     CreatedReport
+    CreatedReport               EiReport          registered     Response
+    UpdateReport                EiReport          registered     UpdatedReport
+    CancelReport                EiReport          registered     CanceledReport
+    CreateOpt, CancelOpt        EiOpt             registered     CreatedOpt, CanceledOpt
+    Poll                        OadrPoll          registered     one of what waits, or Response
+    Response                    any but OadrPoll  registered     Response
+
+Rules: the principal is the certificate, an id in a message is only compared; a missing venID is the principal's own.
+A stranger, and a VEN that is not registered, get 463 in the same words (SEC-12). Handlers raise ProtocolError, whose
+transaction is undone before `refusal` makes the reply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from openadr import (
+    CanceledOpt,
+    CanceledPartyRegistration,
+    CanceledReport,
+    CancelOpt,
+    CancelPartyRegistration,
+    CancelReport,
+    CreatedEvent,
+    CreatedOpt,
+    CreatedPartyRegistration,
+    CreatedReport,
+    CreateOpt,
+    CreatePartyRegistration,
+    CreateReport,
+    DistributeEvent,
+    Duration,
+    EiResponse,
+    Message,
+    Poll,
+    Profile,
+    ProtocolError,
+    QueryRegistration,
+    RegisteredReport,
+    RegisterReport,
+    RequestEvent,
+    Response,
+    UpdatedReport,
+    UpdateReport,
+)
+from openadr.enums import ProfileName, ServiceName, TransportName
+from openadr.errors import ComplianceError, InvalidId, NotRegistered
+from vtn import event, opt, outbox, registration, report
+from vtn.registration import Ven
+from vtn.report import RequestReports
+
+SERVICES = frozenset(str(service) for service in ServiceName)
+NOT_REGISTERED = "the party is not registered here"
+PROFILES = (Profile(profile_name=ProfileName.B, transports=(TransportName.SIMPLE_HTTP,)),)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What this server tells every VEN, and how it decides what to ask of one."""
+
+    vtn_id: str
+    poll_period_s: int
+    request_reports: RequestReports
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who speaks: the certificate, the VEN that it belongs to (None: a stranger), and the hash of his bytes."""
+
+    fingerprint: str
+    ven: Ven | None
+    raw_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Everything that a handler may look at. `ven` is a registered one unless the handler is open to others."""
+
+    conn: AsyncConnection
+    peer: Peer
+    now: datetime
+    terms: Terms
+
+    @property
+    def ven(self) -> Ven:
+        """The VEN that speaks."""
+        if self.peer.ven is None:
+            raise NotRegistered(NOT_REGISTERED)
+        return self.peer.ven
+
+
+async def exchange(
+    message: Message, service: str, peer: Peer, conn: AsyncConnection, now: datetime, *, terms: Terms
+) -> Message:
+    """The reply to a message, with all that it changes written to `conn`; ProtocolError where it is refused."""
+    route = ROUTES.get(type(message))
+    if route is None or service not in route.services:
+        raise ComplianceError(f"{type(message).__name__} does not belong to {service}", rule="GEN-17")
+    registered = peer.ven is not None and peer.ven.registration_id is not None
+    if not registered and not route.open_to_unregistered:
+        raise NotRegistered(NOT_REGISTERED)
+    ven_id = getattr(message, "ven_id", None)
+    if registered and peer.ven is not None and ven_id not in (None, "", peer.ven.ven_id):
+        raise InvalidId("the venID is not the one of this certificate", rule="SEC-13")
+    reply = await route.handle(message, Call(conn, peer, now, terms))
+    return reply
+
+
+async def _query(message: QueryRegistration, call: Call) -> Message:
+    return _created_registration(call, EiResponse.ok(message.request_id), call.peer.ven)
+
+
+async def _register(message: CreatePartyRegistration, call: Call) -> Message:
+    if call.peer.ven is None:
+        await registration.note_stranger(call.conn, call.peer.fingerprint, message.ven_name, call.now)
+        return refusal(message, NotRegistered(NOT_REGISTERED), call.peer, call.terms)
+    registration_id, ven_id = await registration.register(call.conn, message, call.ven, call.now)
+    return CreatedPartyRegistration(
+        response=EiResponse.ok(message.request_id),
+        registration_id=registration_id,
+        ven_id=ven_id,
+        vtn_id=call.terms.vtn_id,
+        profiles=PROFILES,
+        requested_poll_freq=Duration(call.terms.poll_period_s),
+    )
+
+
+def _created_registration(call: Call, response: EiResponse, ven: Ven | None) -> CreatedPartyRegistration:
+    known = ven is not None and ven.registration_id is not None
+    return CreatedPartyRegistration(
+        response=response,
+        registration_id=ven.registration_id if ven and known else None,
+        ven_id=ven.ven_id if ven and known else None,
+        vtn_id=call.terms.vtn_id,
+        profiles=PROFILES,
+        requested_poll_freq=Duration(call.terms.poll_period_s),
+    )
+
+
+async def _cancel_registration(message: CancelPartyRegistration, call: Call) -> Message:
+    await registration.cancelled_by_ven(call.conn, message, call.ven, call.now)
+    return CanceledPartyRegistration(
+        response=EiResponse.ok(message.request_id),
+        registration_id=message.registration_id,
+        ven_id=call.ven.ven_id,
+    )
+
+
+async def _registration_was_cancelled(message: CanceledPartyRegistration, call: Call) -> Message:
+    await registration.cancel_was_answered(call.conn, message.registration_id, call.ven, call.now)
+    return _ok(message, call)
+
+
+async def _request_event(message: RequestEvent, call: Call) -> Message:
+    return await event.distribute(
+        call.conn,
+        call.ven.ven_id,
+        call.terms.vtn_id,
+        call.now,
+        request_id=message.request_id,
+        reply_limit=message.reply_limit,
+    )
+
+
+async def _created_event(message: CreatedEvent, call: Call) -> Message:
+    fault = await opt.created_event(call.conn, message, call.ven, call.now)
+    if fault is not None:  # the other answers of the message count, so this is no exception
+        return refusal(message, fault, call.peer, call.terms)
+    return _ok(message, call)
+
+
+async def _register_report(message: RegisterReport, call: Call) -> Message:
+    return await report.register(call.conn, message, call.ven, call.now, call.terms.request_reports)
+
+
+async def _registered_report(message: RegisteredReport, call: Call) -> Message:
+    return await report.registered(call.conn, message, call.ven)
+
+
+async def _create_report(message: CreateReport, call: Call) -> Message:
+    return await report.asked(call.conn, message, call.ven, call.now)
+
+
+async def _created_report(message: CreatedReport, call: Call) -> Message:
+    await report.created(call.conn, message, call.ven, call.now)
+    return _ok(message, call)
+
+
+async def _update_report(message: UpdateReport, call: Call) -> Message:
+    return await report.updated(call.conn, message, call.ven, call.now, call.peer.raw_sha256)
+
+
+async def _cancel_report(message: CancelReport, call: Call) -> Message:
+    raise InvalidId("the reportRequestID is not known", rule="RPT-39")
+
+
+async def _create_opt(message: CreateOpt, call: Call) -> Message:
+    await opt.create_opt(call.conn, message, call.ven, call.now)
+    return CreatedOpt(response=EiResponse.ok(message.request_id), opt_id=message.opt_id)
+
+
+async def _cancel_opt(message: CancelOpt, call: Call) -> Message:
+    await opt.cancel_opt(call.conn, message, call.ven, call.now)
+    return CanceledOpt(response=EiResponse.ok(message.request_id), opt_id=message.opt_id)
+
+
+async def _poll(_message: Poll, call: Call) -> Message:
+    """One of what waits (POLL-02); all events are one payload (EVT-13)."""
+    ven_id = call.ven.ven_id
+    await event.drop_what_is_over(call.conn, ven_id, call.now)
+    item = await outbox.next_item(call.conn, ven_id)
+    if item is None:
+        return nothing_waits(ven_id)
+    if item.message is None:
+        return await event.distribute(call.conn, ven_id, call.terms.vtn_id, call.now)
+    await outbox.offered(call.conn, ven_id, item.kind, [item.key], call.now)
+    return item.message
+
+
+async def _acknowledged(message: Response, call: Call) -> Message:
+    """A VEN posts oadrResponse to acknowledge RequestReregistration (REG-16)."""
+    return _ok(message, call)
+
+
+def nothing_waits(ven_id: str) -> Response:
+    """The answer to a poll when nothing waits."""
+    return Response(response=EiResponse.ok(), ven_id=ven_id)
+
+
+def _ok(message: Message, call: Call) -> Response:
+    return Response(response=EiResponse.ok(request_id_of(message)), ven_id=call.ven.ven_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a message belongs and what is done with it."""
+
+    services: frozenset[str]
+    handle: Callable[[Any, Call], Awaitable[Message]]
+    open_to_unregistered: bool = False
+
+
+def _route(service: ServiceName, handle: Callable[[Any, Call], Awaitable[Message]]) -> Route:
+    return Route(frozenset({str(service)}), handle)
+
+
+PARTY = frozenset({str(ServiceName.EI_REGISTER_PARTY)})
+ROUTES: Mapping[type[Message], Route] = {
+    QueryRegistration: Route(PARTY, _query, open_to_unregistered=True),
+    CreatePartyRegistration: Route(PARTY, _register, open_to_unregistered=True),
+    CancelPartyRegistration: Route(PARTY, _cancel_registration),
+    CanceledPartyRegistration: Route(PARTY, _registration_was_cancelled),
+    RequestEvent: _route(ServiceName.EI_EVENT, _request_event),
+    CreatedEvent: _route(ServiceName.EI_EVENT, _created_event),
+    RegisterReport: _route(ServiceName.EI_REPORT, _register_report),
+    RegisteredReport: _route(ServiceName.EI_REPORT, _registered_report),
+    CreateReport: _route(ServiceName.EI_REPORT, _create_report),
+    CreatedReport: _route(ServiceName.EI_REPORT, _created_report),
+    UpdateReport: _route(ServiceName.EI_REPORT, _update_report),
+    CancelReport: _route(ServiceName.EI_REPORT, _cancel_report),
+    CreateOpt: _route(ServiceName.EI_OPT, _create_opt),
+    CancelOpt: _route(ServiceName.EI_OPT, _cancel_opt),
+    Poll: _route(ServiceName.OADR_POLL, _poll),
+    Response: Route(SERVICES - {str(ServiceName.OADR_POLL)}, _acknowledged),
+}
+
+
+def request_id_of(message: Message | None) -> str:
+    """The requestID to echo (GEN-14): the message's own, or that of the response which it carries."""
+    request_id = getattr(message, "request_id", None)
+    if request_id is None:
+        request_id = getattr(getattr(message, "response", None), "request_id", None)
+    return str(request_id or "")
+
+
+def refusal(message: Message | None, error: ProtocolError, peer: Peer, terms: Terms) -> Message:
+    """The reply that says no, in the payload that belongs to the request; the one place where this is decided.
+
+    `message` is None where the bytes were readable enough to name their message, but not to make one.
+    """
+    name = type(message).__name__ if message is not None else str(error.message_name or "")
+    code = EiResponse(error.code, error.description, request_id_of(message))
+    ven_id = peer.ven.ven_id if peer.ven is not None and peer.ven.registration_id is not None else None
+    match name:
+        case "QueryRegistration" | "CreatePartyRegistration":
+            return CreatedPartyRegistration(response=code, vtn_id=terms.vtn_id, profiles=PROFILES)
+        case "CancelPartyRegistration":
+            return CanceledPartyRegistration(response=code, ven_id=ven_id)
+        case "RequestEvent":
+            request_id = code.request_id or "0"
+            return DistributeEvent(response=code, request_id=request_id, vtn_id=terms.vtn_id)
+        case "RegisterReport":
+            return RegisteredReport(response=code, ven_id=ven_id)
+        case "CreateReport":
+            return CreatedReport(response=code, ven_id=ven_id)
+        case "UpdateReport":
+            return UpdatedReport(response=code, ven_id=ven_id)
+        case "CancelReport":
+            return CanceledReport(response=code, ven_id=ven_id)
+        case "CreateOpt":
+            return CreatedOpt(response=code, opt_id=getattr(message, "opt_id", ""))
+        case "CancelOpt":
+            return CanceledOpt(response=code, opt_id=getattr(message, "opt_id", None))
+        case _:
+            return Response(response=code, ven_id=ven_id)

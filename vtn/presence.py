@@ -1,0 +1,102 @@
+"""Which VENs are known and for which of them something waits: in memory, so that an empty poll touches no disk.
+
+Rule: this is a mirror of the database. It is read from there at the start and whenever a VEN has changed, and told
+by the notices of each commit; nothing is decided from it but that there is nothing to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+
+from openadr import encode
+from vtn import outbox, registration
+from vtn.exchange import nothing_waits
+from vtn.outbox import Due
+from vtn.registration import Ven, VenChanged
+from vtn.schema import certificate_table
+from vtn.store import Database, Notice
+
+
+@dataclass(slots=True)
+class Guest:
+    """One VEN as the listener sees it. `nothing` is the encoded answer to a poll when nothing waits."""
+
+    ven: Ven
+    due: bool
+    nothing: bytes
+
+    @property
+    def registered(self) -> bool:
+        """Whether the VEN has a registration."""
+        return self.ven.registration_id is not None
+
+
+class Presence:
+    """The VENs by certificate fingerprint."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._guests: dict[str, Guest] = {}
+        self._fingerprints: dict[str, set[str]] = {}  # by VEN id
+        self._notices = 0
+        self._contacts: dict[str, datetime] = {}
+
+    async def open(self) -> None:
+        """Read all VENs and begin to listen for changes."""
+        self._db.listen(self._hear)
+        async with self._db.read() as conn:
+            rows = await conn.execute(select(certificate_table.c.fingerprint, certificate_table.c.ven_id))
+            vens = {ven.ven_id: ven for ven in await registration.vens(conn)}
+            due = await outbox.due(conn)
+            for fingerprint, ven_id in rows:
+                self._keep(fingerprint, vens[ven_id], ven_id in due)
+
+    async def find(self, fingerprint: str) -> Guest | None:
+        """The VEN of this certificate, None for a stranger."""
+        while (guest := self._guests.get(fingerprint)) is None:
+            heard = self._notices
+            async with self._db.read() as conn:
+                ven = await registration.ven_of(conn, fingerprint)
+                if ven is None:
+                    return None
+                due = ven.ven_id in await outbox.due(conn)
+            if heard == self._notices:  # else a commit may have passed this reader
+                self._keep(fingerprint, ven, due)
+        return guest
+
+    def known(self, fingerprint: str) -> Guest | None:
+        """The same without looking into the database: None says nothing."""
+        return self._guests.get(fingerprint)
+
+    def met(self, ven_id: str, now: datetime) -> None:
+        """A VEN spoke."""
+        self._contacts[ven_id] = now
+
+    def contacts(self) -> dict[str, datetime]:
+        """When VENs spoke since `take_contacts`."""
+        return dict(self._contacts)
+
+    def take_contacts(self) -> dict[str, datetime]:
+        """When VENs spoke since this was asked last."""
+        contacts, self._contacts = self._contacts, {}
+        return contacts
+
+    def _keep(self, fingerprint: str, ven: Ven, due: bool) -> None:
+        self._guests[fingerprint] = Guest(ven, due, encode(nothing_waits(ven.ven_id)))
+        self._fingerprints.setdefault(ven.ven_id, set()).add(fingerprint)
+
+    def _hear(self, notices: Sequence[Notice]) -> None:
+        for notice in notices:
+            if isinstance(notice, Due):
+                self._notices += 1
+                for fingerprint in self._fingerprints.get(notice.ven_id, ()):
+                    if (guest := self._guests.get(fingerprint)) is not None:
+                        guest.due = True
+            elif isinstance(notice, VenChanged):
+                self._notices += 1
+                for fingerprint in self._fingerprints.pop(notice.ven_id, ()):
+                    self._guests.pop(fingerprint, None)

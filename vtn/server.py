@@ -1,0 +1,280 @@
+"""The OpenADR listener: HTTP in, one exchange, HTTP out.
+
+Rules: POST only (501), known paths only (404), XML that the schema allows only (406), bounded bodies (413); every
+OpenADR reply is a 200, refusals included; 503 with Retry-After when the database cannot take a change, and nothing was
+kept then. An empty poll is answered from memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ssl
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from functools import lru_cache
+from weakref import WeakKeyDictionary
+
+import structlog
+from aiohttp import hdrs, web
+from sqlalchemy.exc import DBAPIError
+
+from openadr import Message, Poll, ProtocolError, QueryRegistration, Response, decode, encode
+from openadr.enums import ServiceName
+from openadr.errors import TooLarge, TransportError
+from openadr.parser import Limits
+from openadr.security import fingerprint
+from vtn import registration
+from vtn.errors import StartupError, StoreError
+from vtn.exchange import SERVICES, Peer, Terms, exchange, refusal
+from vtn.presence import Guest, Presence
+from vtn.report import RequestReports
+from vtn.settings import VtnSettings
+from vtn.store import Database
+from vtn.tls import server_context
+
+log = structlog.get_logger(__name__)
+
+BASE = "/OpenADR2/Simple/2.0b/"
+XML = "application/xml"
+DEV_FINGERPRINT = "X-Client-Fingerprint"  # believed on a plain loopback listener only
+OFF_LOOP_BYTES = 16_384  # larger bodies are parsed in another thread
+CONTACTS_EVERY_S = 30.0
+NAME = "flexpact"
+CACHED_BYTES = 1024  # the replies to empty polls are as small, one for each VEN
+CACHED_REPLIES = 16_384
+POLL = str(ServiceName.OADR_POLL)
+REPORT = str(ServiceName.EI_REPORT)
+
+
+class Server:
+    """A VTN on one port. `request_reports` says what to ask of a VEN whose metadata arrive."""
+
+    def __init__(
+        self,
+        settings: VtnSettings,
+        db: Database,
+        clock: Callable[[], datetime],
+        request_reports: RequestReports,
+    ) -> None:
+        self._settings = settings
+        self._db = db
+        self._clock = clock
+        self._terms = Terms(settings.vtn_id, settings.poll_period_s, request_reports)
+        self._limits = Limits(max_bytes=settings.max_body_bytes, max_report_bytes=settings.max_report_bytes)
+        self._presence = Presence(db)
+        self._principals: WeakKeyDictionary[asyncio.BaseTransport, str] = WeakKeyDictionary()
+        self._services = {BASE + service: service for service in SERVICES}
+        self._runner: web.ServerRunner | None = None
+        self._contacts: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that the listener got."""
+        if self._runner is None:
+            raise RuntimeError("the server is not running")
+        return int(self._runner.addresses[0][1])
+
+    async def start(self) -> None:
+        """Listen; StartupError says in one sentence what stands in the way."""
+        context = server_context(self._settings)
+        await self._presence.open()
+        server = web.Server(
+            self._serve,
+            access_log=None,
+            keepalive_timeout=self._settings.keepalive_s,
+            auto_decompress=False,
+        )
+        runner = web.ServerRunner(server)
+        await runner.setup()
+        try:
+            await self._listen(runner, context)
+        except StartupError:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        self._contacts = asyncio.create_task(self._write_contacts(), name="vtn.server contacts")
+        log.info("vtn listens", host=self._settings.host, port=self.port, tls=context is not None)
+
+    async def _listen(self, runner: web.ServerRunner, context: ssl.SSLContext | None) -> None:
+        host, port = self._settings.host, self._settings.port
+        try:
+            await web.TCPSite(runner, host, port, ssl_context=context, backlog=4096).start()
+        except OSError as error:
+            raise StartupError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+
+    async def stop(self) -> None:
+        """Finish the requests under way and close."""
+        if self._contacts is not None:
+            self._contacts.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._contacts
+            self._contacts = None
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+            with suppress(StoreError):
+                await self._keep_contacts()
+
+    def last_contacts(self) -> dict[str, datetime]:
+        """When VENs spoke, as far as it is not in the database yet."""
+        return self._presence.contacts()
+
+    async def _write_contacts(self) -> None:
+        while True:
+            await asyncio.sleep(CONTACTS_EVERY_S)
+            try:
+                await self._keep_contacts()
+            except (StoreError, DBAPIError) as error:
+                log.warning("last contacts were not kept", error=str(error))
+
+    async def _keep_contacts(self) -> None:
+        contacts = self._presence.take_contacts()
+        if contacts:
+            async with self._db.write() as conn:
+                await registration.seen(conn, contacts)
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One request. The order of the checks is the order of cost."""
+        if request.method != hdrs.METH_POST:
+            return _status(501)
+        service = self._services.get(request.raw_path) or self._services.get(request.path)
+        if service is None:
+            return _status(404)
+        if not _is_xml(request.headers):
+            return _status(406)
+        try:
+            raw = await self._body(request, service)
+            body = await self._answer(raw, service, self._principal(request))
+        except TransportError as error:
+            return _status(error.http_status)
+        except TimeoutError:
+            return _status(408)
+        except (StoreError, DBAPIError) as error:
+            log.error("the database does not take changes", error=str(error))
+            return _status(503, {hdrs.RETRY_AFTER: str(self._settings.retry_after_s)})
+        return _reply(body, request.headers)
+
+    async def _body(self, request: web.BaseRequest, service: str) -> bytes:
+        """The body within its limits of size and time."""
+        limit = self._limits.max_report_bytes if service == REPORT else self._limits.max_bytes
+        if (request.content_length or 0) > limit:
+            raise TooLarge
+        if request.content.is_eof():  # it came with the headers
+            return await request.content.read()
+        async with asyncio.timeout(self._settings.body_timeout_s):
+            body = bytearray()
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > limit:
+                    raise TooLarge
+        return bytes(body)
+
+    def _principal(self, request: web.BaseRequest) -> str:
+        """SHA-256 of the peer's certificate, taken once for each connection."""
+        transport = request.transport
+        if transport is None:
+            return ""
+        known = self._principals.get(transport)
+        if known is None:
+            tls = transport.get_extra_info("ssl_object")
+            if tls is None:  # plain HTTP: the settings allow it on loopback only
+                return request.headers.get(DEV_FINGERPRINT, "").lower()
+            known = fingerprint(tls.getpeercert(binary_form=True))
+            self._principals[transport] = known
+        return known
+
+    async def _answer(self, raw: bytes, service: str, principal: str) -> bytes:
+        now = self._clock()
+        guest = self._presence.known(principal) or await self._presence.find(principal)
+        try:
+            message = await self._decode(raw)
+        except TransportError:
+            raise
+        except ProtocolError as error:
+            peer = Peer(principal, guest.ven if guest else None)
+            return encode(refusal(None, error, peer, self._terms))
+        if guest is not None:
+            self._presence.met(guest.ven.ven_id, now)
+            if service == POLL and not guest.due and _is_own_poll(message, guest):
+                return guest.nothing
+        return await self._exchange(message, service, principal, guest, raw, now)
+
+    async def _decode(self, raw: bytes) -> Message:
+        if len(raw) <= OFF_LOOP_BYTES:
+            return decode(raw)
+        return await asyncio.to_thread(decode, raw)
+
+    async def _exchange(
+        self, message: Message, service: str, principal: str, guest: Guest | None, raw: bytes, now: datetime
+    ) -> bytes:
+        if guest is not None and isinstance(message, Poll):
+            guest.due = False  # before reading: what is queued from now on sets it again
+        peer = Peer(principal, guest.ven if guest else None)
+        unit = self._db.read() if isinstance(message, QueryRegistration) else self._db.write()
+        try:
+            async with unit as conn:
+                # inside the transaction, because another request of this VEN may just have changed it
+                peer = Peer(principal, await registration.ven_of(conn, principal), _sha256(raw))
+                reply = await exchange(message, service, peer, conn, now, terms=self._terms)
+        except ProtocolError as error:
+            reply = refusal(message, error, peer, self._terms)
+        except BaseException:
+            if guest is not None:
+                guest.due = True
+            raise
+        if guest is not None and isinstance(message, Poll) and not isinstance(reply, Response):
+            guest.due = True  # offered, not yet answered
+        if len(raw) > OFF_LOOP_BYTES:
+            return await asyncio.to_thread(encode, reply)
+        return encode(reply)
+
+
+def _is_own_poll(message: Message, guest: Guest) -> bool:
+    return guest.registered and isinstance(message, Poll) and message.ven_id in ("", guest.ven.ven_id)
+
+
+def _sha256(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()
+
+
+def _is_xml(headers: Mapping[str, str]) -> bool:
+    """Whether the body says that it is plain XML in UTF-8 (HTTP-10)."""
+    kind = headers.get(hdrs.CONTENT_TYPE, "")
+    if kind == XML:
+        return hdrs.CONTENT_ENCODING not in headers
+    kind, _, parameters = kind.partition(";")
+    if kind.strip().lower() != XML or hdrs.CONTENT_ENCODING in headers:
+        return False
+    name, _, value = parameters.partition("=")
+    return not parameters.strip() or (
+        name.strip().lower() == "charset" and value.strip().strip('"').lower() == "utf-8"
+    )
+
+
+def _status(status: int, headers: Mapping[str, str] | None = None) -> web.Response:
+    """A reply without an OpenADR payload."""
+    response = web.Response(status=status, headers={hdrs.SERVER: NAME, **(headers or {})})
+    if status in (408, 413):
+        response.force_close()  # the rest of the body is not read
+    return response
+
+
+def _reply(body: bytes, request_headers: Mapping[str, str]) -> web.Response:
+    """A payload, compressed where the peer asked for it (HTTP-13), its length known (HTTP-11)."""
+    headers = {hdrs.CONTENT_TYPE: XML, hdrs.SERVER: NAME}
+    accepted = request_headers.get(hdrs.ACCEPT_ENCODING)
+    if accepted and "gzip" in accepted and "gzip;q=0" not in accepted.replace(" ", ""):
+        headers[hdrs.CONTENT_ENCODING] = "gzip"
+        body = _gzip(body) if len(body) <= CACHED_BYTES else _compress(body)
+    return web.Response(body=body, headers=headers)
+
+
+def _compress(body: bytes) -> bytes:
+    packer = zlib.compressobj(level=1, wbits=31)
+    return packer.compress(body) + packer.flush()
+
+
+_gzip = lru_cache(maxsize=CACHED_REPLIES)(_compress)

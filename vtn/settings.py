@@ -1,0 +1,76 @@
+"""What the operator decides about the server."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from ipaddress import ip_address
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vtn.errors import StartupError
+
+
+class TlsProfile(StrEnum):
+    """Which TLS the listener speaks (SEC-04)."""
+
+    COMPAT = "compat"  # TLS 1.2 with the two suites of OpenADR 2.0b
+    MODERN = "modern"  # TLS 1.2 with authenticated encryption, and 1.3
+
+
+class VtnSettings(BaseModel):
+    """Settings of the OpenADR listener."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on.", min_length=1)
+    port: int = Field(8443, description="TCP port; 0 lets the system choose.", ge=0, le=65535)
+    cert: Path | None = Field(None, description="Server certificate chain, PEM.")
+    key: Path | None = Field(None, description="Key of the server certificate, PEM.")
+    ca: Path | None = Field(None, description="Authorities that VEN certificates must come from, PEM.")
+    vtn_id: str = Field("flexpact", description="The VTN's id on the wire.", min_length=1, max_length=128)
+    poll_period_s: int = Field(10, description="How often VENs are asked to poll, seconds.", ge=1, le=86_400)
+    tls_profile: TlsProfile = Field(
+        TlsProfile.COMPAT, description="Suites: the standard's own, or modern ones."
+    )
+    insecure_dev: bool = Field(
+        False,
+        description="Plain HTTP on loopback, the peer names its fingerprint in a header. Never in production.",
+    )
+    max_body_bytes: int = Field(65_536, description="Largest request, bytes.", ge=1024, le=65_536)
+    max_report_bytes: int = Field(1_048_576, description="Largest report, bytes.", ge=65_536, le=1_048_576)
+    body_timeout_s: float = Field(
+        30.0, description="How long a request's body may take, seconds.", gt=0, le=300
+    )
+    keepalive_s: float = Field(
+        90.0, description="How long an idle connection is kept, seconds.", ge=5, le=3600
+    )
+    busy_timeout_s: float = Field(
+        5.0, description="How long to wait for a locked database, seconds.", gt=0, le=60
+    )
+    retry_after_s: int = Field(
+        5, description="What a VEN is told to wait after a 503, seconds.", ge=1, le=600
+    )
+
+    def check(self) -> None:
+        """StartupError where these settings would leave the listener half secured."""
+        files = {"cert": self.cert, "key": self.key, "ca": self.ca}
+        missing = [name for name, path in files.items() if path is None]
+        if self.insecure_dev:
+            if len(missing) < len(files):
+                raise StartupError("insecure_dev and certificates exclude each other: choose one")
+            if not _is_loopback(self.host):
+                raise StartupError(f"insecure_dev is for loopback only, not for {self.host}")
+            return
+        if missing:
+            raise StartupError(f"TLS needs cert, key and ca: {', '.join(missing)} is not set")
+        for name, path in files.items():
+            if path is not None and not path.is_file():
+                raise StartupError(f"the {name} file {path} does not exist")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
