@@ -32,6 +32,7 @@ Sleep = Callable[[float], Awaitable[None]]
 HOLD_AHEAD = timedelta(minutes=30)
 """A dead box leaves its devices in normal operation after this."""
 _HELD_SINCE = "held_since"
+_MISSING_AGAIN = timedelta(minutes=1)  # a meter that has not closed its register yet is asked again soon
 _ALL_OF_TIME = timedelta(days=1)
 
 
@@ -189,7 +190,10 @@ async def _first(driver: Driver, clock: Clock, sleep: Sleep, stop: asyncio.Event
 async def _cycles(agent: Agent, clock: Clock, sleep: Sleep, stop: asyncio.Event) -> None:
     while not stop.is_set():
         now = clock()
-        await _until(sleep, (grid_floor(now) + GRID - now).total_seconds(), stop, agent.changed)
+        pause = grid_floor(now) + GRID - now
+        if agent.metering.complete_until() != quarter_floor(now):
+            pause = min(pause, _MISSING_AGAIN)
+        await _until(sleep, pause.total_seconds(), stop, agent.changed)
         if not stop.is_set():
             await agent.cycle(clock())
 

@@ -23,6 +23,10 @@ _SEVERITY = (
 )
 _ABSURD = 1.5  # a register above this multiple of what the connection carries is no consumption
 COMPLETE_UNTIL = "complete_until"
+GRACE = timedelta(hours=1)
+"""How long a silent meter is waited for before its home is reported as missing."""
+
+Given = Mapping[tuple[str, datetime], MeterReading]
 
 
 def severity(quality: str) -> int:
@@ -86,22 +90,40 @@ class Metering:
         return self.store.mark(COMPLETE_UNTIL)
 
     async def collect(self, now: datetime, history: timedelta) -> int:
-        """Fetch what is new, at first the whole history; how many quarter hours that were. DriverError if no
-        answer.
+        """Fetch what is new, at first the whole history; how many quarter hours that were. DriverError if no answer.
+
+        A quarter hour that lacks a home is waited for during `GRACE`, then kept with what there is.
         """
         end = quarter_floor(now)
-        start = self.complete_until() or end - min(history, KEPT)
+        begin = self.complete_until()
+        start = begin or end - min(history, KEPT)
         quarters = 0
         while start < end:
             stop = min(end, start + timedelta(days=1))
-            readings = await self.driver.meter_readings(start, stop)
-            self._keep(readings, start, stop)
-            quarters += (stop - start) // QUARTER_HOUR
+            given = {(r.home_id, r.start): r for r in await self.driver.meter_readings(start, stop)}
+            if begin is None and not quarters:
+                start = min((at for _, at in given), default=stop)
+            complete = self._complete(given, start, stop, now)
+            self._keep(given, start, complete)
+            quarters += (complete - start) // QUARTER_HOUR
+            if complete < stop:
+                break
             start = stop
         return quarters
 
-    def _keep(self, readings: Sequence[MeterReading], start: datetime, stop: datetime) -> None:
-        given = {(r.home_id, r.start): r for r in readings}
+    def _complete(self, given: Given, start: datetime, stop: datetime, now: datetime) -> datetime:
+        """How far the given readings can be kept: to the first quarter hour that is worth waiting for."""
+        at = start
+        while at < stop:
+            present = sum((home, at) in given for home in self.homes)
+            if present < len(self.homes) and now - at - QUARTER_HOUR < GRACE:
+                return at
+            at += QUARTER_HOUR
+        return stop
+
+    def _keep(self, given: Given, start: datetime, stop: datetime) -> None:
+        if start >= stop:
+            return
         usual = self._usual_day(start)
         kept: list[Register] = []
         at = start
