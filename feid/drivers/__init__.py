@@ -1,0 +1,1 @@
+"""Drivers: how the box reaches meters and devices. Each is a `feid.devices.Driver`."""
