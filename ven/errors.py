@@ -44,7 +44,7 @@ class WrongStatusError(ExchangeError):
     @property
     def refused(self) -> bool:
         """Whether this request will never be taken as it is (404, 406, 501 and their kin)."""
-        return self.status == 501 or (400 <= self.status < 500 and self.status not in {403, 408, 425, 429})
+        return self.status == 501 or (300 <= self.status < 500 and self.status not in {403, 408, 425, 429})
 
 
 class BadAnswerError(ExchangeError):

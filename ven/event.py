@@ -21,7 +21,6 @@ from openadr import (
     Signal,
 )
 from openadr.enums import EventStatus, OptType, ResponseRequired
-from openadr.timeline import Timeline
 
 Decide = Callable[[Event, datetime], OptType]
 Draw = Callable[[], float]
@@ -295,9 +294,9 @@ def normal_uri(text: str) -> str:
     return urlunsplit((parts.scheme.lower(), parts.netloc.lower(), unquote(parts.path), parts.query, ""))
 
 
-def timeline(held: Iterable[HeldEvent]) -> Timeline:
+def followed(held: Iterable[HeldEvent]) -> tuple[Event, ...]:
     """What the site has to follow: events opted in, moved by their random delay, cut where cancelled."""
-    return Timeline.from_events([_as_followed(known) for known in held if _has_effect(known)])
+    return tuple(_as_followed(known) for known in held if _has_effect(known))
 
 
 def _has_effect(known: HeldEvent) -> bool:

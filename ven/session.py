@@ -276,7 +276,7 @@ class Session:
         ]
         return min(times, default=None)
 
-    def reported(self, message: Message, now: datetime) -> Delivery:
+    def reported(self, message: Message) -> Delivery:
         """Takes the VTN's answer to an UpdateReport; UnexpectedMessageError where it is none."""
         if isinstance(message, RequestReregistration):
             self._poll_soon()

@@ -2,8 +2,8 @@
 
 A commit is on the disk before it counts (WAL, `synchronous=FULL`): a power cut loses nothing that was saved.
 Beside the file lies its last good copy (`.good`), written whenever registration, events or requests change. A
-damaged file is put aside (`.damaged`) and the copy takes its place: its events go on with their limits, the VTN
-is asked for its list again. The copy holds no unsent reports; those made since are made again.
+damaged file is put aside (`.damaged`) and the copy takes its place: its events go on with their limits, the
+VTN is asked for its list again. The copy holds no unsent reports; those made since are made again.
 
 Messages are kept as the XML that goes over the wire.
 """
@@ -24,32 +24,7 @@ from ven.event import HeldEvent
 from ven.registration import Registration
 from ven.report import HeldRequest
 from ven.saved import Saved
-
-MIGRATIONS = (
-    """
-    CREATE TABLE ven_state (
-        id INTEGER PRIMARY KEY CHECK (id = 1),
-        ven_id TEXT, registration_id TEXT, vtn_id TEXT, poll_period_s REAL,
-        metadata TEXT NOT NULL, synced INTEGER NOT NULL, barred_until TEXT
-    );
-    CREATE TABLE ven_event (
-        event_id TEXT PRIMARY KEY, position INTEGER NOT NULL, body BLOB NOT NULL, request_id TEXT NOT NULL,
-        received_at TEXT NOT NULL, opt_type TEXT NOT NULL, code TEXT NOT NULL, description TEXT NOT NULL,
-        offset_s INTEGER NOT NULL, stop_at TEXT, vanished INTEGER NOT NULL
-    );
-    CREATE TABLE ven_request (
-        report_request_id TEXT PRIMARY KEY, position INTEGER NOT NULL, body BLOB NOT NULL,
-        accepted_at TEXT NOT NULL, next_start TEXT NOT NULL, final INTEGER NOT NULL
-    );
-    CREATE TABLE ven_answer (position INTEGER PRIMARY KEY, body BLOB NOT NULL);
-    CREATE TABLE ven_queue (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT, report_request_id TEXT NOT NULL, body BLOB NOT NULL,
-        refused TEXT
-    );
-    CREATE INDEX ven_queue_waiting ON ven_queue (seq) WHERE refused IS NULL;
-    """,
-)
-"""The schema's history; `PRAGMA user_version` counts what has been applied."""
+from ven.schema import MIGRATIONS
 
 REFUSED_KEPT = 100
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -126,7 +101,7 @@ class Store:
         return self._saved
 
     def save(self, saved: Saved, reports: Sequence[UpdateReport] = (), revoked: Collection[str] = ()) -> None:
-        """Makes `saved` last, puts `reports` in the queue and drops unsent ones of `revoked`, all or nothing."""
+        """Makes `saved` last, queues `reports` and drops unsent ones of `revoked`: all or nothing."""
         before = self._saved
         if saved == before and not reports and not revoked:
             return

@@ -1,0 +1,27 @@
+"""The tables of the state file, as the history of their changes."""
+
+MIGRATIONS = (
+    """
+    CREATE TABLE ven_state (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        ven_id TEXT, registration_id TEXT, vtn_id TEXT, poll_period_s REAL,
+        metadata TEXT NOT NULL, synced INTEGER NOT NULL, barred_until TEXT
+    );
+    CREATE TABLE ven_event (
+        event_id TEXT PRIMARY KEY, position INTEGER NOT NULL, body BLOB NOT NULL, request_id TEXT NOT NULL,
+        received_at TEXT NOT NULL, opt_type TEXT NOT NULL, code TEXT NOT NULL, description TEXT NOT NULL,
+        offset_s INTEGER NOT NULL, stop_at TEXT, vanished INTEGER NOT NULL
+    );
+    CREATE TABLE ven_request (
+        report_request_id TEXT PRIMARY KEY, position INTEGER NOT NULL, body BLOB NOT NULL,
+        accepted_at TEXT NOT NULL, next_start TEXT NOT NULL, final INTEGER NOT NULL
+    );
+    CREATE TABLE ven_answer (position INTEGER PRIMARY KEY, body BLOB NOT NULL);
+    CREATE TABLE ven_queue (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, report_request_id TEXT NOT NULL, body BLOB NOT NULL,
+        refused TEXT
+    );
+    CREATE INDEX ven_queue_waiting ON ven_queue (seq) WHERE refused IS NULL;
+    """,
+)
+"""The schema's history; `PRAGMA user_version` counts what has been applied."""
