@@ -1,1 +1,3 @@
-"""The evidence: an append-only Merkle log, its checkpoints, their anchors on a chain, and receipts that verify offline."""
+"""The evidence: an append-only Merkle log, its checkpoints, their anchors on a chain, and receipts that
+verify offline.
+"""

@@ -1,12 +1,15 @@
-"""The anchorer: moves the newest checkpoint into the contract exactly once, and keeps the proof that it is there.
+"""The anchorer: moves the newest checkpoint into the contract exactly once, and keeps the proof that it is
+there.
 
 Rules that make it exactly once:
 - the signed bytes are durable before they are sent, and the same bytes are sent again after a crash;
-- the contract swaps only if its head is the expected checkpoint, so of two transactions for one step one at most counts;
+- the contract swaps only if its head is the expected checkpoint, so of two transactions for one step at
+  most one counts;
 - what happened is read from the contract's storage, never from the words of an answer.
 
-A chain that does not answer is no error: `step` says so in its state and tries again at the next call. Whatever has
-gathered meanwhile needs one transaction, because the newest checkpoint covers all earlier leaves.
+A chain that does not answer is no error: `step` says so in its state and tries again at the next call.
+Whatever has gathered meanwhile needs one transaction, because the newest checkpoint covers all earlier
+leaves.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -69,6 +72,15 @@ class AnchorState:
 
 
 @dataclass(frozen=True, slots=True)
+class _Plan:
+    """What the database knows."""
+
+    newest: Checkpoint | None
+    anchored: int
+    transition: Transition | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Base:
     """A checkpoint as the contract counts: size and root, (0, root of the empty tree) before the first."""
 
@@ -119,31 +131,34 @@ class Anchorer:
     async def _advance(self, db: Database, now: datetime) -> tuple[AnchorStatus, str]:
         sent = False
         for _ in range(MAX_TURNS):
-            async with db.read() as conn:
-                newest = await store.newest_checkpoint(conn)
-                anchored = await store.anchored_size(conn)
-                transition = await store.signed_transition(conn)
-            if newest is None or (newest.size == anchored and transition is None):
-                return AnchorStatus.IDLE, "every checkpoint is anchored" if newest else "there is no checkpoint yet"
+            plan = await _plan(db)
+            if plan.newest is None:
+                return AnchorStatus.IDLE, "there is no checkpoint yet"
+            if plan.transition is None and plan.newest.size == plan.anchored:
+                return AnchorStatus.IDLE, "every checkpoint is anchored"
             node = await self._connected()
             head = await node.head(self._contract, self._key.address)
-            if transition is not None and transition.nonce == head.nonce and head.word == (await self._base(db, transition.from_size)).word:
+            held = await self._held(db, head)
+            if _may_still_come(plan.transition, head, held):
                 if sent:
-                    return AnchorStatus.WAITING, f"the transaction for {transition.size} leaves is not mined yet"
-                await node.send(transition.raw_transaction)
+                    return AnchorStatus.WAITING, "a transaction is sent and not mined yet"
+                await node.send(plan.transition.raw_transaction)
                 sent = True
                 continue
-            held = await self._held(db, head)
-            if held.size > anchored:
-                await self._keep_proof(db, node, head, held, transition, now)
-            elif transition is not None:
-                # Its nonce is used up or the head moved under it: it can no more succeed, so a new one is signed.
+            if held.size > plan.anchored:
+                anchor = await self._proof(node, head, held)
                 async with db.write() as conn:
-                    await store.drop_transition(conn, transition.anchor_id, now)
+                    await store.add_anchor(conn, held.size, anchor, plan.transition, now)
+            elif plan.transition is not None:
+                # Its nonce is used up or the head moved under it, so it can no more succeed.
+                async with db.write() as conn:
+                    await store.drop_transition(conn, plan.transition.anchor_id, now)
             else:
-                await self._sign(db, node, head, held, newest, now)
+                transition = await self._sign(node, head, held, plan.newest)
+                async with db.write() as conn:
+                    await store.add_transition(conn, transition, now)
             sent = False
-        return AnchorStatus.FAILED, "transactions are mined but do not change the contract; see its publisher and gas"
+        return AnchorStatus.FAILED, "transactions are mined but do not change the contract; see their gas"
 
     async def _connected(self) -> Node:
         if self._node is None:
@@ -158,15 +173,6 @@ class Anchorer:
             self._node = node
         return self._node
 
-    async def _base(self, db: Database, size: int) -> _Base:
-        if size == 0:
-            return _Base(0, EMPTY_ROOT)
-        async with db.read() as conn:
-            checkpoint = await store.checkpoint_of_size(conn, size)
-        if checkpoint is None:
-            raise ForeignHeadError(f"the log has no checkpoint of {size} leaves any more")
-        return _Base(checkpoint.size, checkpoint.root)
-
     async def _held(self, db: Database, head: Head) -> _Base:
         """Which of our checkpoints the contract holds."""
         empty = _Base(0, EMPTY_ROOT)
@@ -175,26 +181,42 @@ class Anchorer:
         async with db.read() as conn:
             checkpoint = await store.checkpoint_of_word(conn, head.word)
         if checkpoint is None:
-            raise ForeignHeadError(f"the contract {self._settings.contract} holds {head.word.hex()}, which is no checkpoint of this log")
+            raise ForeignHeadError(
+                f"the contract {self._settings.contract} holds {head.word.hex()}, no checkpoint of this log"
+            )
         return _Base(checkpoint.size, checkpoint.root)
 
-    async def _sign(self, db: Database, node: Node, head: Head, held: _Base, newest: Checkpoint, now: datetime) -> None:
+    async def _sign(self, node: Node, head: Head, held: _Base, newest: Checkpoint) -> Transition:
         data = publish_call(held.size, held.root, newest.size, newest.root)
         await node.rehearse(self._contract, self._key.address, data)
-        fees = await node.fees()
-        raw = self._key.sign(
-            publish_transaction(self._settings.chain_id, self._contract, head.nonce, self._settings.gas, fees, data)
+        transaction = publish_transaction(
+            self._settings.chain_id,
+            self._contract,
+            nonce=head.nonce,
+            gas=self._settings.gas,
+            fees=await node.fees(),
+            data=data,
         )
-        async with db.write() as conn:
-            await store.add_transition(conn, newest.size, held.size, head.nonce, raw, now)
+        return Transition(newest.size, held.size, head.nonce, self._key.sign(transaction))
 
-    async def _keep_proof(
-        self, db: Database, node: Node, head: Head, held: _Base, transition: Transition | None, now: datetime
-    ) -> None:
+    async def _proof(self, node: Node, head: Head, held: _Base) -> Anchor:
         anchor = await node.prove(self._settings.chain_id, self._contract, head.block)
         check_anchor(anchor, held.size, held.root)
-        async with db.write() as conn:
-            await store.add_anchor(conn, held.size, anchor, transition, now)
+        return anchor
+
+
+async def _plan(db: Database) -> _Plan:
+    async with db.read() as conn:
+        return _Plan(
+            await store.newest_checkpoint(conn),
+            await store.anchored_size(conn),
+            await store.signed_transition(conn),
+        )
+
+
+def _may_still_come(transition: Transition | None, head: Head, held: _Base) -> TypeGuard[Transition]:
+    """Whether a signed transaction can still succeed: its nonce is free and the head is what it expects."""
+    return transition is not None and transition.nonce == head.nonce and transition.from_size == held.size
 
 
 def check_anchor(anchor: Anchor, size: int, root: bytes) -> None:
@@ -203,4 +225,6 @@ def check_anchor(anchor: Anchor, size: int, root: bytes) -> None:
     word = prove_storage(header.state_root, anchor.contract, SLOT, anchor.account_proof, anchor.storage_proof)
     expected = commitment(size, root)
     if word != expected:
-        raise VerificationError("storage", "the node's proof shows another checkpoint", expected=expected.hex(), got=word.hex())
+        raise VerificationError(
+            "storage", "the node's proof shows another checkpoint", expected=expected.hex(), got=word.hex()
+        )

@@ -1,7 +1,9 @@
-"""The embedded chain: an Ethereum chain (Cancun rules) of one node, for sites without a network of validators.
+"""The embedded chain: an Ethereum chain (Cancun rules) of one node, for sites without a network of
+validators.
 
-One transaction is one block, mined when it arrives, at the time of the given clock. Gas costs nothing: the base fee
-starts at zero and stays there, because no block may fill more than half of its gas. Whoever runs this chain vouches for its headers.
+One transaction is one block, mined when it arrives, at the time of the given clock. Gas costs nothing: the
+base fee starts at zero and stays there, because no block may fill more than half of its gas. Whoever runs
+this chain vouches for its headers.
 """
 
 from __future__ import annotations
@@ -58,7 +60,8 @@ class EmbeddedChain:
     def __init__(self, directory: Path, clock: Clock) -> None:
         self._clock = clock
         self._store = SqliteStore(directory / "chain.db")
-        # py-evm's signatures want its own NewTypes of bytes and int everywhere; here they are plain bytes and int.
+        # py-evm's signatures want its own NewTypes of bytes and int everywhere; here they are plain bytes
+        # and int.
         self._chain: Any
         try:
             self._chain = _Rules(self._store)
@@ -102,7 +105,9 @@ class EmbeddedChain:
         return transaction, block, block.get_receipts(self._chain.chaindb)[0]
 
     def send(self, raw: bytes) -> bytes:
-        """Mine a signed transaction; its hash once the block is durable. RefusedError if it cannot be mined."""
+        """Mine a signed transaction; its hash once the block is durable. RefusedError if it cannot be
+        mined.
+        """
         transaction = self._decode(raw)
         if self.transaction(transaction.hash) is not None:
             raise RefusedError("already known")
@@ -110,7 +115,8 @@ class EmbeddedChain:
             raise RefusedError(f"exceeds block gas limit: at most {MAX_TRANSACTION_GAS} gas in a transaction")
         nonce = self.state(self.head()).get_nonce(transaction.sender)
         if transaction.nonce != nonce:
-            raise RefusedError(f"nonce too {'low' if transaction.nonce < nonce else 'high'}: expected {nonce}, got {transaction.nonce}")
+            fault = "low" if transaction.nonce < nonce else "high"
+            raise RefusedError(f"nonce too {fault}: expected {nonce}, got {transaction.nonce}")
         self._mine(transaction)
         return bytes(transaction.hash)
 
@@ -122,7 +128,9 @@ class EmbeddedChain:
         except ValidationError as error:
             raise RefusedError(f"cannot be executed: {error}") from error
         if computation.is_error:
-            raise RevertedError(f"execution reverted: {_reason(computation.output)}", bytes(computation.output))
+            raise RevertedError(
+                f"execution reverted: {_reason(computation.output)}", bytes(computation.output)
+            )
         return bytes(computation.output)
 
     def estimate(self, transaction: SpoofTransaction, header: BlockHeaderAPI) -> int:
@@ -134,11 +142,13 @@ class EmbeddedChain:
             raise RefusedError(f"cannot be executed: {error}") from error
 
     def unsigned(
-        self, sender: bytes, to: bytes, value: int, data: bytes, gas: int, header: BlockHeaderAPI
+        self, sender: bytes, to: bytes, value: int, *, data: bytes, gas: int, header: BlockHeaderAPI
     ) -> SpoofTransaction:
         """A transaction that nobody signed, for `call` and `estimate` at a block."""
         nonce = self.state(header).get_nonce(sender)
-        plain = self._chain.create_unsigned_transaction(nonce=nonce, gas_price=0, gas=gas, to=to, value=value, data=data)
+        plain = self._chain.create_unsigned_transaction(
+            nonce=nonce, gas_price=0, gas=gas, to=to, value=value, data=data
+        )
         return SpoofTransaction(plain, from_=sender)
 
     def state(self, header: BlockHeaderAPI) -> Any:
@@ -169,7 +179,7 @@ class EmbeddedChain:
             raise RefusedError(f"not a signed transaction: {error}") from error
         if transaction.chain_id != CHAIN_ID:
             raise RefusedError(f"signed for chain {transaction.chain_id}, this is {CHAIN_ID}")
-        return cast("SignedTransactionAPI", transaction)
+        return transaction
 
     def _mine(self, transaction: SignedTransactionAPI) -> None:
         parent = self.head()

@@ -1,7 +1,7 @@
-"""Checkpoints: the signed head of the log, as a C2SP `tlog-checkpoint` in a C2SP `signed-note`.  Frozen.
+"""Checkpoints: the signed head of the log, as a C2SP `tlog-checkpoint` in a C2SP `signed-note`. Frozen.
 
-The text is origin, tree size, root hash; then a blank line and one Ed25519 signature line of the log. Read strictly: a
-text that differs in any byte from what its values would be written as is refused.
+The text is origin, tree size, root hash; then a blank line and one Ed25519 signature line of the log. Read
+strictly: a text that differs in any byte from what its values would be written as is refused.
 """
 
 from __future__ import annotations
@@ -54,9 +54,13 @@ def parse_count(step: str, text: str) -> int:
 
 
 def check_name(name: str) -> str:
-    """The key name or origin, if C2SP signed-note allows it (no space, no plus) and TOML needs no escape for it."""
+    """The key name or origin, if C2SP signed-note allows it (no space, no plus) and TOML needs no escape
+    for it.
+    """
     if not name or not name.isprintable() or any(letter.isspace() or letter in '+"\\' for letter in name):
-        raise MalformedError("checkpoint", f"a log's name is printable text without space, plus, quote or backslash: {name!r}")
+        raise MalformedError(
+            "checkpoint", f"a log's name is printable text without space, plus, quote or backslash: {name!r}"
+        )
     return name
 
 
@@ -129,10 +133,13 @@ class SigningKey:
     @property
     def verifier(self) -> VerifierKey:
         """The public half."""
-        return VerifierKey(self.name, Ed25519PrivateKey.from_private_bytes(self.seed).public_key().public_bytes_raw())
+        return VerifierKey(
+            self.name, Ed25519PrivateKey.from_private_bytes(self.seed).public_key().public_bytes_raw()
+        )
 
     def _text(self) -> str:
-        return f"{_PRIVATE}+{self.name}+{key_id(self.name, self.verifier.public).hex()}+{to_base64(ED25519 + self.seed)}"
+        number = key_id(self.name, self.verifier.public).hex()
+        return f"{_PRIVATE}+{self.name}+{number}+{to_base64(ED25519 + self.seed)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +175,9 @@ class Checkpoint:
         origin = check_name(lines[0])
         prefix = f"{_DASH} {origin} "
         if not lines[4].startswith(prefix):
-            raise MalformedError("checkpoint", "signature line is not the log's", expected=prefix, got=lines[4])
+            raise MalformedError(
+                "checkpoint", "signature line is not the log's", expected=prefix, got=lines[4]
+            )
         signature = from_base64("checkpoint", lines[4].removeprefix(prefix), 4 + 64)
         return cls(
             origin,
@@ -184,10 +193,15 @@ class Checkpoint:
             raise VerificationError("checkpoint", "it is another log's", expected=key.name, got=self.origin)
         expected = key_id(key.name, key.public)
         if self.key_id != expected:
-            raise VerificationError("checkpoint", "signed by another key", expected=expected.hex(), got=self.key_id.hex())
+            raise VerificationError(
+                "checkpoint", "signed by another key", expected=expected.hex(), got=self.key_id.hex()
+            )
         try:
             key.verify(self.body(), self.signature)
         except InvalidSignature as error:
             raise VerificationError(
-                "checkpoint", "the signature does not belong to this text", expected=f"a signature by {key}", got=to_base64(self.signature)
+                "checkpoint",
+                "the signature does not belong to this text",
+                expected=f"a signature by {key}",
+                got=to_base64(self.signature),
             ) from error

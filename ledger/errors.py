@@ -1,7 +1,7 @@
 """What can go wrong in the evidence, one type for each thing that a person would do next.
 
 LedgerError
-├── RecordError             a value that has no canonical bytes (float, null, unaware time ...): our caller's mistake
+├── RecordError             a value without canonical bytes (float, null ...): our caller's mistake
 │   └── KeyConflictError    the same natural key was appended before with another content
 ├── KeyFileError            a key file that cannot be used
 ├── UnknownLeafError        nobody appended that leaf, or no anchored checkpoint covers it yet
@@ -60,4 +60,6 @@ class ChainUnavailableError(ChainError):
 
 
 class ForeignHeadError(ChainError):
-    """The contract's head is no checkpoint of this log: another publisher, or this database is older than the chain."""
+    """The contract's head is no checkpoint of this log: another publisher, or this database is older than
+    the chain.
+    """

@@ -11,7 +11,9 @@ MAX_BYTES = 4096
 
 
 def write_secret(path: Path, text: str) -> None:
-    """Write one line of secret text to a new file of mode 0600; KeyFileError if the file exists or cannot be made."""
+    """Write one line of secret text to a new file of mode 0600; KeyFileError if the file exists or cannot
+    be made.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
@@ -25,7 +27,9 @@ def write_secret(path: Path, text: str) -> None:
 
 
 def read_secret(path: Path) -> str:
-    """The one line of a secret file; KeyFileError if it is absent, readable by others, or not one line of text."""
+    """The one line of a secret file; KeyFileError if it is absent, readable by others, or not one line of
+    text.
+    """
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_mode & 0o077:

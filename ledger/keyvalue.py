@@ -1,7 +1,7 @@
 """The embedded chain's memory: a key-value table in one SQLite file, for py-evm.
 
-A block is written in one transaction with `synchronous=FULL`: after a kill or a power cut the file holds the chain up
-to some block, never a part of one. The file belongs to one process at a time.
+A block is written in one transaction with `synchronous=FULL`: after a kill or a power cut the file holds
+the chain up to some block, never a part of one. The file belongs to one process at a time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class SqliteStore(BaseAtomicDB):
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("CREATE TABLE IF NOT EXISTS entry (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS entry (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
+            )
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._db.close()
@@ -63,7 +65,10 @@ class SqliteStore(BaseAtomicDB):
         return bytes(row[0])
 
     def __setitem__(self, key: bytes, value: bytes) -> None:
-        self._db.execute("INSERT INTO entry VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value))
+        self._db.execute(
+            "INSERT INTO entry VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (key, value),
+        )
 
     def __delitem__(self, key: bytes) -> None:
         if not self._db.execute("DELETE FROM entry WHERE key = ?", (key,)).rowcount:

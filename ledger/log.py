@@ -1,7 +1,7 @@
 """The log: records become leaves, leaves become signed checkpoints, and a leaf gets its receipt.
 
-Every call works in the caller's transaction and keeps no state of its own, so a rollback or a kill leaves the log as it
-was. Invariants:
+Every call works in the caller's transaction and keeps no state of its own, so a rollback or a kill leaves
+the log as it was. Invariants:
 - leaf indices are dense and never change; the same natural key is one leaf for ever;
 - the tiles are those of exactly the leaves in the table;
 - a checkpoint is signed only for a tree that extends every earlier one, because leaves are only added.
@@ -20,10 +20,14 @@ from ledger.errors import KeyConflictError, UnknownLeafError
 from ledger.merkle import Range, consistency_ranges, inclusion_ranges, leaf_hash, range_hash
 from ledger.receipt import Receipt
 from ledger.record import Record
+from ledger.state import Header
+from ledger.trust import ChainTrust, Trust
 
 
 class Log:
-    """An append-only log named `origin`, whose checkpoints are signed with `key` (which bears the same name)."""
+    """An append-only log named `origin`, whose checkpoints are signed with `key` (which bears the same
+    name).
+    """
 
     def __init__(self, origin: str, key: SigningKey) -> None:
         if key.name != origin:
@@ -34,8 +38,9 @@ class Log:
     async def append(self, records: Sequence[Record], conn: AsyncConnection) -> list[int]:
         """The leaf index of each record, new or old. The write becomes durable with the caller's commit.
 
-        A record whose key is in the log already keeps its first leaf (and its first salt); KeyConflictError if the
-        content differs, RecordError if a record has no canonical bytes. In both cases nothing is written.
+        A record whose key is in the log already keeps its first leaf (and its first salt); KeyConflictError
+        if the content differs, RecordError if a record has no canonical bytes. In both cases nothing is
+        written.
         """
         canonical = [record.canonical() for record in records]
         stored = await store.leaves_by_key(conn, [record.key for record in records])
@@ -51,7 +56,9 @@ class Log:
                 rows.append((earlier[0], record.key, record.salt, content))
                 hashes.append(leaf_hash(record.salt, content))
             elif earlier[1] is not None and earlier[1] != content:
-                raise KeyConflictError(f"leaf {earlier[0]} has the key {record.key!r} already, with another content")
+                raise KeyConflictError(
+                    f"leaf {earlier[0]} has the key {record.key!r} already, with another content"
+                )
             indices.append(earlier[0])
         if rows:
             edge = await store.tiles(conn, tile.edge(size))
@@ -80,12 +87,27 @@ class Log:
             raise UnknownLeafError(f"the log has no leaf {index}")
         anchored = await store.newest_anchor(conn)
         if anchored is None or anchored[0].size <= index:
-            raise UnknownLeafError(f"leaf {index} is not anchored yet: {anchored[0].size if anchored else 0} leaves are")
+            raise UnknownLeafError(
+                f"leaf {index} is not anchored yet: {anchored[0].size if anchored else 0} leaves are"
+            )
         if stored.canonical is None or stored.salt is None:
             raise UnknownLeafError(f"the record of leaf {index} was erased")
         checkpoint, anchor = anchored
         path = await _hashes(conn, inclusion_ranges(index, checkpoint.size))
-        return Record.from_canonical(stored.canonical, stored.salt), Receipt(index, tuple(path), checkpoint, anchor)
+        return Record.from_canonical(stored.canonical, stored.salt), Receipt(
+            index, tuple(path), checkpoint, anchor
+        )
+
+    async def trust(self, conn: AsyncConnection, valid_from: datetime | None = None) -> Trust:
+        """The trust file for receipts given now: our key, and contract and block of the newest anchor, if
+        there is one.
+        """
+        anchored = await store.newest_anchor(conn)
+        chain = None
+        if anchored is not None:
+            anchor = anchored[1]
+            chain = ChainTrust(anchor.chain_id, anchor.contract, Header.decode(anchor.header).hash)
+        return Trust(self._key.verifier, valid_from, chain)
 
     async def consistency(self, conn: AsyncConnection, old_size: int, new_size: int) -> list[bytes]:
         """The proof that the tree of `new_size` leaves only adds to that of `old_size`."""

@@ -1,7 +1,7 @@
-"""RFC 6962 Merkle trees over SHA-256: hashes, and what inclusion and consistency proofs consist of.  Frozen.
+"""RFC 6962 Merkle trees over SHA-256: hashes, and what inclusion and consistency proofs consist of. Frozen.
 
-Trees are named by their leaf range: `[start, end)` is the tree over these leaves. Whoever makes a proof asks for a list
-of ranges and hashes them; whoever checks one needs the path only. Nothing here keeps state.
+Trees are named by their leaf range: `[start, end)` is the tree over these leaves. Whoever makes a proof
+asks for a list of ranges and hashes them; whoever checks one needs the path only. Nothing here keeps state.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def subtrees(span: Range) -> list[Subtree]:
 
 
 def range_hash(span: Range, subtree_hash: Callable[[Subtree], bytes]) -> bytes:
-    """The Merkle tree hash of a range, from the hashes of its complete subtrees; of no leaves it is SHA-256 of nothing."""
+    """The Merkle tree hash of a range, from the hashes of its complete subtrees; of no leaves it is SHA-256
+    of nothing.
+    """
     hashes = [subtree_hash(subtree) for subtree in subtrees(span)]
     if not hashes:
         return EMPTY_ROOT
@@ -62,7 +64,9 @@ def range_hash(span: Range, subtree_hash: Callable[[Subtree], bytes]) -> bytes:
 
 
 def inclusion_ranges(index: int, size: int) -> list[Range]:
-    """The ranges whose hashes form the inclusion path of a leaf, from the leaf upwards (RFC 6962 section 2.1.1)."""
+    """The ranges whose hashes form the inclusion path of a leaf, from the leaf upwards (RFC 6962 section
+    2.1.1).
+    """
     if not 0 <= index < size:
         raise ValueError(f"leaf {index} is not in a tree of {size} leaves")
     path: list[Range] = []
@@ -79,7 +83,9 @@ def inclusion_ranges(index: int, size: int) -> list[Range]:
 
 
 def consistency_ranges(old_size: int, new_size: int) -> list[Range]:
-    """The ranges whose hashes show that the tree of `new_size` extends that of `old_size` (RFC 6962 section 2.1.2)."""
+    """The ranges whose hashes show that the tree of `new_size` extends that of `old_size` (RFC 6962 section
+    2.1.2).
+    """
     if not 0 < old_size <= new_size:
         raise ValueError(f"a tree of {new_size} leaves cannot extend one of {old_size}")
     path: list[Range] = []
@@ -98,9 +104,13 @@ def consistency_ranges(old_size: int, new_size: int) -> list[Range]:
 
 
 def root_from_inclusion(index: int, size: int, leaf: bytes, path: Sequence[bytes]) -> bytes:
-    """The root that a leaf and its path lead to; VerificationError if the path has the wrong length for that leaf."""
+    """The root that a leaf and its path lead to; VerificationError if the path has the wrong length for
+    that leaf.
+    """
     if not 0 <= index < size:
-        raise VerificationError("inclusion", "the leaf index lies outside the tree", expected=f"below {size}", got=str(index))
+        raise VerificationError(
+            "inclusion", "the leaf index lies outside the tree", expected=f"below {size}", got=str(index)
+        )
     spans = inclusion_ranges(index, size)
     _same_length("inclusion", spans, path)
     root = leaf
@@ -110,10 +120,16 @@ def root_from_inclusion(index: int, size: int, leaf: bytes, path: Sequence[bytes
     return root
 
 
-def check_consistency(old_size: int, old_root: bytes, new_size: int, new_root: bytes, path: Sequence[bytes]) -> None:
-    """Nothing if the new tree extends the old one, VerificationError with both roots if the path does not show it."""
+def check_consistency(
+    old_size: int, old_root: bytes, new_size: int, new_root: bytes, path: Sequence[bytes]
+) -> None:
+    """Nothing if the new tree extends the old one, VerificationError with both roots if the path does not
+    show it.
+    """
     if old_size > new_size:
-        raise VerificationError("consistency", "the newer tree is smaller", expected=f"at least {old_size}", got=str(new_size))
+        raise VerificationError(
+            "consistency", "the newer tree is smaller", expected=f"at least {old_size}", got=str(new_size)
+        )
     if old_size == 0:
         _same_length("consistency", [], path)
         _same_root(EMPTY_ROOT, old_root)
@@ -141,9 +157,13 @@ def _split(size: int) -> int:
 
 def _same_length(step: str, spans: Sequence[Range], path: Sequence[bytes]) -> None:
     if len(spans) != len(path):
-        raise VerificationError(step, "the path has the wrong length", expected=str(len(spans)), got=str(len(path)))
+        raise VerificationError(
+            step, "the path has the wrong length", expected=str(len(spans)), got=str(len(path))
+        )
 
 
 def _same_root(computed: bytes, claimed: bytes) -> None:
     if computed != claimed:
-        raise VerificationError("consistency", "the path leads to another root", expected=claimed.hex(), got=computed.hex())
+        raise VerificationError(
+            "consistency", "the path leads to another root", expected=claimed.hex(), got=computed.hex()
+        )

@@ -1,7 +1,8 @@
 """A chain node, spoken to with web3: reading the contract's slot, sending, proving, deploying.
 
-Every call has a short timeout and no retry of its own; whoever calls tries again at his next turn. CCIP-Read is off and
-redirects are not followed, so a contract cannot make us fetch an address of its choice.
+Every call has a short timeout and no retry of its own; whoever calls tries again at his next turn.
+CCIP-Read is off and redirects are not followed, so a contract cannot make us fetch an address of its
+choice.
 """
 
 from __future__ import annotations
@@ -30,7 +31,15 @@ from ledger.state import keccak256, rlp_encode
 Result = TypeVar("Result")
 
 GWEI = 10**9
-_HEADER_BYTES = ("parentHash", "sha3Uncles", "miner", "stateRoot", "transactionsRoot", "receiptsRoot", "logsBloom")
+_HEADER_BYTES = (
+    "parentHash",
+    "sha3Uncles",
+    "miner",
+    "stateRoot",
+    "transactionsRoot",
+    "receiptsRoot",
+    "logsBloom",
+)
 _HEADER_NUMBERS = ("difficulty", "number", "gasLimit", "gasUsed", "timestamp")
 
 
@@ -110,8 +119,10 @@ class Node:
     async def head(self, contract: bytes, publisher: bytes) -> Head:
         """The contract's slot and the publisher's nonce, both at the newest block."""
         block = int(await self._ask(self._web3.eth.block_number))
-        word = await self._ask(self._web3.eth.get_storage_at(_address(contract), SLOT, block))
-        nonce = await self._ask(self._web3.eth.get_transaction_count(_address(publisher), block))
+        word, nonce = await asyncio.gather(
+            self._ask(self._web3.eth.get_storage_at(_address(contract), SLOT, block)),
+            self._ask(self._web3.eth.get_transaction_count(_address(publisher), block)),
+        )
         return Head(block, bytes(word).rjust(32, b"\0"), int(nonce))
 
     async def fees(self) -> dict[str, Wei]:
@@ -122,23 +133,33 @@ class Node:
         return {"maxFeePerGas": Wei(2 * base + tip), "maxPriorityFeePerGas": Wei(tip)}
 
     async def rehearse(self, contract: bytes, publisher: bytes, data: bytes) -> None:
-        """Nothing if a transaction with this call data would succeed now, ChainError if the contract would refuse it."""
+        """Nothing if a transaction with this call data would succeed now, ChainError if the contract would
+        refuse it.
+        """
         try:
-            await self._ask(self._web3.eth.call({"from": _address(publisher), "to": _address(contract), "data": HexBytes(data)}))
+            await self._ask(
+                self._web3.eth.call(
+                    {"from": _address(publisher), "to": _address(contract), "data": HexBytes(data)}
+                )
+            )
         except NodeRefusedError as error:
             raise ChainError(f"the contract would refuse the checkpoint: {error}") from error
 
     async def send(self, raw: bytes) -> None:
-        """Hand a signed transaction to the node. What came of it is read from the chain's state, so that a node's
-        refusal (in whatever words) is no error here; ChainUnavailableError if it did not answer.
+        """Hand a signed transaction to the node. What came of it is read from the chain's state, so that a
+        node's refusal (in whatever words) is no error here; ChainUnavailableError if it did not answer.
         """
         with contextlib.suppress(NodeRefusedError):
             await self._ask(self._web3.eth.send_raw_transaction(HexBytes(raw)))
 
     async def prove(self, chain_id: int, contract: bytes, block: int) -> Anchor:
-        """The storage proof of the contract's slot at a block, with the block's header; nothing of it is believed yet."""
+        """The storage proof of the contract's slot at a block, with the block's header; nothing of it is
+        believed yet.
+        """
         # web3's asynchronous interface has no method for this call.
-        request = self._web3.manager.coro_request(RPCEndpoint("eth_getProof"), [_address(contract), [hex(SLOT)], hex(block)])
+        request = self._web3.manager.coro_request(
+            RPCEndpoint("eth_getProof"), [_address(contract), [hex(SLOT)], hex(block)]
+        )
         proof: Any = await self._ask(request)
         header = encode_header(await self._ask(self._web3.eth.get_block(block)))
         return Anchor(
@@ -153,7 +174,9 @@ class Node:
     async def deploy(self, key: ChainKey, publisher: bytes) -> bytes:
         """The address of a new CheckpointLog for that publisher, once the chain holds it."""
         artefact = contracts.load("CheckpointLog")
-        constructor = self._web3.eth.contract(abi=artefact.abi, bytecode=HexBytes(artefact.bytecode)).constructor(_address(publisher))
+        constructor = self._web3.eth.contract(
+            abi=artefact.abi, bytecode=HexBytes(artefact.bytecode)
+        ).constructor(_address(publisher))
         maker = _address(key.address)
         transaction: TxParams = {
             "chainId": await self.chain_id(),
@@ -164,7 +187,11 @@ class Node:
         transaction["gas"] = await self._ask(constructor.estimate_gas(transaction))
         raw = key.sign(await self._ask(constructor.build_transaction(transaction)))
         await self._ask(self._web3.eth.send_raw_transaction(HexBytes(raw)))
-        receipt = await self._ask(self._web3.eth.wait_for_transaction_receipt(HexBytes(keccak256(raw)), timeout=60, poll_latency=0.2))
+        receipt = await self._ask(
+            self._web3.eth.wait_for_transaction_receipt(
+                HexBytes(keccak256(raw)), timeout=60, poll_latency=0.2
+            )
+        )
         if receipt["status"] != 1 or receipt["contractAddress"] is None:
             raise ChainError("the chain did not accept the contract")
         return bytes.fromhex(receipt["contractAddress"][2:])
@@ -175,7 +202,9 @@ class Node:
         except (Web3RPCError, ContractLogicError) as error:
             raise NodeRefusedError(f"the node refuses: {error}") from error
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, Web3Exception) as error:
-            raise ChainUnavailableError(f"the chain at {self._url} does not answer: {error or type(error).__name__}") from error
+            raise ChainUnavailableError(
+                f"the chain at {self._url} does not answer: {error or type(error).__name__}"
+            ) from error
 
 
 class NodeRefusedError(ChainError):
@@ -188,16 +217,29 @@ def publish_call(expected_size: int, expected_root: bytes, size: int, root: byte
     return keccak256(b"publish(uint64,bytes32,uint64,bytes32)")[:4] + b"".join(words)
 
 
-def publish_transaction(chain_id: int, contract: bytes, nonce: int, gas: int, fees: dict[str, Wei], data: bytes) -> TxParams:
+def publish_transaction(
+    chain_id: int, contract: bytes, *, nonce: int, gas: int, fees: dict[str, Wei], data: bytes
+) -> TxParams:
     """An unsigned transaction to the contract."""
     return cast(
         "TxParams",
-        {"type": 2, "chainId": chain_id, "to": _address(contract), "value": 0, "nonce": nonce, "gas": gas, "data": data, **fees},
+        {
+            "type": 2,
+            "chainId": chain_id,
+            "to": _address(contract),
+            "value": 0,
+            "nonce": nonce,
+            "gas": gas,
+            "data": data,
+            **fees,
+        },
     )
 
 
 def encode_header(block: BlockData) -> bytes:
-    """A block's header in RLP; ChainError if its hash is not the block's, as with a fork that adds unknown fields."""
+    """A block's header in RLP; ChainError if its hash is not the block's, as with a fork that adds unknown
+    fields.
+    """
     fields = cast("dict[str, Any]", block)
     items = [_raw(fields[name]) for name in _HEADER_BYTES]
     items += [_number(fields[name]) for name in _HEADER_NUMBERS]

@@ -1,7 +1,9 @@
-"""A receipt: all that is needed to show offline that a record is in the log and the log on the chain.  `flexpact-receipt/v0`.
+"""A receipt: all that is needed to show offline that a record is in the log and the log on the chain.
+`flexpact-receipt/v0`.
 
-The first part is in the manner of C2SP `tlog-proof`: leaf index, inclusion path, signed checkpoint. The second part is
-the anchor: the contract's storage slot, proven against a block header. Every line has its place; nothing may be added.
+The first part is in the manner of C2SP `tlog-proof`: leaf index, inclusion path, signed checkpoint. The
+second part is the anchor: the contract's storage slot, proven against a block header. Every line has its
+place; nothing may be added.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ def commitment(size: int, root: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A storage proof of the contract's slot at one block. `header` is the block header in RLP, as are the nodes."""
+    """A storage proof of the contract's slot at one block. `header` is the block header in RLP, as are the
+    nodes.
+    """
 
     chain_id: int
     contract: bytes
@@ -58,12 +62,25 @@ class Anchor:
         fields = [line.partition(" ")[::2] for line in lines]
         names = [name for name, _ in fields]
         accounts, storages = names.count("account"), names.count("storage")
-        if names != ["chain", "contract", "slot", *["account"] * accounts, *["storage"] * storages, "header", "vouched-by"]:
-            raise MalformedError("receipt", "the anchor part is not chain, contract, slot, account, storage, header, vouched-by")
+        if names != [
+            "chain",
+            "contract",
+            "slot",
+            *["account"] * accounts,
+            *["storage"] * storages,
+            "header",
+            "vouched-by",
+        ]:
+            raise MalformedError(
+                "receipt",
+                "the anchor part is not chain, contract, slot, account, storage, header, vouched-by",
+            )
         values = [value for _, value in fields]
         nodes = [from_base64("receipt", value) for value in values[3:-1]]
         if values[-1] != VOUCHER:
-            raise MalformedError("receipt", "nobody known vouches for the header", expected=VOUCHER, got=values[-1])
+            raise MalformedError(
+                "receipt", "nobody known vouches for the header", expected=VOUCHER, got=values[-1]
+            )
         return cls(
             parse_count("receipt", values[0]),
             parse_hex("receipt", values[1], ADDRESS_BYTES),
@@ -77,7 +94,7 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The proof that a leaf of the log is under a checkpoint, and the checkpoint in the contract's storage."""
+    """The proof that a leaf is under a checkpoint, and the checkpoint in the contract's storage."""
 
     index: int
     path: tuple[bytes, ...]
@@ -87,7 +104,9 @@ class Receipt:
     def text(self) -> str:
         """The receipt as a file's content."""
         lines = [FORMAT, f"index {self.index}", *(to_base64(node) for node in self.path)]
-        return "\n".join(lines) + "\n\n" + self.checkpoint.text() + "\n" + "\n".join(self.anchor.lines()) + "\n"
+        return (
+            "\n".join(lines) + "\n\n" + self.checkpoint.text() + "\n" + "\n".join(self.anchor.lines()) + "\n"
+        )
 
     def to_file(self) -> bytes:
         """The receipt as a file's bytes."""
@@ -95,7 +114,9 @@ class Receipt:
 
     @classmethod
     def from_file(cls, raw: bytes) -> Receipt:
-        """The receipt in a file; MalformedError on the smallest departure from the form that `to_file` writes."""
+        """The receipt in a file; MalformedError on the smallest departure from the form that `to_file`
+        writes.
+        """
         if len(raw) > MAX_FILE_BYTES:
             raise MalformedError("receipt", f"the file is larger than {MAX_FILE_BYTES} bytes")
         try:
@@ -108,7 +129,11 @@ class Receipt:
         parts = text.split("\n\n")
         if len(parts) != 4 or not text.endswith("\n"):
             raise MalformedError("receipt", "the file has not its three parts, path, checkpoint and anchor")
-        return cls(*_parse_path(parts[0].split("\n")), Checkpoint.parse(f"{parts[1]}\n\n{parts[2]}\n"), Anchor.parse(parts[3][:-1].split("\n")))
+        return cls(
+            *_parse_path(parts[0].split("\n")),
+            Checkpoint.parse(f"{parts[1]}\n\n{parts[2]}\n"),
+            Anchor.parse(parts[3][:-1].split("\n")),
+        )
 
 
 def parse_hex(step: str, text: str, length: int) -> bytes:

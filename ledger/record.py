@@ -1,8 +1,9 @@
-"""A record: one fact of the platform in the one form that is hashed.  Frozen format `flexpact-record/v0`.
+"""A record: one fact of the platform in the one form that is hashed. Frozen format `flexpact-record/v0`.
 
-Canonical bytes are JSON in UTF-8: sorted keys, no spaces, text, integers, lists and objects only. No float, because a
-hash must not depend on how one prints; integers stay within +-(2^53 - 1), so that every JSON reader sees the same
-number. Keys are printable ASCII, so that every sort order agrees. The leaf is SHA-256(0x00 || salt || canonical).
+Canonical bytes are JSON in UTF-8: sorted keys, no spaces, text, integers, lists and objects only. No float,
+because a hash must not depend on how one prints; integers stay within +-(2^53 - 1), so that every JSON
+reader sees the same number. Keys are printable ASCII, so that every sort order agrees. The leaf is
+SHA-256(0x00 || salt || canonical).
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class Record:
         return leaf_hash(self.salt, self.canonical())
 
     def to_file(self) -> bytes:
-        """The content of a record file: the canonical fields and the salt, in the one layout that is accepted."""
+        """The content of a record file: the canonical fields and the salt, in the one layout that is
+        accepted.
+        """
         fields = {**json.loads(self.canonical()), "salt": self.salt.hex()}
         return (json.dumps(fields, ensure_ascii=False, sort_keys=True, indent=1) + "\n").encode()
 
@@ -66,7 +69,9 @@ class Record:
         """The record in a record file; MalformedError on the smallest departure from that layout."""
         fields = _load(raw)
         if not isinstance(fields, dict) or fields.keys() != {"format", "kind", "key", "at", "body", "salt"}:
-            raise MalformedError("record", "the file is not one object with format, kind, key, at, body and salt")
+            raise MalformedError(
+                "record", "the file is not one object with format, kind, key, at, body and salt"
+            )
         if fields["format"] != FORMAT:
             raise MalformedError("record", "format is not known", expected=FORMAT, got=str(fields["format"]))
         record = cls._from_fields(fields, _salt(fields["salt"]))
@@ -75,7 +80,9 @@ class Record:
         except RecordError as error:
             raise MalformedError("record", str(error)) from error
         if written != raw:
-            raise MalformedError("record", f"layout differs from the canonical one at byte {first_difference(raw, written)}")
+            raise MalformedError(
+                "record", f"layout differs from the canonical one at byte {first_difference(raw, written)}"
+            )
         return record
 
     @classmethod
@@ -89,7 +96,9 @@ class Record:
     @classmethod
     def _from_fields(cls, fields: Mapping[str, object], salt: bytes) -> Record:
         kind, key, at, body = (fields.get(name) for name in ("kind", "key", "at", "body"))
-        if not (isinstance(kind, str) and isinstance(key, str) and isinstance(at, str) and isinstance(body, dict)):
+        if not (
+            isinstance(kind, str) and isinstance(key, str) and isinstance(at, str) and isinstance(body, dict)
+        ):
             raise MalformedError("record", "kind, key and at must be text and body an object")
         return cls(kind, key, parse_time(at), body, salt)
 
@@ -154,7 +163,13 @@ def _nested(value: object, depth: int) -> str:
     if depth > MAX_DEPTH:
         raise RecordError(f"objects and lists are nested deeper than {MAX_DEPTH}")
     items = cast("list[object]", value)
-    return "[" + ",".join([_nested(item, depth + 1) if type(item) in (dict, list) else _scalar(item) for item in items]) + "]"
+    return (
+        "["
+        + ",".join(
+            [_nested(item, depth + 1) if type(item) in (dict, list) else _scalar(item) for item in items]
+        )
+        + "]"
+    )
 
 
 def _scalar(value: object) -> str:
@@ -191,7 +206,9 @@ def _salt(text: object) -> bytes:
     except (TypeError, ValueError) as error:
         raise MalformedError("record", "salt is not hexadecimal text") from error
     if len(salt) != SALT_BYTES:
-        raise MalformedError("record", "salt has the wrong length", expected=f"{SALT_BYTES} bytes", got=f"{len(salt)} bytes")
+        raise MalformedError(
+            "record", "salt has the wrong length", expected=f"{SALT_BYTES} bytes", got=f"{len(salt)} bytes"
+        )
     return salt
 
 

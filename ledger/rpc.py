@@ -1,4 +1,6 @@
-"""The embedded chain as a JSON-RPC server on loopback: what web3 needs to deploy, publish and prove, and no more."""
+"""The embedded chain as a JSON-RPC server on loopback: what web3 needs to deploy, publish and prove, and no
+more.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,14 @@ from aiohttp import web
 from eth.abc import BlockAPI, BlockHeaderAPI
 from eth_utils.address import to_checksum_address
 
-from ledger.chain import CHAIN_ID, MAX_TRANSACTION_GAS, ZERO_ADDRESS, EmbeddedChain, RefusedError, RevertedError
+from ledger.chain import (
+    CHAIN_ID,
+    MAX_TRANSACTION_GAS,
+    ZERO_ADDRESS,
+    EmbeddedChain,
+    RefusedError,
+    RevertedError,
+)
 from ledger.state import contract_address
 
 HOST = "127.0.0.1"
@@ -51,24 +60,49 @@ class RpcServer:
             self._runner = None
 
     async def _answer(self, request: web.Request) -> web.Response:
+        number: object = None
         try:
-            call = json.loads(await request.text())
-        except ValueError:
-            return _response(None, error={"code": PARSE_ERROR, "message": "the body is not JSON"})
-        if not isinstance(call, dict) or not isinstance(call.get("method"), str) or not isinstance(call.get("params", []), list):
-            return _response(None, error={"code": INVALID_REQUEST, "message": "one call with method and a list of params is expected"})
-        number = call.get("id")
-        method = self._methods.get(call["method"])
+            call = _call(await request.text())
+            number = call.get("id")
+            outcome = {"result": self._result(call["method"], call.get("params", []))}
+        except _CallError as error:
+            outcome = {"error": error.body}
+        return web.json_response({"jsonrpc": "2.0", "id": number, **outcome})
+
+    def _result(self, name: str, params: Params) -> Any:
+        method = self._methods.get(name)
         if method is None:
-            return _response(number, error={"code": NO_METHOD, "message": f"the method {call['method']} is not available"})
+            raise _CallError(NO_METHOD, f"the method {name} is not available")
         try:
-            return _response(number, result=method(call.get("params", [])))
+            return method(params)
         except RevertedError as error:
-            return _response(number, error={"code": REVERTED, "message": str(error), "data": _hex(error.data)})
+            raise _CallError(REVERTED, str(error), data=_hex(error.data)) from error
         except RefusedError as error:
-            return _response(number, error={"code": REFUSED, "message": str(error)})
+            raise _CallError(REFUSED, str(error)) from error
         except (IndexError, KeyError, TypeError, ValueError) as error:
-            return _response(number, error={"code": INVALID_PARAMS, "message": f"params are not as expected: {error!r}"})
+            raise _CallError(INVALID_PARAMS, f"params are not as expected: {error!r}") from error
+
+
+class _CallError(Exception):
+    """A call that ends in an error object."""
+
+    def __init__(self, code: int, message: str, **more: str) -> None:
+        super().__init__(message)
+        self.body = {"code": code, "message": message, **more}
+
+
+def _call(text: str) -> dict[str, Any]:
+    try:
+        call = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _CallError(PARSE_ERROR, "the body is not JSON") from error
+    if (
+        isinstance(call, dict)
+        and isinstance(call.get("method"), str)
+        and isinstance(call.get("params", []), list)
+    ):
+        return call
+    raise _CallError(INVALID_REQUEST, "one call with a method and a list of params is expected")
 
 
 async def serve(chain: EmbeddedChain, port: int, ready: Callable[[str], None], stop: asyncio.Event) -> None:
@@ -96,16 +130,28 @@ def _methods(chain: EmbeddedChain) -> dict[str, Callable[[Params], Any]]:
         "eth_gasPrice": lambda _: hex(chain.head().base_fee_per_gas or 0),
         "eth_maxPriorityFeePerGas": lambda _: hex(0),
         "eth_getBlockByNumber": lambda params: _block_or_none(chain, lambda: chain.block(at(params, 0))),
-        "eth_getBlockByHash": lambda params: _block_or_none(chain, lambda: chain.block_by_hash(_bytes(params[0]))),
+        "eth_getBlockByHash": lambda params: _block_or_none(
+            chain, lambda: chain.block_by_hash(_bytes(params[0]))
+        ),
         "eth_getBalance": lambda params: hex(chain.state(at(params, 1)).get_balance(_bytes(params[0]))),
-        "eth_getTransactionCount": lambda params: hex(chain.state(at(params, 1)).get_nonce(_bytes(params[0]))),
+        "eth_getTransactionCount": lambda params: hex(
+            chain.state(at(params, 1)).get_nonce(_bytes(params[0]))
+        ),
         "eth_getCode": lambda params: _hex(chain.state(at(params, 1)).get_code(_bytes(params[0]))),
-        "eth_getStorageAt": lambda params: _word(chain.state(at(params, 2)).get_storage(_bytes(params[0]), int(params[1], 16))),
-        "eth_call": lambda params: _hex(chain.call(_unsigned(chain, params[0], at(params, 1)), at(params, 1))),
-        "eth_estimateGas": lambda params: hex(chain.estimate(_unsigned(chain, params[0], at(params, 1)), at(params, 1))),
+        "eth_getStorageAt": lambda params: _word(
+            chain.state(at(params, 2)).get_storage(_bytes(params[0]), int(params[1], 16))
+        ),
+        "eth_call": lambda params: _hex(
+            chain.call(_unsigned(chain, params[0], at(params, 1)), at(params, 1))
+        ),
+        "eth_estimateGas": lambda params: hex(
+            chain.estimate(_unsigned(chain, params[0], at(params, 1)), at(params, 1))
+        ),
         "eth_sendRawTransaction": lambda params: _hex(chain.send(_bytes(params[0]))),
         "eth_getTransactionReceipt": lambda params: _receipt(chain, _bytes(params[0])),
-        "eth_getProof": lambda params: _proof(chain, _bytes(params[0]), [int(key, 16) for key in params[1]], at(params, 2)),
+        "eth_getProof": lambda params: _proof(
+            chain, _bytes(params[0]), [int(key, 16) for key in params[1]], at(params, 2)
+        ),
     }
 
 
@@ -221,7 +267,8 @@ def _unsigned(chain: EmbeddedChain, call: dict[str, Any], header: BlockHeaderAPI
     data = _bytes(call.get("data") or call.get("input") or "0x")
     gas = min(int(call["gas"], 16), MAX_TRANSACTION_GAS) if call.get("gas") else MAX_TRANSACTION_GAS
     sender = _bytes(call["from"]) if call.get("from") else ZERO_ADDRESS
-    return chain.unsigned(sender, _bytes(call.get("to") or "0x"), int(call.get("value") or "0x0", 16), data, gas, header)
+    to, value = _bytes(call.get("to") or "0x"), int(call.get("value") or "0x0", 16)
+    return chain.unsigned(sender, to, value, data=data, gas=gas, header=header)
 
 
 def _bytes(text: str) -> bytes:
@@ -236,8 +283,3 @@ def _hex(raw: bytes) -> str:
 
 def _word(value: int) -> str:
     return "0x" + value.to_bytes(32, "big").hex()
-
-
-def _response(number: object, *, result: object = None, error: dict[str, Any] | None = None) -> web.Response:
-    outcome = {"result": result} if error is None else {"error": error}
-    return web.json_response({"jsonrpc": "2.0", "id": number, **outcome})

@@ -14,9 +14,22 @@ class AnchorSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rpc_url: str = Field(pattern=r"^https?://", description="JSON-RPC of a chain node that the operator chose.")
+    rpc_url: str = Field(
+        pattern=r"^https?://", description="JSON-RPC of a chain node that the operator chose."
+    )
     chain_id: int = Field(ge=1, lt=2**63, description="The chain's id; a node of another chain is refused.")
-    contract: str = Field(pattern=ADDRESS, description="Address of the log's CheckpointLog, lower-case hexadecimal.")
-    key_file: Path = Field(description="Secret key of the contract's publisher: 64 hexadecimal digits, mode 0600.")
-    timeout_s: float = Field(default=5.0, gt=0, le=60, description="Real seconds before a node counts as not answering.")
-    gas: int = Field(default=100_000, ge=60_000, le=1_000_000, description="Gas limit of a publishing transaction; it needs about 30,000.")
+    contract: str = Field(
+        pattern=ADDRESS, description="Address of the log's CheckpointLog, lower-case hexadecimal."
+    )
+    key_file: Path = Field(
+        description="Secret key of the contract's publisher: 64 hexadecimal digits, mode 0600."
+    )
+    timeout_s: float = Field(
+        default=5.0, gt=0, le=60, description="Real seconds before a node counts as not answering."
+    )
+    gas: int = Field(
+        default=100_000,
+        ge=60_000,
+        le=1_000_000,
+        description="Gas limit of a publishing transaction; it needs about 30,000.",
+    )

@@ -1,7 +1,7 @@
 """What an Ethereum state proof says, checked by ourselves: RLP, block headers, and Merkle Patricia proofs.
 
-A proof is the list of trie nodes from the root to the leaf. Each node must be the one whose hash its parent names, none
-may be missing and none may be left over. RLP is read strictly: one encoding for each value.
+A proof is the list of trie nodes from the root to the leaf. Each node must be the one whose hash its parent
+names, none may be missing and none may be left over. RLP is read strictly: one encoding for each value.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def rlp_encode(item: Item | Sequence[Item]) -> bytes:
 
 
 def rlp_decode(step: str, raw: bytes) -> Item:
-    """The value that RLP bytes stand for; MalformedError unless they are its one encoding, to the last byte."""
+    """The value that RLP bytes stand for; MalformedError unless they are its one encoding, to the last
+    byte.
+    """
     item, end = _read(step, raw, 0)
     if end != len(raw):
         raise MalformedError(step, f"{len(raw) - end} bytes after the end of the RLP item")
@@ -51,7 +53,7 @@ def rlp_decode(step: str, raw: bytes) -> Item:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A block header, as far as a receipt needs it; `timestamp` in seconds since 1970 by the chain's clock."""
+    """A block header, as far as a receipt needs it; `timestamp`: seconds since 1970, the chain's clock."""
 
     hash: bytes
     state_root: bytes
@@ -70,16 +72,29 @@ class Header:
         return cls(keccak256(raw), state_root, _integer("header", number), _integer("header", timestamp))
 
 
-def prove_storage(state_root: bytes, contract: bytes, slot: int, account_proof: Sequence[bytes], storage_proof: Sequence[bytes]) -> bytes:
+def prove_storage(
+    state_root: bytes,
+    contract: bytes,
+    slot: int,
+    account_proof: Sequence[bytes],
+    storage_proof: Sequence[bytes],
+) -> bytes:
     """The 32-byte word that a contract holds in a slot under that state root, zero if it never wrote there.
 
     VerificationError names the step, `account` or `storage`, at which the proof does not hold.
     """
     account = prove("account", state_root, contract, account_proof)
     if account is None:
-        raise VerificationError("account", "the chain's state has no such contract", expected=f"0x{contract.hex()}", got="absent")
+        raise VerificationError(
+            "account", "the chain's state has no such contract", expected=f"0x{contract.hex()}", got="absent"
+        )
     fields = rlp_decode("account", account)
-    if isinstance(fields, bytes) or len(fields) != 4 or not isinstance(fields[2], bytes) or len(fields[2]) != 32:
+    if (
+        isinstance(fields, bytes)
+        or len(fields) != 4
+        or not isinstance(fields[2], bytes)
+        or len(fields[2]) != 32
+    ):
         raise MalformedError("account", "the proven value is not an account")
     word = prove("storage", fields[2], slot.to_bytes(32, "big"), storage_proof)
     if word is None:
@@ -91,7 +106,9 @@ def prove_storage(state_root: bytes, contract: bytes, slot: int, account_proof: 
 
 
 def prove(step: str, root: bytes, key: bytes, nodes: Sequence[bytes]) -> bytes | None:
-    """The value under `key` in the secure trie with that root, or None if the proof shows that there is none."""
+    """The value under `key` in the secure trie with that root, or None if the proof shows that there is
+    none.
+    """
     path = _nibbles(keccak256(key))
     left = list(reversed(nodes))
     reference: Item = root
@@ -117,10 +134,17 @@ def _resolve(step: str, reference: Item, left: list[bytes]) -> list[Item]:
         node: Item = reference
     else:
         if not left:
-            raise VerificationError(step, "a node is missing from the proof", expected=reference.hex(), got="the end of the proof")
+            raise VerificationError(
+                step, "a node is missing from the proof", expected=reference.hex(), got="the end of the proof"
+            )
         raw = left.pop()
         if keccak256(raw) != reference:
-            raise VerificationError(step, "a node of the proof has another hash", expected=reference.hex(), got=keccak256(raw).hex())
+            raise VerificationError(
+                step,
+                "a node of the proof has another hash",
+                expected=reference.hex(),
+                got=keccak256(raw).hex(),
+            )
         node = rlp_decode(step, raw)
     if isinstance(node, bytes) or len(node) not in (_BRANCH, _PAIR):
         raise MalformedError(step, "a node of the proof is neither branch, extension nor leaf")

@@ -1,8 +1,10 @@
-"""All SQL of the ledger. Tables begin with `ledger_`; functions take the caller's connection and never commit.
+"""All SQL of the ledger. Tables begin with `ledger_`; functions take the caller's connection and never
+commit.
 
-A row of `ledger_leaf` is a record (payload and salt become NULL when it is erased; its hash stays in `ledger_tile`).
-A row of `ledger_anchor` is one transition of the contract's head: `signed` once its transaction is signed and may have
-been sent, `anchored` once the contract was seen to hold it, `dropped` when it can no more come to pass.
+A row of `ledger_leaf` is a record (payload and salt become NULL when it is erased; its hash stays in
+`ledger_tile`). A row of `ledger_anchor` is one transition of the contract's head: `signed` once its
+transaction is signed and may have been sent, `anchored` once the contract was seen to hold it, `dropped`
+when it can no more come to pass.
 """
 
 from __future__ import annotations
@@ -79,8 +81,21 @@ anchor_table = Table(
     CheckConstraint("state IN ('signed', 'anchored', 'dropped')", name="ledger_anchor_state"),
     CheckConstraint("state != 'anchored' OR proof IS NOT NULL", name="ledger_anchor_proof"),
 )
-Index("ledger_anchor_one_signed", anchor_table.c.state, unique=True, sqlite_where=text("state = 'signed'"), postgresql_where=text("state = 'signed'"))
-Index("ledger_anchor_once", anchor_table.c.size, unique=True, sqlite_where=text("state = 'anchored'"), postgresql_where=text("state = 'anchored'"))
+Index(
+    "ledger_anchor_one_signed",
+    anchor_table.c.state,
+    unique=True,
+    sqlite_where=text("state = 'signed'"),
+    postgresql_where=text("state = 'signed'"),
+)
+Index(
+    "ledger_anchor_once",
+    anchor_table.c.size,
+    unique=True,
+    sqlite_where=text("state = 'anchored'"),
+    postgresql_where=text("state = 'anchored'"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredLeaf:
@@ -96,11 +111,12 @@ class StoredLeaf:
 class Transition:
     """A signed transaction that moves the contract's head from one checkpoint to a later one."""
 
-    anchor_id: int
     size: int
     from_size: int
     nonce: int
     raw_transaction: bytes
+    anchor_id: int = 0
+    """Its row; 0 before it has one."""
 
 
 async def log_size(conn: AsyncConnection) -> int:
@@ -117,7 +133,8 @@ async def leaves_by_key(conn: AsyncConnection, keys: Sequence[str]) -> dict[str,
 
 
 _BY_KEY = text(
-    "SELECT leaf_index, key, salt, canonical FROM ledger_leaf WHERE key IN (SELECT value FROM json_each(:keys))"
+    "SELECT leaf_index, key, salt, canonical FROM ledger_leaf "
+    "WHERE key IN (SELECT value FROM json_each(:keys))"
 )
 
 
@@ -140,14 +157,18 @@ async def tiles(conn: AsyncConnection, places: Iterable[Place]) -> dict[Place, b
         by_level.setdefault(level, []).append(index)
     found = {}
     for level, indices in by_level.items():
-        rows = await conn.execute(select(tile_table).where(tile_table.c.level == level, tile_table.c.tile_index.in_(indices)))
+        rows = await conn.execute(
+            select(tile_table).where(tile_table.c.level == level, tile_table.c.tile_index.in_(indices))
+        )
         found.update({(row.level, row.tile_index): row.hashes for row in rows})
     return found
 
 
 async def put_tiles(conn: AsyncConnection, changed: Mapping[Place, bytes]) -> None:
     """Write tiles, in place of their earlier content."""
-    rows = [{"level": level, "tile_index": index, "hashes": hashes} for (level, index), hashes in changed.items()]
+    rows = [
+        {"level": level, "tile_index": index, "hashes": hashes} for (level, index), hashes in changed.items()
+    ]
     await conn.execute(_PUT_TILE, rows)
 
 
@@ -170,19 +191,25 @@ async def add_checkpoint(conn: AsyncConnection, checkpoint: Checkpoint, now: dat
 
 async def newest_checkpoint(conn: AsyncConnection) -> Checkpoint | None:
     """The checkpoint of the largest size."""
-    note = (await conn.execute(select(checkpoint_table.c.note).order_by(checkpoint_table.c.size.desc()).limit(1))).scalar()
+    note = (
+        await conn.execute(select(checkpoint_table.c.note).order_by(checkpoint_table.c.size.desc()).limit(1))
+    ).scalar()
     return None if note is None else Checkpoint.parse(cast("str", note))
 
 
 async def checkpoint_of_size(conn: AsyncConnection, size: int) -> Checkpoint | None:
     """The checkpoint of that size."""
-    note = (await conn.execute(select(checkpoint_table.c.note).where(checkpoint_table.c.size == size))).scalar()
+    note = (
+        await conn.execute(select(checkpoint_table.c.note).where(checkpoint_table.c.size == size))
+    ).scalar()
     return None if note is None else Checkpoint.parse(cast("str", note))
 
 
 async def checkpoint_of_word(conn: AsyncConnection, word: bytes) -> Checkpoint | None:
     """The checkpoint whose commitment the contract holds."""
-    note = (await conn.execute(select(checkpoint_table.c.note).where(checkpoint_table.c.commitment == word))).scalar()
+    note = (
+        await conn.execute(select(checkpoint_table.c.note).where(checkpoint_table.c.commitment == word))
+    ).scalar()
     return None if note is None else Checkpoint.parse(cast("str", note))
 
 
@@ -194,27 +221,44 @@ async def checkpoint_count(conn: AsyncConnection) -> int:
 async def signed_transition(conn: AsyncConnection) -> Transition | None:
     """The transaction whose outcome is not yet known, if there is one."""
     columns = anchor_table.c
-    query = select(columns.anchor_id, columns.size, columns.from_size, columns.nonce, columns.raw_transaction).where(columns.state == "signed")
+    query = select(
+        columns.size, columns.from_size, columns.nonce, columns.raw_transaction, columns.anchor_id
+    ).where(columns.state == "signed")
     row = (await conn.execute(query)).one_or_none()
     return None if row is None else Transition(*row)
 
 
-async def add_transition(conn: AsyncConnection, size: int, from_size: int, nonce: int, raw: bytes, now: datetime) -> None:
+async def add_transition(conn: AsyncConnection, transition: Transition, now: datetime) -> None:
     """Keep a signed transaction before it is sent."""
-    row = {"state": "signed", "size": size, "from_size": from_size, "nonce": nonce, "raw_transaction": raw, "changed_at": time_text(now)}
+    row = {
+        "state": "signed",
+        "size": transition.size,
+        "from_size": transition.from_size,
+        "nonce": transition.nonce,
+        "raw_transaction": transition.raw_transaction,
+        "changed_at": time_text(now),
+    }
     await conn.execute(insert(anchor_table), row)
 
 
 async def drop_transition(conn: AsyncConnection, anchor_id: int, now: datetime) -> None:
     """Note that a signed transaction can no more come to pass."""
-    await conn.execute(update(anchor_table).where(anchor_table.c.anchor_id == anchor_id).values(state="dropped", changed_at=time_text(now)))
+    await conn.execute(
+        update(anchor_table)
+        .where(anchor_table.c.anchor_id == anchor_id)
+        .values(state="dropped", changed_at=time_text(now))
+    )
 
 
-async def add_anchor(conn: AsyncConnection, size: int, anchor: Anchor, transition: Transition | None, now: datetime) -> None:
+async def add_anchor(
+    conn: AsyncConnection, size: int, anchor: Anchor, transition: Transition | None, now: datetime
+) -> None:
     """Note that the contract holds the checkpoint of that size, with the proof of it."""
     values = {"state": "anchored", "proof": json.dumps(anchor.lines()), "changed_at": time_text(now)}
     if transition is not None and transition.size == size:
-        await conn.execute(update(anchor_table).where(anchor_table.c.anchor_id == transition.anchor_id).values(**values))
+        await conn.execute(
+            update(anchor_table).where(anchor_table.c.anchor_id == transition.anchor_id).values(**values)
+        )
         return
     if transition is not None:
         await drop_transition(conn, transition.anchor_id, now)
@@ -236,5 +280,7 @@ async def newest_anchor(conn: AsyncConnection) -> tuple[Checkpoint, Anchor] | No
 
 async def anchored_size(conn: AsyncConnection) -> int:
     """How many leaves lie under a checkpoint that the chain holds."""
-    size = (await conn.execute(select(func.max(anchor_table.c.size)).where(anchor_table.c.state == "anchored"))).scalar()
+    size = (
+        await conn.execute(select(func.max(anchor_table.c.size)).where(anchor_table.c.state == "anchored"))
+    ).scalar()
     return 0 if size is None else int(size)

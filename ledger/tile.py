@@ -1,8 +1,9 @@
 """How the tree's hashes are kept: tiles of up to 256 neighbouring hashes, eight levels of the tree apart.
 
-Tile (0, t) holds the leaf hashes 256 t ... 256 t + 255, tile (1, t) the roots of the level-0 tiles 256 t ..., and so on.
-Only the last tile of a level is ever rewritten, so appending costs one hash for each leaf and few rows for many leaves,
-and a proof reads a handful of rows. Everything between is computed again from the tile.
+Tile (0, t) holds the leaf hashes 256 t ... 256 t + 255, tile (1, t) the roots of the level-0 tiles 256 t
+..., and so on. Only the last tile of a level is ever rewritten, so appending costs one hash for each leaf
+and few rows for many leaves, and a proof reads a handful of rows. Everything between is computed again from
+the tile.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""`trust.toml`: what an auditor takes as given: the log's key, the chain's contract and one of its block headers.
+"""`trust.toml`: what an auditor takes as given: the log's key, the chain's contract and one of its block
+headers.
 
-It is read as strictly as a receipt: a file that differs from what `text` writes is refused, so that a slip of one
-character cannot pass for trust. `valid_from` comes with a check value, because any earlier time would pass as well.
+It is read as strictly as a receipt: a file that differs from what `text` writes is refused, so that a slip
+of one character cannot pass for trust. `valid_from` comes with a check value, because any earlier time
+would pass as well.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ STEP = "trust"
 class ChainTrust:
     """The contract that holds the log's checkpoints, and what makes a block header of its chain believable.
 
-    `header` is the hash of a block that the auditor trusts. `validators` are the addresses whose seals would be enough
-    instead; this version reads them and reports the header as not checked.
+    `header` is the hash of a block that the auditor trusts. `validators` are the addresses whose seals
+    would be enough instead; this version reads them and reports the header as not checked.
     """
 
     id: int
@@ -40,7 +42,9 @@ class ChainTrust:
         if self.header is not None:
             lines.append(f'header = "0x{self.header.hex()}"')
         if self.validators:
-            lines.append("validators = [" + ", ".join(f'"0x{address.hex()}"' for address in self.validators) + "]")
+            lines.append(
+                "validators = [" + ", ".join(f'"0x{address.hex()}"' for address in self.validators) + "]"
+            )
         return lines
 
 
@@ -53,12 +57,18 @@ class WitnessTrust:
 
     def lines(self) -> list[str]:
         """The section of `trust.toml`."""
-        return ["[witness]", f"needed = {self.needed}", "keys = [" + ", ".join(f'"{key}"' for key in self.keys) + "]"]
+        return [
+            "[witness]",
+            f"needed = {self.needed}",
+            "keys = [" + ", ".join(f'"{key}"' for key in self.keys) + "]",
+        ]
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The content of `trust.toml`. Without `chain` the anchor cannot be checked; `valid_from` is when the key began."""
+    """The content of `trust.toml`. Without `chain` the anchor cannot be checked; `valid_from` is when the
+    key began.
+    """
 
     key: VerifierKey
     valid_from: datetime | None = None
@@ -87,7 +97,9 @@ class Trust:
 
     @classmethod
     def from_file(cls, raw: bytes) -> Trust:
-        """The trust in a file; MalformedError with the place if it is not exactly what `to_file` would write."""
+        """The trust in a file; MalformedError with the place if it is not exactly what `to_file` would
+        write.
+        """
         if len(raw) > MAX_FILE_BYTES:
             raise MalformedError(STEP, f"the file is larger than {MAX_FILE_BYTES} bytes")
         try:
@@ -100,7 +112,12 @@ class Trust:
         if written != raw:
             line = raw.count(b"\n", 0, first_difference(raw, written)) + 1
             expected = written.decode().split("\n")[line - 1 : line]
-            raise MalformedError(STEP, f"line {line} is not in its one form", expected=repr("".join(expected)), got=repr(raw.decode().split("\n")[line - 1]))
+            raise MalformedError(
+                STEP,
+                f"line {line} is not in its one form",
+                expected=repr("".join(expected)),
+                got=repr(raw.decode().split("\n")[line - 1]),
+            )
         return trust
 
     @classmethod
@@ -122,7 +139,11 @@ def _chain(table: Mapping[str, object]) -> ChainTrust:
     if type(number) is not int or number < 1:
         raise MalformedError(STEP, f"the chain's id is not a positive number: {number!r}")
     header = parse_hex(STEP, _text(table, "header"), 32) if "header" in table else None
-    validators = tuple(parse_hex(STEP, text, ADDRESS_BYTES) for text in _texts(table, "validators")) if "validators" in table else ()
+    validators = (
+        tuple(parse_hex(STEP, text, ADDRESS_BYTES) for text in _texts(table, "validators"))
+        if "validators" in table
+        else ()
+    )
     return ChainTrust(number, parse_hex(STEP, _text(table, "contract"), ADDRESS_BYTES), header, validators)
 
 
@@ -131,7 +152,12 @@ def _witness(table: Mapping[str, object]) -> WitnessTrust:
     keys = tuple(VerifierKey.parse(text) for text in _texts(table, "keys"))
     needed = table["needed"]
     if type(needed) is not int or not 1 <= needed <= len(keys):
-        raise MalformedError(STEP, "the number of witnesses needed makes no sense", expected=f"1 to {len(keys)}", got=str(needed))
+        raise MalformedError(
+            STEP,
+            "the number of witnesses needed makes no sense",
+            expected=f"1 to {len(keys)}",
+            got=str(needed),
+        )
     return WitnessTrust(needed, keys)
 
 
@@ -141,7 +167,12 @@ def _check_value(key: VerifierKey, since: str) -> str:
 
 def _known(table: Mapping[str, object], needed: set[str], allowed: set[str], where: str) -> None:
     if not needed <= table.keys() <= needed | allowed:
-        raise MalformedError(STEP, f"{where} has other entries", expected=", ".join(sorted(needed | allowed)), got=", ".join(sorted(table)))
+        raise MalformedError(
+            STEP,
+            f"{where} has other entries",
+            expected=", ".join(sorted(needed | allowed)),
+            got=", ".join(sorted(table)),
+        )
 
 
 def _table(sections: Mapping[str, object], name: str) -> Mapping[str, object]:

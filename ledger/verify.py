@@ -1,8 +1,9 @@
-"""Whether a record is what was anchored: one step after the other, from files alone.  Frozen.
+"""Whether a record is what was anchored: one step after the other, from files alone. Frozen.
 
-record -> leaf -> root by the inclusion path -> that root in a checkpoint signed by the log -> the checkpoint in the
-contract's storage -> the storage under a block header that the auditor trusts. A step that cannot be taken with the
-given trust is reported as not checked, never as passed. No network, no database.
+record -> leaf -> root by the inclusion path -> that root in a checkpoint signed by the log -> the
+checkpoint in the contract's storage -> the storage under a block header that the auditor trusts. A step
+that cannot be taken with the given trust is reported as not checked, never as passed. No network, no
+database.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class Verified:
 
 
 def verify_receipt(record: Record, receipt: Receipt, trust: Trust) -> Verified:
-    """Which steps were checked and which could not be; VerificationError says which one failed, with both values."""
+    """Which steps were checked and which could not be; VerificationError says which one failed, with both
+    values.
+    """
     return Verified(tuple(verification_steps(record, receipt, trust)))
 
 
@@ -59,7 +62,9 @@ def verification_steps(record: Record, receipt: Receipt, trust: Trust) -> Iterat
     yield _checked("record", f"{record.kind} {record.key} has leaf hash {leaf.hex()}")
     root = root_from_inclusion(receipt.index, checkpoint.size, leaf, receipt.path)
     if root != checkpoint.root:
-        raise VerificationError("inclusion", "the path leads to another root", expected=checkpoint.root.hex(), got=root.hex())
+        raise VerificationError(
+            "inclusion", "the path leads to another root", expected=checkpoint.root.hex(), got=root.hex()
+        )
     yield _checked("inclusion", f"leaf {receipt.index} is in the tree of {checkpoint.size} leaves")
     checkpoint.verify(trust.key)
     yield _checked("checkpoint", f"signed by {trust.origin}")
@@ -67,7 +72,9 @@ def verification_steps(record: Record, receipt: Receipt, trust: Trust) -> Iterat
     if trust.valid_from is not None:
         yield _validity(receipt, trust)
     if trust.witness is not None:
-        raise VerificationError("witness", "too few cosignatures", expected=str(trust.witness.needed), got="0")
+        raise VerificationError(
+            "witness", "too few cosignatures", expected=str(trust.witness.needed), got="0"
+        )
 
 
 def _anchor_steps(receipt: Receipt, trust: Trust) -> Iterator[Step]:
@@ -82,26 +89,46 @@ def _anchor_steps(receipt: Receipt, trust: Trust) -> Iterator[Step]:
     yield _checked("contract", f"0x{anchor.contract.hex()} on chain {anchor.chain_id}")
     header = Header.decode(anchor.header)
     yield _header(header, anchor.vouched_by, trust.chain)
-    word = prove_storage(header.state_root, anchor.contract, anchor.slot, anchor.account_proof, anchor.storage_proof)
+    word = prove_storage(
+        header.state_root, anchor.contract, anchor.slot, anchor.account_proof, anchor.storage_proof
+    )
     yield _checked("account", f"the contract's account is in the state of block {header.number}")
     checkpoint = receipt.checkpoint
-    _same("storage", "the contract holds another checkpoint", commitment(checkpoint.size, checkpoint.root).hex(), word.hex())
+    _same(
+        "storage",
+        "the contract holds another checkpoint",
+        commitment(checkpoint.size, checkpoint.root).hex(),
+        word.hex(),
+    )
     yield _checked("storage", f"the contract holds this checkpoint of {checkpoint.size} leaves")
 
 
 def _header(header: Header, vouched_by: str, chain: ChainTrust) -> Step:
     if chain.header is None:
-        return Step("header", Status.NOT_CHECKED, f"the trust file names no block; only the {vouched_by} vouches for block {header.number}")
+        return Step(
+            "header",
+            Status.NOT_CHECKED,
+            f"the trust file names no block; only the {vouched_by} vouches for block {header.number}",
+        )
     _same("header", "the receipt rests on another block", f"0x{chain.header.hex()}", f"0x{header.hash.hex()}")
     return _checked("header", f"block {header.number} is the trusted one; the {vouched_by} vouches for it")
 
 
 def _validity(receipt: Receipt, trust: Trust) -> Step:
     if trust.chain is None or trust.chain.header is None or trust.valid_from is None:
-        return Step("validity", Status.NOT_CHECKED, "without a trusted block there is no time to compare the key's with")
+        return Step(
+            "validity",
+            Status.NOT_CHECKED,
+            "without a trusted block there is no time to compare the key's with",
+        )
     made = Header.decode(receipt.anchor.header).timestamp
     if made < trust.valid_from.timestamp():
-        raise VerificationError("validity", "anchored before the key was valid", expected=f"from {time_text(trust.valid_from)}", got=f"{made} s since 1970")
+        raise VerificationError(
+            "validity",
+            "anchored before the key was valid",
+            expected=f"from {time_text(trust.valid_from)}",
+            got=f"{made} s since 1970",
+        )
     return _checked("validity", f"anchored after {time_text(trust.valid_from)}, when the key began")
 
 

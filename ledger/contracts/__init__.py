@@ -1,4 +1,6 @@
-"""The Solidity contracts and what they compile to; the compiled form is committed, so users need no compiler."""
+"""The Solidity contracts and what they compile to; the compiled form is committed, so users need no
+compiler.
+"""
 
 from __future__ import annotations
 

