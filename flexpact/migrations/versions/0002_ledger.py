@@ -50,7 +50,9 @@ def upgrade() -> None:
         ("ledger_anchor_once", "size", "anchored"),
     ):
         where = sa.text(f"state = '{state}'")
-        op.create_index(name, "ledger_anchor", [column], unique=True, sqlite_where=where, postgresql_where=where)
+        op.create_index(
+            name, "ledger_anchor", [column], unique=True, sqlite_where=where, postgresql_where=where
+        )
 
 
 def downgrade() -> None:

@@ -1,0 +1,150 @@
+"""`flexpact ledger`: keys, the embedded chain, the contract and the trust file."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from flexpact.clock import Clock, ClockError
+from ledger.checkpoint import SigningKey, VerifierKey
+from ledger.errors import LedgerError
+from ledger.receipt import ADDRESS_BYTES, Receipt, parse_hex
+from ledger.record import parse_time
+from ledger.state import Header
+from ledger.trust import ChainTrust, Trust
+
+# web3 and the EVM take seconds and tens of megabytes to load; each command loads what it needs and no more.
+
+app = typer.Typer(no_args_is_help=True)
+key = typer.Typer(help="Make and show the keys of the log and of the chain.", no_args_is_help=True)
+chain = typer.Typer(help="The embedded chain.", no_args_is_help=True)
+app.add_typer(key, name="key")
+app.add_typer(chain, name="chain")
+
+DEPLOY_TIMEOUT_S = 30.0
+
+Result = TypeVar("Result")
+
+
+@key.command("new")
+def new_key(
+    file: Annotated[Path, typer.Argument(help="The file to make; it is never overwritten.")],
+    origin: Annotated[
+        str | None, typer.Option(help="Make a log's signing key, for the log of this name.")
+    ] = None,
+) -> None:
+    """Make a secret key in FILE (mode 0600) and print its public half.
+
+    With --origin it is the key that signs a log's checkpoints, else one that sends transactions to a chain.
+    """
+
+    def make() -> str:
+        if origin is not None:
+            signing = SigningKey.generate(origin)
+            signing.save(file)
+            return str(signing.verifier)
+        from ledger.node import ChainKey  # noqa: PLC0415 - see above
+
+        return f"0x{ChainKey.create(file).address.hex()}"
+
+    typer.echo(_or_one_sentence(make))
+
+
+@key.command("show")
+def show_key(file: Annotated[Path, typer.Argument(help="A log's signing key.")]) -> None:
+    """Print the public half of a log's signing key, as trust files name it."""
+    typer.echo(_or_one_sentence(lambda: str(SigningKey.load(file).verifier)))
+
+
+@chain.command()
+def serve(
+    directory: Annotated[Path, typer.Option("--dir", help="Where the chain is kept; made if it is missing.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    clock: Annotated[str, typer.Option(help="The clock that blocks are dated by.")] = "real",
+) -> None:
+    """Run the embedded chain: JSON-RPC on loopback, its address printed and written to DIR/rpc-url."""
+    from ledger.chain import EmbeddedChain  # noqa: PLC0415 - see above
+    from ledger.rpc import serve as serve_rpc  # noqa: PLC0415 - see above
+
+    def ready(url: str) -> None:
+        (directory / "rpc-url").write_text(url + "\n", encoding="ascii")
+        typer.echo(url)
+
+    async def run(opened: EmbeddedChain) -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await serve_rpc(opened, port, ready, stop)
+
+    def start() -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        opened = EmbeddedChain(directory, Clock.parse(clock))
+        try:
+            asyncio.run(run(opened))
+        finally:
+            opened.close()
+
+    _or_one_sentence(start)
+
+
+@app.command()
+def deploy(
+    rpc: Annotated[str, typer.Option(help="JSON-RPC of a chain node.")],
+    key_file: Annotated[Path, typer.Option(help="The secret key that pays for the transaction.")],
+    publisher: Annotated[
+        str | None, typer.Option(help="The account that may publish; the key's own by default.")
+    ] = None,
+) -> None:
+    """Deploy a CheckpointLog contract and print its address."""
+    from ledger.node import ChainKey, Node  # noqa: PLC0415 - see above
+
+    async def run() -> str:
+        maker = ChainKey.load(key_file)
+        may_publish = parse_hex("publisher", publisher, ADDRESS_BYTES) if publisher else maker.address
+        async with Node.open(rpc, DEPLOY_TIMEOUT_S) as node:
+            return f"0x{(await node.deploy(maker, may_publish)).hex()}"
+
+    typer.echo(_or_one_sentence(lambda: asyncio.run(run())))
+
+
+@app.command()
+def trust(
+    *,
+    log_key: Annotated[str, typer.Option("--key", help="The log's public key, name+id+key.")],
+    valid_from: Annotated[
+        str | None, typer.Option(help="When the key began, as 2026-01-20T00:00:00Z.")
+    ] = None,
+    receipt: Annotated[
+        Path | None, typer.Option(help="Take chain, contract and block from this receipt.")
+    ] = None,
+    chain_id: Annotated[int | None, typer.Option(help="The chain's id.")] = None,
+    contract: Annotated[str | None, typer.Option(help="The contract's address.")] = None,
+    header: Annotated[str | None, typer.Option(help="The hash of a block that you trust.")] = None,
+) -> None:
+    """Print a trust file. Without a chain, or without a block's hash, verification reports steps as not
+    checked.
+    """
+
+    def make() -> str:
+        chain_part = None
+        if receipt is not None:
+            anchor = Receipt.from_file(receipt.read_bytes()).anchor
+            chain_part = ChainTrust(anchor.chain_id, anchor.contract, Header.decode(anchor.header).hash)
+        elif chain_id is not None and contract is not None:
+            block = parse_hex("header", header, 32) if header else None
+            chain_part = ChainTrust(chain_id, parse_hex("contract", contract, ADDRESS_BYTES), block)
+        since: datetime | None = parse_time(valid_from) if valid_from else None
+        return Trust(VerifierKey.parse(log_key), since, chain_part).text()
+
+    typer.echo(_or_one_sentence(make), nl=False)
+
+
+def _or_one_sentence(act: Callable[[], Result]) -> Result:
+    try:
+        return act()
+    except (LedgerError, ClockError, OSError) as error:
+        raise SystemExit(f"flexpact ledger: {error}") from None
