@@ -11,7 +11,7 @@ from lxml import etree
 
 from openadr import event, opt, registration, report, response
 from openadr.errors import EncodeError, MalformedXml, ProtocolError, SchemaInvalid, TooLarge
-from openadr.parser import DEFAULT_LIMITS, Limits, disposable, parse, readable_name, validate
+from openadr.parser import DEFAULT_LIMITS, Limits, check_size, disposable, parse, readable_name, validate
 from openadr.plan import Plan, plan
 from openadr.wire import NAMESPACE_20A, NAMESPACES, Message, clark
 
@@ -46,6 +46,7 @@ def decode(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Message:
     """
     if len(raw) <= _CACHED_BODY_BYTES and limits is DEFAULT_LIMITS:
         return _decode_small(bytes(raw))
+    check_size(raw, limits)
     return disposable(raw, lambda: _decode(raw, limits))
 
 

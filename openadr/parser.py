@@ -43,10 +43,14 @@ _PREFIX_OF = {uri: prefix for prefix, uri in NAMESPACES.items()}
 _CLARK_NAME = re.compile(r"\{([^}]*)\}")
 _FORBIDDEN = (b"<!DOCTYPE", b"<!ENTITY")
 # start tags, attribute names, and namespace declarations with their value: all that libxml2 keeps for ever
-_NAMES = re.compile(rb"<([^\s/>]+)|\s(xmlns[^\s=]*\s*=\s*(?:\"[^\"]*\"|'[^']*'))|\s([^\s=<>\"']+)\s*=")
+_KEPT = (
+    re.compile(rb"<([^\s/>!][^\s/>]*)"),
+    re.compile(rb"\s([^\s=<>\"']+)\s*=\s*[\"']"),
+    re.compile(rb"\sxmlns[^\s=]*\s*=\s*(?:\"[^\"]*\"|'[^']*')"),
+)
 _MAX_KNOWN_NAMES = 4096
-_MAX_NAME_BYTES = 160
-_known_names: set[tuple[bytes, bytes, bytes]] = set()
+_MAX_NAME_BYTES = 512
+_known_names: set[bytes] = set()
 
 
 def schema_directory() -> Path:
@@ -78,14 +82,23 @@ def _new_parser() -> etree.XMLParser:
     )
 
 
-_parser = _new_parser()
+class _Thread(threading.local):
+    """A parser for each thread: libxml2's memory of names belongs to the thread that made the parser."""
+
+    def __init__(self) -> None:
+        self.parser = _new_parser()
+
+
+_thread = _Thread()
 
 
 def disposable(raw: bytes, work: Callable[[], T]) -> T:
     """The result of `work`, which parses `raw`; in a thread of its own where `raw` has names not met before."""
-    names = set(_NAMES.findall(raw))
+    names = {name for pattern in _KEPT for name in pattern.findall(raw)}
     if names <= _known_names:
         return work()
+    if max(map(len, names)) > _MAX_NAME_BYTES:
+        raise TooLarge(f"a name or namespace of more than {_MAX_NAME_BYTES} bytes")
     outcome: list[T] = []
     failure: list[BaseException] = []
 
@@ -104,19 +117,23 @@ def disposable(raw: bytes, work: Callable[[], T]) -> T:
     return outcome[0]
 
 
-def _remember(names: set[tuple[bytes, bytes, bytes]]) -> None:
-    small = {name for name in names if sum(map(len, name)) <= _MAX_NAME_BYTES}
-    if len(_known_names) + len(small) <= _MAX_KNOWN_NAMES:
-        _known_names.update(small)
+def _remember(names: set[bytes]) -> None:
+    if len(_known_names) + len(names) <= _MAX_KNOWN_NAMES:
+        _known_names.update(names)
+
+
+def check_size(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Refuses a body that is too large for any message."""
+    if len(raw) > limits.max_report_bytes:
+        raise TooLarge(f"body of {len(raw)} bytes, the limit is {limits.max_report_bytes}")
 
 
 def parse(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> etree._Element:
     """The root of a well-formed document within the limits, without comments; MalformedXml or TooLarge otherwise."""
-    if len(raw) > limits.max_report_bytes:
-        raise TooLarge(f"body of {len(raw)} bytes, the limit is {limits.max_report_bytes}")
+    check_size(raw, limits)
     _check_markup(raw, limits)
     try:
-        root = etree.fromstring(raw, _parser)
+        root = etree.fromstring(raw, _thread.parser)
     except etree.XMLSyntaxError as error:
         raise MalformedXml(f"not well-formed XML: {_first_line(str(error))}") from None
     except ValueError as error:
