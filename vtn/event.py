@@ -1,8 +1,8 @@
 """Events: published for one VEN each, kept with the answer of that VEN, composed anew whenever they are sent.
 
 Rules: event row, outbox row and journal fact share the caller's transaction; every path to an event but its
-cancellation goes through `admit`. Status, createdDateTime and currentValue are not stored: they follow from `now`
-(EVT-03, EVT-10, EVT-25). Stored is the content, and `modification_number` counts its changes from 0 (EVT-01, EVT-02).
+cancellation goes through `admit`. Status, createdDateTime and currentValue are not stored, they follow from
+`now` (EVT-03, EVT-10, EVT-25); `modification_number` counts changes of the content from 0 (EVT-01, EVT-02).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class EventState:
 
 
 async def publish(conn: AsyncConnection, event: Event, ven_id: str, now: datetime, admit: Admit) -> None:
-    """Give a VEN a new event (modification 0). The same event again is no second one; NotAdmitted, DuplicateEvent."""
+    """Give a VEN a new event; the same again is no second one. NotAdmitted, DuplicateEvent."""
     event = _for_ven(event, ven_id, 0, now)
     row = await _row(conn, ven_id, event.event_id)
     if row is not None:
@@ -72,11 +72,11 @@ async def publish(conn: AsyncConnection, event: Event, ven_id: str, now: datetim
             ends_at=_last_moment(event),
         )
     )
-    await _announce(conn, "published", event, ven_id, content, now)
+    await _announce(conn, "published", event, ven_id, content=content, now=now)
 
 
 async def modify(conn: AsyncConnection, event: Event, ven_id: str, now: datetime, admit: Admit) -> None:
-    """Replace an event that is not over; its modification number is counted here. No change, no modification."""
+    """Replace an event that is not over; modifications are counted here, and no change is none."""
     row = await _changeable(conn, ven_id, event.event_id, now)
     old = _stored(row.content)
     event = _for_ven(event, ven_id, old.modification_number + 1, now)
@@ -87,7 +87,7 @@ async def modify(conn: AsyncConnection, event: Event, ven_id: str, now: datetime
     await admit(conn, event, ven_id, now)
     content = _content(event)
     await _new_version(conn, row, content=content, ends_at=_last_moment(event))
-    await _announce(conn, "modified", event, ven_id, content, now)
+    await _announce(conn, "modified", event, ven_id, content=content, now=now)
 
 
 async def cancel(conn: AsyncConnection, event_id: str, ven_id: str, now: datetime) -> None:
@@ -100,7 +100,7 @@ async def cancel(conn: AsyncConnection, event_id: str, ven_id: str, now: datetim
     event = _for_ven(event, ven_id, event.modification_number + 1, now)
     content = _content(event)
     await _new_version(conn, row, content=content, cancelled_at=now)
-    await _announce(conn, "cancelled", event, ven_id, content, now)
+    await _announce(conn, "cancelled", event, ven_id, content=content, now=now)
 
 
 async def event_states(conn: AsyncConnection, event_id: str) -> list[EventState]:
@@ -141,7 +141,7 @@ async def distribute(
     request_id: str = "",
     reply_limit: int | None = None,
 ) -> DistributeEvent:
-    """All far, near and active events of a VEN and its unanswered cancelled ones, in order, noted as offered."""
+    """All far, near, active and unanswered cancelled events of a VEN in order, noted as offered."""
     waiting = await outbox.waiting(conn, ven_id, outbox.EVENT)
     events = await _current(conn, ven_id, waiting, now)
     if reply_limit is not None:
@@ -224,7 +224,7 @@ def _current_value(signal: Signal, event: Event, active: bool, now: datetime) ->
 
 
 def _for_ven(event: Event, ven_id: str, modification_number: int, now: datetime) -> Event:
-    """The event as it is stored: addressed to this VEN alone (TGT-05), without what follows from the clock."""
+    """The event as it is stored: for this VEN alone (TGT-05), without what follows from the clock."""
     descriptor = replace(
         event.descriptor,
         modification_number=modification_number,
@@ -268,7 +268,7 @@ def _expects_no_answer(content: bytes) -> bool:
 
 
 def _last_moment(event: Event) -> datetime | None:
-    """When the event leaves the list: its end, later by the random start (EVT-12); None where it is open-ended."""
+    """When the event leaves the list: its end plus the random start (EVT-12); None: open-ended."""
     if event.end is None or event.active_period.start_after is None:
         return event.end
     return event.active_period.start_after.after(event.end)
@@ -310,10 +310,10 @@ async def _new_version(conn: AsyncConnection, row: Row[Any], **changes: Any) -> 
 
 
 async def _announce(
-    conn: AsyncConnection, action: str, event: Event, ven_id: str, content: bytes, now: datetime
+    conn: AsyncConnection, action: str, event: Event, ven_id: str, *, content: bytes, now: datetime
 ) -> None:
     """The outbox row and the journal fact of a version of an event."""
-    await outbox.queue(conn, ven_id, outbox.EVENT, event.event_id, None, now)
+    await outbox.queue(conn, ven_id, outbox.EVENT, event.event_id, message=None, now=now)
     digest = hashlib.sha256(content).hexdigest()
     body = {
         "action": action,
@@ -329,7 +329,7 @@ async def _announce(
 
 
 def _signal_body(signal: Signal) -> dict[str, Any]:
-    """The signal in whole numbers: values in thousandths, because a hash must not depend on a float's print."""
+    """The signal with values in whole thousandths: a hash must not depend on how a float prints."""
     return {
         "signal_name": signal.signal_name,
         "signal_type": str(signal.signal_type),

@@ -1,4 +1,4 @@
-"""One request, one reply: what each message means to the server, and the one place where errors become replies.
+"""One request, one reply: what each message means here, and the one place where errors become replies.
 
     message                     service           who may        reply, also on refusal (ERR-03)
     QueryRegistration           EiRegisterParty   anyone         CreatedPartyRegistration
@@ -17,9 +17,9 @@
     Poll                        OadrPoll          registered     one of what waits, or Response
     Response                    any but OadrPoll  registered     Response
 
-Rules: the principal is the certificate, an id in a message is only compared; a missing venID is the principal's own.
-A stranger, and a VEN that is not registered, get 463 in the same words (SEC-12). Handlers raise ProtocolError, whose
-transaction is undone before `refusal` makes the reply.
+Rules: the principal is the certificate, an id in a message is only compared; a missing venID is the principal's
+own. A stranger, and a VEN that is not registered, get 463 in the same words (SEC-12). Handlers raise
+ProtocolError, whose transaction is undone before `refusal` makes the reply.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -82,7 +82,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who speaks: the certificate, the VEN that it belongs to (None: a stranger), and the hash of his bytes."""
+    """Who speaks: a certificate, its VEN (None: a stranger), and the hash of the bytes that came."""
 
     fingerprint: str
     ven: Ven | None
@@ -91,7 +91,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Everything that a handler may look at. `ven` is a registered one unless the handler is open to others."""
+    """Everything that a handler may look at."""
 
     conn: AsyncConnection
     peer: Peer
@@ -109,7 +109,7 @@ class Call:
 async def exchange(
     message: Message, service: str, peer: Peer, conn: AsyncConnection, now: datetime, *, terms: Terms
 ) -> Message:
-    """The reply to a message, with all that it changes written to `conn`; ProtocolError where it is refused."""
+    """The reply to a message, all that it changes written to `conn`; ProtocolError where it is refused."""
     route = ROUTES.get(type(message))
     if route is None or service not in route.services:
         raise ComplianceError(f"{type(message).__name__} does not belong to {service}", rule="GEN-17")
@@ -119,8 +119,7 @@ async def exchange(
     ven_id = getattr(message, "ven_id", None)
     if registered and peer.ven is not None and ven_id not in (None, "", peer.ven.ven_id):
         raise InvalidId("the venID is not the one of this certificate", rule="SEC-13")
-    reply = await route.handle(message, Call(conn, peer, now, terms))
-    return reply
+    return await route.handle(message, Call(conn, peer, now, terms))
 
 
 async def _query(message: QueryRegistration, call: Call) -> Message:
@@ -291,32 +290,34 @@ def request_id_of(message: Message | None) -> str:
 
 
 def refusal(message: Message | None, error: ProtocolError, peer: Peer, terms: Terms) -> Message:
-    """The reply that says no, in the payload that belongs to the request; the one place where this is decided.
+    """The reply that says no, in the payload that belongs to the request (ERR-03); decided here alone.
 
-    `message` is None where the bytes were readable enough to name their message, but not to make one.
+    `message` is None where the bytes named their message but could not become one.
     """
     name = type(message).__name__ if message is not None else str(error.message_name or "")
     code = EiResponse(error.code, error.description, request_id_of(message))
-    ven_id = peer.ven.ven_id if peer.ven is not None and peer.ven.registration_id is not None else None
-    match name:
-        case "QueryRegistration" | "CreatePartyRegistration":
-            return CreatedPartyRegistration(response=code, vtn_id=terms.vtn_id, profiles=PROFILES)
-        case "CancelPartyRegistration":
-            return CanceledPartyRegistration(response=code, ven_id=ven_id)
-        case "RequestEvent":
-            request_id = code.request_id or "0"
-            return DistributeEvent(response=code, request_id=request_id, vtn_id=terms.vtn_id)
-        case "RegisterReport":
-            return RegisteredReport(response=code, ven_id=ven_id)
-        case "CreateReport":
-            return CreatedReport(response=code, ven_id=ven_id)
-        case "UpdateReport":
-            return UpdatedReport(response=code, ven_id=ven_id)
-        case "CancelReport":
-            return CanceledReport(response=code, ven_id=ven_id)
-        case "CreateOpt":
-            return CreatedOpt(response=code, opt_id=getattr(message, "opt_id", ""))
-        case "CancelOpt":
-            return CanceledOpt(response=code, opt_id=getattr(message, "opt_id", None))
-        case _:
-            return Response(response=code, ven_id=ven_id)
+    known = peer.ven is not None and peer.ven.registration_id is not None
+    ven_id = peer.ven.ven_id if peer.ven is not None and known else None
+    if name in ("QueryRegistration", "CreatePartyRegistration"):
+        return CreatedPartyRegistration(response=code, vtn_id=terms.vtn_id, profiles=PROFILES)
+    if name == "RequestEvent":
+        request_id = code.request_id or "0"  # EVT-06: never empty
+        return DistributeEvent(response=code, request_id=request_id, vtn_id=terms.vtn_id)
+    if name in ("CreateOpt", "CancelOpt"):
+        opt_id = str(getattr(message, "opt_id", ""))
+        reply = CreatedOpt if name == "CreateOpt" else CanceledOpt
+        return reply(response=code, opt_id=opt_id)
+    return REFUSALS.get(name, Response)(response=code, ven_id=ven_id)
+
+
+class _Refusing(Protocol):
+    def __call__(self, *, response: EiResponse, ven_id: str | None) -> Message: ...
+
+
+REFUSALS: Mapping[str, _Refusing] = {
+    "CancelPartyRegistration": CanceledPartyRegistration,
+    "RegisterReport": RegisteredReport,
+    "CreateReport": CreatedReport,
+    "UpdateReport": UpdatedReport,
+    "CancelReport": CanceledReport,
+}

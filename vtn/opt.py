@@ -1,7 +1,7 @@
 """What VENs answer to events, and when they say they take part.
 
-Rules: every answer is kept in order, a repeat of the last one is no new one; the event's state follows the newest
-modification only (EVT-36, EVT-39). A whole event that was qualified by CreateOpt is changed by CreateOpt only
+Rules: every answer is kept in order, a repeat of the last one is no new one; the event's state follows its
+newest modification only (EVT-36, EVT-39). A whole event qualified by CreateOpt is changed by CreateOpt only
 (EVT-37, OPT-13). An availability for the whole VEN replaces earlier ones of its opt type (OPT-07).
 """
 
@@ -58,7 +58,7 @@ async def opts(conn: AsyncConnection, event_id: str) -> list[OptEntry]:
 async def created_event(
     conn: AsyncConnection, message: CreatedEvent, ven: Ven, now: datetime
 ) -> ProtocolError | None:
-    """Take the answers of a VEN: the good ones count, the first fault is given back for the reply (EVT-34, EVT-38)."""
+    """Take a VEN's answers: the good ones count, a fault is given back for the reply (EVT-34, EVT-38)."""
     fault: ProtocolError | None = None
     for response in message.event_responses:
         fault = await _answer(conn, response, ven, now) or fault
@@ -118,7 +118,7 @@ async def _keep_answer(conn: AsyncConnection, response: EventResponse, ven: Ven,
             response_code=response.code,
         )
     )
-    await _record(conn, ven, response.event_id, row[0], row[1], now, code=response.code)
+    await _record(conn, ven, response.event_id, row[0], opt_type=row[1], now=now, code=response.code)
 
 
 async def create_opt(conn: AsyncConnection, message: CreateOpt, ven: Ven, now: datetime) -> None:
@@ -159,7 +159,13 @@ async def create_opt(conn: AsyncConnection, message: CreateOpt, ven: Ven, now: d
     )
     number = message.modification_number or 0
     await _record(
-        conn, ven, message.event_id or "", number, str(message.opt_type), now, opt_id=message.opt_id
+        conn,
+        ven,
+        message.event_id or "",
+        number,
+        opt_type=str(message.opt_type),
+        now=now,
+        opt_id=message.opt_id,
     )
 
 
@@ -223,6 +229,7 @@ async def _record(
     ven: Ven,
     event_id: str,
     modification_number: int,
+    *,
     opt_type: str,
     now: datetime,
     **more: str,

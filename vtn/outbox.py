@@ -1,8 +1,8 @@
 """What waits for a VEN: offered at its polls, one payload a poll, until the VEN answers it.
 
-Rules: everything is offered in the order in which it was queued, then again from the start, so that a lost response
-loses nothing and a VEN that drains before it answers meets each payload (POLL-03, POLL-05, POLL-09). All events of a
-VEN are one payload, because a DistributeEvent always lists them all (EVT-13).
+Rules: everything is offered in the order in which it was queued, then again from the start, so that a lost
+response loses nothing and a VEN that drains before it answers meets each payload (POLL-03, POLL-05, POLL-09).
+All events of a VEN are one payload, because a DistributeEvent always lists them all (EVT-13).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, distinct, func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -43,7 +43,7 @@ class Item:
 
 
 async def queue(
-    conn: AsyncConnection, ven_id: str, kind: str, key: str, message: Message | None, now: datetime
+    conn: AsyncConnection, ven_id: str, kind: str, key: str, *, message: Message | None, now: datetime
 ) -> None:
     """Let `message` wait for the VEN; the same kind and key replaces what waits already and starts over."""
     fresh = {
@@ -59,7 +59,7 @@ async def queue(
 
 async def due(conn: AsyncConnection) -> set[str]:
     """The ids of all VENs for which something waits."""
-    return set((await conn.execute(select(distinct(outbox_table.c.ven_id)))).scalars())
+    return set((await conn.execute(select(outbox_table.c.ven_id).distinct())).scalars())
 
 
 async def next_item(conn: AsyncConnection, ven_id: str) -> Item | None:
@@ -103,7 +103,7 @@ async def waiting(conn: AsyncConnection, ven_id: str, kind: str) -> dict[str, in
     """Key and number of offers of everything of this kind that waits for the VEN."""
     t = outbox_table
     rows = await conn.execute(select(t.c.key, t.c.offers).where(t.c.ven_id == ven_id, t.c.kind == kind))
-    return {key: offers for key, offers in rows}
+    return {row.key: row.offers for row in rows}
 
 
 async def length(conn: AsyncConnection) -> int:

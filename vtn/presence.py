@@ -1,7 +1,7 @@
-"""Which VENs are known and for which of them something waits: in memory, so that an empty poll touches no disk.
+"""Which VENs are known, and for which of them something waits: in memory, an empty poll touches no disk.
 
-Rule: this is a mirror of the database. It is read from there at the start and whenever a VEN has changed, and told
-by the notices of each commit; nothing is decided from it but that there is nothing to do.
+Rule: this is a mirror of the database. It is read from there at the start and whenever a VEN has changed, and
+told by the notices of each commit; nothing is decided from it but that there is nothing to do.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Reported values: taken out of a report, judged, and kept so that any order of arrival gives the same table.
 
-Rules: one value for each (start, VEN, data point, report name); the newest createdDateTime wins, then the larger
-value, so that retries, duplicates and reordering do not matter. A value that cannot be right is not kept with the
-others but quarantined with its reason, and the rest of its report is kept.
+Rules: one value for each (start, VEN, data point, report name); the newest createdDateTime wins, then the
+larger value, so that retries, duplicates and reordering do not matter. A value that cannot be right is not
+kept with the others but quarantined with its reason, and the rest of its report is kept.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def judge(report: Report, expected: Expected, now: datetime) -> Judged:
 
 
 def samples(report: Report) -> Iterator[Sample]:
-    """Every value of a report with its time: the interval's own, or counted on from the report's dtstart (RPT-24)."""
+    """Every value with its time: the interval's own, or counted on from the report's dtstart (RPT-24)."""
     clock = report.dtstart
     for interval in report.intervals:
         start = interval.dtstart or clock
@@ -138,7 +138,7 @@ def _value(payload: ReportPayload) -> float:
 
 
 def _window(expected: Expected, now: datetime) -> tuple[datetime, datetime]:
-    """The instants between which a value may start: the last 35 days for telemetry, what was asked for a history."""
+    """When a value may start: in the last 35 days, or in the period that was asked for (history)."""
     start, end = now - PAST, now + FUTURE
     if expected.report_name.startswith("x-"):
         return start, now + FORECAST_FUTURE
@@ -171,6 +171,7 @@ async def keep(
     conn: AsyncConnection,
     ven_id: str,
     report: Report,
+    *,
     report_name: str,
     judged: Judged,
     now: datetime,

@@ -1,8 +1,8 @@
 """Who the VENs are: enrolment by a person, registration by the VEN, the end of it by either side.
 
-Rules: the principal is the SHA-256 of the TLS certificate, an id in a message is only compared (DESIGN section 9).
-A registration without ids from a registered VEN starts over: report requests and metadata go, events stay, the same
-ids come back, so that a repeat after a lost response changes nothing (REG-17, GEN-18).
+Rules: the principal is the SHA-256 of the TLS certificate, an id in a message is only compared. A
+registration without ids from a registered VEN starts over: report requests and metadata go, events stay,
+the same ids come back, so that a repeat after a lost response changes nothing (REG-17, GEN-18).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ async def enrol(
 ) -> str:
     """Allow the certificate to register as `ven_name`; gives the VEN's id, made here unless preset.
 
-    Enrolling a name again adds the certificate (two may be valid while one is replaced) and gives the same id.
+    Enrolling a name again adds the certificate (two are valid while one is replaced) and gives the same id.
     A certificate belongs to one VEN: ValueError where it is another's already.
     """
     fingerprint = fingerprint_sha256_hex.lower().replace(":", "")
@@ -140,9 +140,9 @@ async def register(
     if not again:
         await _forget_reports(conn, ven.ven_id)
         own = RegisterReport(request_id=secrets.token_hex(8), ven_id=ven.ven_id)
-        await outbox.queue(conn, ven.ven_id, outbox.REGISTER_REPORT, "own", own, now)  # REG-12
+        await outbox.queue(conn, ven.ven_id, outbox.REGISTER_REPORT, "own", message=own, now=now)  # REG-12
     await outbox.withdraw(conn, ven.ven_id, outbox.REQUEST_REREGISTRATION)
-    await _record(conn, "registered", ven, registration_id, message.request_id, now)
+    await _record(conn, "registered", ven, registration_id, request_id=message.request_id, now=now)
     after_commit(conn, VenChanged(ven.ven_id))
     return registration_id, ven.ven_id
 
@@ -157,7 +157,7 @@ def _refuse_what_is_not_offered(message: CreatePartyRegistration) -> None:
 
 
 async def note_stranger(conn: AsyncConnection, fingerprint: str, ven_name: str | None, now: datetime) -> None:
-    """Keep a note for the operator that an unknown certificate asked to register: the newest PENDING_LIMIT."""
+    """Note for the operator that an unknown certificate asked to register; the newest PENDING_LIMIT stay."""
     t = pending_table
     statement = upsert(t).values(
         fingerprint=fingerprint, ven_name=(ven_name or "")[:128], last_seen=now, attempts=1
@@ -194,14 +194,14 @@ async def cancel(conn: AsyncConnection, ven_id: str, now: datetime) -> None:
     message = CancelPartyRegistration(
         request_id=request_id, registration_id=str(ven.registration_id), ven_id=ven_id
     )
-    await outbox.queue(conn, ven_id, outbox.CANCEL_PARTY_REGISTRATION, "cancel", message, now)
+    await outbox.queue(conn, ven_id, outbox.CANCEL_PARTY_REGISTRATION, "cancel", message=message, now=now)
 
 
 async def ask_to_register_again(conn: AsyncConnection, ven_id: str, now: datetime) -> None:
     """Ask a registered VEN to send its registration again (REG-16)."""
     await _registered(conn, ven_id)
     message = RequestReregistration(ven_id=ven_id)
-    await outbox.queue(conn, ven_id, outbox.REQUEST_REREGISTRATION, "again", message, now)
+    await outbox.queue(conn, ven_id, outbox.REQUEST_REREGISTRATION, "again", message=message, now=now)
 
 
 async def cancel_was_answered(
@@ -242,7 +242,7 @@ async def _end(conn: AsyncConnection, ven: Ven, request_id: str, now: datetime) 
         .where(ven_table.c.ven_id == ven.ven_id)
         .values(registration_id=None, registered_at=None, metadata_key=None)
     )
-    await _record(conn, "cancelled", ven, str(ven.registration_id), request_id, now)
+    await _record(conn, "cancelled", ven, str(ven.registration_id), request_id=request_id, now=now)
     after_commit(conn, VenChanged(ven.ven_id))
 
 
@@ -253,7 +253,7 @@ async def _forget_reports(conn: AsyncConnection, ven_id: str) -> None:
 
 
 async def _record(
-    conn: AsyncConnection, action: str, ven: Ven, registration_id: str, request_id: str, now: datetime
+    conn: AsyncConnection, action: str, ven: Ven, registration_id: str, *, request_id: str, now: datetime
 ) -> None:
     body = {
         "action": action,

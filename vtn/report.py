@@ -1,8 +1,8 @@
 """Reports: what a VEN can report (metadata), what it is asked for, what it sends.
 
-Rules: metadata replace what the VEN said before (RPT-07); a report request is kept until the registration ends, so
-that data which come late or again are still known (RPT-34, RPT-36). The same RegisterReport again gets the same
-requests. One journal fact for each report, keyed by what it says.
+Rules: metadata replace what the VEN said before (RPT-07); a report request is kept until the registration
+ends, so that data which come late or again are still known (RPT-34, RPT-36). The same RegisterReport again
+gets the same requests. One journal fact for each report, keyed by what it says.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ async def request(
     """Ask a VEN for reports at its next poll; ValueError for a report that its metadata do not offer."""
     await _keep_requests(conn, ven_id, requests, now)
     message = CreateReport(request_id=secrets.token_hex(8), report_requests=tuple(requests), ven_id=ven_id)
-    await outbox.queue(conn, ven_id, outbox.CREATE_REPORT, message.request_id, message, now)
+    await outbox.queue(conn, ven_id, outbox.CREATE_REPORT, message.request_id, message=message, now=now)
 
 
 async def requests_of(conn: AsyncConnection, ven_id: str) -> list[tuple[str, str, str]]:
@@ -193,7 +193,7 @@ async def asked(conn: AsyncConnection, message: CreateReport, ven: Ven, now: dat
             ven_id=ven.ven_id,
             report_request_id=request.report_request_id,
         )
-        await outbox.queue(conn, ven.ven_id, outbox.REGISTER_REPORT, "asked", own, now)
+        await outbox.queue(conn, ven.ven_id, outbox.REGISTER_REPORT, "asked", message=own, now=now)
     return CreatedReport(response=EiResponse.ok(message.request_id), ven_id=ven.ven_id)
 
 
@@ -213,8 +213,8 @@ async def updated(
         judged = await _judge(report, expected, now)
         if judged.unknown_r_id:
             code = replace(code, code="452", description="an rID was not asked for")
-        await reading.keep(conn, ven.ven_id, report, expected.report_name, judged, now)
-        await _record(conn, ven, report, expected.report_name, judged, now, raw_sha256)
+        await reading.keep(conn, ven.ven_id, report, report_name=expected.report_name, judged=judged, now=now)
+        await _record(conn, ven, report, expected.report_name, judged=judged, now=now, raw_sha256=raw_sha256)
     return UpdatedReport(response=code, ven_id=ven.ven_id)
 
 
@@ -241,6 +241,7 @@ async def _record(
     ven: Ven,
     report: Report,
     report_name: str,
+    *,
     judged: reading.Judged,
     now: datetime,
     raw_sha256: str,

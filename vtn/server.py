@@ -1,8 +1,8 @@
 """The OpenADR listener: HTTP in, one exchange, HTTP out.
 
-Rules: POST only (501), known paths only (404), XML that the schema allows only (406), bounded bodies (413); every
-OpenADR reply is a 200, refusals included; 503 with Retry-After when the database cannot take a change, and nothing was
-kept then. An empty poll is answered from memory.
+Rules: POST only (501), known paths only (404), XML that the schema allows only (406), bounded bodies (413);
+every OpenADR reply is a 200, refusals included; 503 with Retry-After when the database cannot take a change,
+and nothing was kept then. An empty poll is answered from memory.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import ssl
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from weakref import WeakKeyDictionary
@@ -47,6 +48,14 @@ CACHED_BYTES = 1024  # the replies to empty polls are as small, one for each VEN
 CACHED_REPLIES = 16_384
 POLL = str(ServiceName.OADR_POLL)
 REPORT = str(ServiceName.EI_REPORT)
+
+
+class _Refused(Exception):  # noqa: N818 - the name says what happened
+    """A request that is answered by an HTTP status alone."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 class Server:
@@ -137,25 +146,30 @@ class Server:
                 await registration.seen(conn, contacts)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        """One request. The order of the checks is the order of cost."""
-        if request.method != hdrs.METH_POST:
-            return _status(501)
-        service = self._services.get(request.raw_path) or self._services.get(request.path)
-        if service is None:
-            return _status(404)
-        if not _is_xml(request.headers):
-            return _status(406)
+        """One request: its reply, or the status that says why there is none."""
         try:
+            service = self._service(request)
             raw = await self._body(request, service)
             body = await self._answer(raw, service, self._principal(request))
+        except _Refused as refused:
+            return _status(refused.status)
         except TransportError as error:
             return _status(error.http_status)
-        except TimeoutError:
-            return _status(408)
         except (StoreError, DBAPIError) as error:
             log.error("the database does not take changes", error=str(error))
             return _status(503, {hdrs.RETRY_AFTER: str(self._settings.retry_after_s)})
         return _reply(body, request.headers)
+
+    def _service(self, request: web.BaseRequest) -> str:
+        """The service that the request is for (HTTP-04 to HTTP-07)."""
+        if request.method != hdrs.METH_POST:
+            raise _Refused(501)
+        service = self._services.get(request.raw_path) or self._services.get(request.path)
+        if service is None:
+            raise _Refused(404)
+        if not _is_xml(request.headers):
+            raise _Refused(406)
+        return service
 
     async def _body(self, request: web.BaseRequest, service: str) -> bytes:
         """The body within its limits of size and time."""
@@ -164,12 +178,15 @@ class Server:
             raise TooLarge
         if request.content.is_eof():  # it came with the headers
             return await request.content.read()
-        async with asyncio.timeout(self._settings.body_timeout_s):
-            body = bytearray()
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > limit:
-                    raise TooLarge
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._settings.body_timeout_s):
+                async for chunk in request.content.iter_any():
+                    body += chunk
+                    if len(body) > limit:
+                        raise TooLarge
+        except TimeoutError:
+            raise _Refused(408) from None
         return bytes(body)
 
     def _principal(self, request: web.BaseRequest) -> str:
@@ -187,53 +204,47 @@ class Server:
         return known
 
     async def _answer(self, raw: bytes, service: str, principal: str) -> bytes:
-        now = self._clock()
         guest = self._presence.known(principal) or await self._presence.find(principal)
         try:
-            message = await self._decode(raw)
+            message = decode(raw) if len(raw) <= OFF_LOOP_BYTES else await asyncio.to_thread(decode, raw)
         except TransportError:
             raise
         except ProtocolError as error:
             peer = Peer(principal, guest.ven if guest else None)
             return encode(refusal(None, error, peer, self._terms))
-        if guest is not None:
-            self._presence.met(guest.ven.ven_id, now)
-            if service == POLL and not guest.due and _is_own_poll(message, guest):
-                return guest.nothing
-        return await self._exchange(message, service, principal, guest, raw, now)
+        now = self._clock()
+        if guest is None:
+            return encode(await self._exchange(message, service, Peer(principal, None, _sha256(raw)), now))
+        self._presence.met(guest.ven.ven_id, now)
+        if service == POLL and isinstance(message, Poll):
+            return await self._poll(message, guest, principal, now)
+        peer = Peer(principal, guest.ven, _sha256(raw))
+        return encode(await self._exchange(message, service, peer, now))
 
-    async def _decode(self, raw: bytes) -> Message:
-        if len(raw) <= OFF_LOOP_BYTES:
-            return decode(raw)
-        return await asyncio.to_thread(decode, raw)
+    async def _poll(self, message: Poll, guest: Guest, principal: str, now: datetime) -> bytes:
+        """What waits, or from memory that nothing does."""
+        own = guest.registered and message.ven_id in ("", guest.ven.ven_id)
+        if own and not guest.due:
+            return guest.nothing
+        guest.due = False  # before reading: what is queued from now on sets it again
+        try:
+            reply = await self._exchange(message, POLL, Peer(principal, guest.ven), now)
+        except BaseException:
+            guest.due = True
+            raise
+        if not own or not isinstance(reply, Response):
+            guest.due = True  # offered, not yet answered
+        return encode(reply)
 
-    async def _exchange(
-        self, message: Message, service: str, principal: str, guest: Guest | None, raw: bytes, now: datetime
-    ) -> bytes:
-        if guest is not None and isinstance(message, Poll):
-            guest.due = False  # before reading: what is queued from now on sets it again
-        peer = Peer(principal, guest.ven if guest else None)
+    async def _exchange(self, message: Message, service: str, peer: Peer, now: datetime) -> Message:
         unit = self._db.read() if isinstance(message, QueryRegistration) else self._db.write()
         try:
             async with unit as conn:
-                # inside the transaction, because another request of this VEN may just have changed it
-                peer = Peer(principal, await registration.ven_of(conn, principal), _sha256(raw))
-                reply = await exchange(message, service, peer, conn, now, terms=self._terms)
+                # read again inside the transaction: another request of this VEN may just have changed it
+                peer = replace(peer, ven=await registration.ven_of(conn, peer.fingerprint))
+                return await exchange(message, service, peer, conn, now, terms=self._terms)
         except ProtocolError as error:
-            reply = refusal(message, error, peer, self._terms)
-        except BaseException:
-            if guest is not None:
-                guest.due = True
-            raise
-        if guest is not None and isinstance(message, Poll) and not isinstance(reply, Response):
-            guest.due = True  # offered, not yet answered
-        if len(raw) > OFF_LOOP_BYTES:
-            return await asyncio.to_thread(encode, reply)
-        return encode(reply)
-
-
-def _is_own_poll(message: Message, guest: Guest) -> bool:
-    return guest.registered and isinstance(message, Poll) and message.ven_id in ("", guest.ven.ven_id)
+            return refusal(message, error, peer, self._terms)
 
 
 def _sha256(raw: bytes) -> str:

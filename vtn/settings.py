@@ -35,7 +35,7 @@ class VtnSettings(BaseModel):
     )
     insecure_dev: bool = Field(
         False,
-        description="Plain HTTP on loopback, the peer names its fingerprint in a header. Never in production.",
+        description="Plain HTTP on loopback, fingerprint by header. Never in production.",
     )
     max_body_bytes: int = Field(65_536, description="Largest request, bytes.", ge=1024, le=65_536)
     max_report_bytes: int = Field(1_048_576, description="Largest report, bytes.", ge=65_536, le=1_048_576)
