@@ -6,7 +6,7 @@ goes on where it was. What it sends upward depends on intervals, never on when i
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -152,26 +152,25 @@ async def run(
 ) -> None:
     """Run one box until `stop` is set: metering, forecast and control, and the VEN client beside them.
 
-    Raises SettingsError, OSError or sqlite3.Error if it cannot begin.
+    Raises OSError, sqlite3.Error or ven.errors.VenError if it cannot begin, or can no longer write.
     """
     from ven import client  # noqa: PLC0415  # aiohttp and TLS are loaded when the box goes to the network
     from ven.store import Store as VenStore  # noqa: PLC0415
 
     store = Store(settings.state)
+    memory = VenStore.open(settings.ven.state_path)
     try:
         devices = await _first(driver, clock, sleep, stop)
         if stop.is_set():
             return
         agent = Agent(settings, driver, store, devices)
         await agent.cycle(clock())
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_cycles(agent, clock, sleep, stop))
-            tasks.create_task(
-                client.run(
-                    settings.ven, agent.facility, VenStore(settings.ven.state_path), clock, sleep, stop
-                )
-            )
+        await _first_to_end(
+            _cycles(agent, clock, sleep, stop),
+            client.run(settings.ven, agent.facility, memory, clock, sleep, stop),
+        )
     finally:
+        memory.close()
         store.close()
         await driver.close()
 
@@ -196,6 +195,19 @@ async def _cycles(agent: Agent, clock: Clock, sleep: Sleep, stop: asyncio.Event)
         await _until(sleep, pause.total_seconds(), stop, agent.changed)
         if not stop.is_set():
             await agent.cycle(clock())
+
+
+async def _first_to_end(*parts: Coroutine[None, None, None]) -> None:
+    """Run the parts until one ends or fails, then end the others; the failure is raised."""
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
 
 
 async def _until(sleep: Sleep, seconds: float, *events: asyncio.Event) -> None:

@@ -28,12 +28,13 @@ def serve(
     """Run one box until SIGTERM or SIGINT: meters, forecast, control and the VEN."""
     from feid.errors import SettingsError  # noqa: PLC0415  # the command line starts without the parts it does not run
     from feid.settings import FeidSettings  # noqa: PLC0415
+    from ven.errors import VenError  # noqa: PLC0415
 
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = FeidSettings.load(config)
         asyncio.run(_serve(settings, Clock.parse(clock)))
-    except (SettingsError, ClockError) as error:
+    except (SettingsError, ClockError, VenError) as error:
         raise SystemExit(f"flexpact feid: {error}") from None
     except sqlite3.Error as error:
         raise SystemExit(f"flexpact feid: {settings.state}: {error}") from None

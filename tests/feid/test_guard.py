@@ -134,12 +134,12 @@ def test_what_people_need_for_comfort_is_left_alone(device_id: str) -> None:
     ],
 )
 def test_limits_that_are_none_are_refused(name: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"limits.{name} must be between"):
+    with pytest.raises(ValueError, match=rf"limits\.{name} must be between"):
         Limits(**{name: value})
 
 
 def test_a_home_without_a_connection_is_refused() -> None:
-    with pytest.raises(ValueError, match="limits.home_capacity_kw.home-01"):
+    with pytest.raises(ValueError, match=r"limits\.home_capacity_kw\.home-01"):
         Limits(home_capacity_kw=(("home-01", 0.0),))
 
 

@@ -1,4 +1,4 @@
-"""The box's memory: what is kept stays, what is damaged is moved aside, nothing that makes the box safe is in it."""
+"""The box's memory: what is kept stays, what is damaged is moved aside, no limit is in it."""
 
 import sqlite3
 from datetime import UTC, datetime, timedelta
