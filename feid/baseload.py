@@ -17,6 +17,7 @@ from feid.physics import Floats
 
 SLOTS_PER_DAY = 288
 SLOT_S = 300
+QUARTER_S = 900
 DAY_S = 86_400
 WEEK_S = 7 * DAY_S
 
@@ -63,7 +64,7 @@ class BaseLoad(Protocol):
 
     @property
     def utc_offset_s(self) -> int:
-        """Seconds that local time is ahead of UTC, for all days."""
+        """Seconds that local time is ahead of UTC, for all days; whole quarter hours."""
 
     def day(self, local_day: int) -> tuple[Floats, NDArray[np.uint8]]:
         """Mean kW and meter marks (0 = measured), each (homes, 288), of a local day counted from 1970."""
@@ -110,7 +111,7 @@ class MeteredLoad:
     def __init__(self, meters: Meters, homes: int) -> None:
         self._start_s = meters.start.timestamp()
         self._step_s = meters.step.total_seconds()
-        self._offset_s = meters.utc_offset_s
+        self._offset_s = round(meters.utc_offset_s / QUARTER_S) * QUARTER_S
         self._size = len(meters.kw)
         self._mean_kw = meters.kw[:, :homes].mean(axis=0)
         self._sums = _running_sums(meters.kw[:, :homes])  # in kW x steps, so any step can be cut into slots

@@ -39,7 +39,9 @@ OUTLIER_KW = 50.0
 MAX_LINE = 1 << 20
 MAX_VALUES = 20_000_000
 MAX_GAP = timedelta(days=7)
-MAX_FAULTS = 20
+MAX_FAULTS = 20  # in one message
+MAX_NOTES = 1000
+"""Faults after which a file is not read on, and remarks that are kept."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NO_VALUE = frozenset({"", "nan", "na", "null"})
@@ -84,7 +86,8 @@ class _Table:
 
     width: int = 0
     meters: dict[int, str] = field(default_factory=dict)  # column, counted from 1 -> name
-    line_of: dict[datetime, int] = field(default_factory=dict)
+    row_of: dict[datetime, int] = field(default_factory=dict)  # by time, counted from 0
+    lines: list[int] = field(default_factory=list)
     values: list[list[float]] = field(default_factory=list)
     offset: timedelta | None = None
     last_offset: timedelta | None = None
@@ -139,11 +142,13 @@ def _read_table(lines: Iterator[str]) -> _Table:
         for row in rows:
             if row:
                 _read_row(table, rows.line_num, row)
+            if len(table.faults) > MAX_NOTES:
+                break
             if len(table.values) * len(table.meters) > MAX_VALUES:
                 raise MeterFileError(f"line {rows.line_num}: more than {MAX_VALUES} values in the file")
     except csv.Error as error:
         table.faults.append(f"line {rows.line_num}: {error}")
-    if not table.line_of and not table.faults:
+    if not table.lines and not table.faults:
         table.faults.append("line 2: the file has a header and no values")
     table.check()
     return table
@@ -180,7 +185,8 @@ def _read_row(table: _Table, line: int, row: list[str]) -> None:
     moment = _moment(table, line, row[0])
     values = [_value(table, line, column, row[column - 1]) for column in table.meters]
     if moment is not None and _in_order(table, line, moment, values):
-        table.line_of[moment] = line
+        table.row_of[moment] = len(table.lines)
+        table.lines.append(line)
         table.values.append(values)
 
 
@@ -218,19 +224,19 @@ def _value(table: _Table, line: int, column: int, text: str) -> float:
 
 def _in_order(table: _Table, line: int, moment: datetime, values: list[float]) -> bool:
     """Whether a row is the next one; a repeated row is remarked, or a fault if it says something else."""
-    if moment in table.line_of:
-        first = table.line_of[moment]
-        number = list(table.line_of).index(moment)
-        if np.array_equal(values, table.values[number], equal_nan=True):
+    if moment in table.row_of:
+        row = table.row_of[moment]
+        first = table.lines[row]
+        if np.array_equal(values, table.values[row], equal_nan=True):
             table.remarks.append(f"line {line}: repeats line {first}, left out")
         else:
             table.faults.append(
                 f"line {line}, column 1: {moment.isoformat()} is in line {first} already, with other values"
             )
         return False
-    last = next(reversed(table.line_of), None)
+    last = next(reversed(table.row_of), None)
     if last is not None and moment < last:
-        before = f"{moment.isoformat()} is before {last.isoformat()} in line {table.line_of[last]}"
+        before = f"{moment.isoformat()} is before {last.isoformat()} in line {table.lines[-1]}"
         table.faults.append(f"line {line}, column 1: not in order: {before}")
         return False
     return True
@@ -238,36 +244,35 @@ def _in_order(table: _Table, line: int, moment: datetime, values: list[float]) -
 
 def _meters(table: _Table) -> Meters:
     """The table on an even grid of time, judged and without holes."""
-    times = list(table.line_of)
+    times = list(table.row_of)
     step = _step(table, times)
     table.check()
     places = [(moment - times[0]) // step for moment in times]
     size = places[-1] + 1
     if size * len(table.meters) > MAX_VALUES:
-        raise MeterFileError(f"line {table.line_of[times[-1]]}: more than {MAX_VALUES} values, gaps counted")
+        raise MeterFileError(f"line {table.lines[-1]}: more than {MAX_VALUES} values, gaps counted")
     kw = np.full((size, len(table.meters)), np.nan)
     kw[places] = table.values
     marks = _judge(kw)
-    _remark(table, dict(zip(places, table.line_of.values(), strict=True)), kw, marks)
+    _remark(table, dict(zip(places, table.lines, strict=True)), kw, marks)
     for number, (column, name) in enumerate(table.meters.items()):
         if (marks[:, number] != MEASURED).all():
             table.faults.append(f"line 2, column {column} ({name}): the meter has no usable value at all")
             continue
         _estimate(kw[:, number], marks[:, number] != MEASURED, step)
     table.check()
-    return Meters(times[0], step, tuple(table.meters.values()), kw, marks, tuple(table.remarks))
+    return Meters(times[0], step, tuple(table.meters.values()), kw, marks, _first(table.remarks))
 
 
 def _step(table: _Table, times: list[datetime]) -> timedelta:
     """The step that most rows keep; every other distance must be a multiple of it, of a week at most."""
     if len(times) < 2:
-        raise MeterFileError(f"line {table.line_of[times[0]]}: one interval has no step, two are needed")
+        raise MeterFileError(f"line {table.lines[0]}: one interval has no step, two are needed")
     counted = Counter(later - earlier for earlier, later in pairwise(times))
     step = min(counted, key=lambda distance: (-counted[distance], distance))
     if not timedelta(seconds=1) <= step <= timedelta(days=1):
-        raise MeterFileError(f"line {table.line_of[times[1]]}: a step of {step}; it must be 1 s to 1 day")
-    for earlier, later in pairwise(times):
-        line = table.line_of[later]
+        raise MeterFileError(f"line {table.lines[1]}: a step of {step}; it must be 1 s to 1 day")
+    for line, (earlier, later) in zip(table.lines[1:], pairwise(times), strict=True):
         if (later - earlier) % step:
             where = f"{later.isoformat()} is {later - earlier} after the row before"
             table.faults.append(f"line {line}, column 1: {where}, the step is {step}")
@@ -297,7 +302,7 @@ def _remark(table: _Table, lines: dict[int, int], kw: Floats, marks: NDArray[np.
             table.remarks.append(f"line {lines[later]}: {later - earlier - 1} rows are missing before it")
     columns = list(table.meters.items())
     words = {MISSING: "no value", NEGATIVE: "negative", ABSURD: "absurd"}
-    for place, number in np.argwhere(marks != MEASURED).tolist():
+    for place, number in np.argwhere(marks != MEASURED).tolist():  # as many as there are bad values
         if place in lines:
             column, name = columns[number]
             shown = "" if marks[place, number] == MISSING else f" value {kw[place, number]:g} kW"
@@ -319,6 +324,11 @@ def _estimate(kw: Floats, bad: NDArray[np.bool_], step: timedelta) -> None:
             kw[place] = next(
                 (kw[other] for other in _weeks_away(place, week, len(kw)) if not bad[other]), mean
             )
+
+
+def _first(remarks: list[str]) -> tuple[str, ...]:
+    more = len(remarks) - MAX_NOTES
+    return (*remarks[:MAX_NOTES], *([f"and {more} more"] if more > 0 else []))
 
 
 def _weeks_away(place: int, week: int, size: int) -> Iterator[int]:

@@ -3,6 +3,7 @@
 Rules of this module:
 - Arrays hold one element for each home, state arrays a leading axis of runs (with commands, without them).
 - A device that a home does not have is one of zero power; its numbers stay finite.
+- A cap or hold of NaN is none.
 - A cap is exceeded in three cases only: a cold room, a tank below its hygiene minimum, a car short of time.
 - Nothing is fed into the grid: a battery gives at most what its home takes in that step.
 """
@@ -55,7 +56,7 @@ class Batteries:
     def step(
         self, energy_kwh: Floats, home_kw: Floats, hold_kw: Floats, hour: float, hours: float
     ) -> tuple[Floats, Floats]:
-        """Energy stored after `hours`, and the power; `hold_kw` is NaN where nothing is scheduled."""
+        """Energy stored after `hours`, and the power."""
         wish = np.where(np.isnan(hold_kw), self.normal_kw(energy_kwh, home_kw, hour), hold_kw)
         most = np.minimum(self.max_kw, (self.capacity_kwh - energy_kwh) / (self.efficiency * hours))
         give = np.minimum(self.max_kw, (energy_kwh - self.floor_kwh) * self.efficiency / hours)
@@ -85,7 +86,7 @@ class Chargers:
     ) -> tuple[Floats, Floats]:
         """Energy still wanted after `hours`, and the power; without `hours_left`, no car is there."""
         wanted = np.minimum(self.max_kw, need_kwh / (self.efficiency * hours))
-        capped = np.where(cap_kw < self.min_kw, 0.0, np.minimum(wanted, cap_kw))
+        capped = np.where(cap_kw < self.min_kw, 0.0, np.fmin(wanted, cap_kw))
         later = self.max_kw * self.efficiency * (hours_left - hours - DEPARTURE_MARGIN_HOURS)
         must = need_kwh - capped * self.efficiency * hours > later
         power = np.where(must, wanted, capped) * (hours_left > 0)
@@ -93,11 +94,9 @@ class Chargers:
 
     def lasting_share(self, need_kwh: Floats, hours_left: Floats) -> Floats:
         """Part of the power that can be put off (0..1), by the time that the car has to spare."""
-        charging = np.divide(
-            need_kwh, self.max_kw * self.efficiency, out=np.zeros_like(need_kwh), where=self.max_kw > 0
-        )
+        charging = need_kwh / np.maximum(self.max_kw * self.efficiency, 1e-3)
         spare = hours_left - DEPARTURE_MARGIN_HOURS - charging
-        return np.clip(spare / SUSTAIN_HOURS, 0.0, 1.0)
+        return np.minimum(np.maximum(spare / SUSTAIN_HOURS, 0.0), 1.0)
 
     def available_kw(self, need_kwh: Floats, hours_left: Floats) -> Floats:
         """Reduction that lasts: what the car would take in the next two hours, spread over them."""
@@ -137,7 +136,7 @@ class HeatPumps:
         normal = self.max_kw * np.minimum(np.maximum(share, self.least_share), 1.0) * running
         loss = self.loss_kw_per_k * (indoor_c - outdoor_c) - self.gains_kw
         keep = np.minimum(normal, np.maximum(loss, 0.0) * (1.2 / cop))
-        capped = np.minimum(normal, cap_kw)
+        capped = np.fmin(normal, cap_kw)
         power = np.where(indoor_c < self.comfort_c, np.maximum(capped, keep), capped)
         return indoor_c + (cop * power - loss) * (hours / self.capacity_kwh_per_k), running, power
 
@@ -145,7 +144,7 @@ class HeatPumps:
         """Part of the power that can be spared (0..1), by the time until the room is just comfortable."""
         loss = np.maximum(self.loss_kw_per_k * (indoor_c - outdoor_c) - self.gains_kw, 0.05)
         spare = (indoor_c - self.comfort_c) * self.capacity_kwh_per_k / loss
-        return np.clip(spare / SUSTAIN_HOURS, 0.0, 1.0)
+        return np.minimum(np.maximum(spare / SUSTAIN_HOURS, 0.0), 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +168,10 @@ class WaterHeaters:
         loss = self.loss_kw_per_k * (tank_c - INDOOR_C) + drawn
         up_to_top = np.maximum((self.upper_c - tank_c) * self.capacity_kwh_per_k / hours + loss, 0.0)
         normal = np.minimum(self.max_kw, up_to_top) * running
-        power = np.where(tank_c < self.hygiene_c, normal, np.minimum(normal, cap_kw))
+        power = np.where(tank_c < self.hygiene_c, normal, np.fmin(normal, cap_kw))
         return tank_c + (power - loss) * (hours / self.capacity_kwh_per_k), running, power
 
     def lasting_share(self, tank_c: Floats) -> Floats:
         """Part of the power that can be spared (0..1), by the time until the hygiene minimum."""
         spare = (tank_c - self.hygiene_c) * self.capacity_kwh_per_k / self.usual_draw_kw
-        return np.clip(spare / SUSTAIN_HOURS, 0.0, 1.0)
+        return np.minimum(np.maximum(spare / SUSTAIN_HOURS, 0.0), 1.0)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from feid.baseload import BaseLoad, GeneratedLoad, MeteredLoad
+from feid.baseload import QUARTER_S, BaseLoad, GeneratedLoad, MeteredLoad
 from feid.meters import MeterFileError, Meters, read_meters
 from feid.neighbourhood import Neighbourhood
-from feid.world import QUARTER_S, World
+from feid.world import World
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,10 @@ class Scenario:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
                 raise ScenarioError(f"{name} must be a whole number from {least} to {most}, got {value!r}")
+        if self.utc_offset_minutes % 15:
+            raise ScenarioError(
+                f"utc_offset_minutes must be whole quarter hours, got {self.utc_offset_minutes}"
+            )
         if self.start is not None and self.start.tzinfo is None:
             raise ScenarioError(f"start must carry a UTC offset, got {self.start.isoformat()}")
         if self.start is not None and (self.start.timestamp() % QUARTER_S):

@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from feid.baseload import SLOT_S
+from feid.baseload import QUARTER_S, SLOT_S
 from feid.devices import Command
 from feid.scenario import Scenario, ScenarioError, build
 from feid.schedule import ScheduleError
-from feid.world import HISTORY_STEP_S, LIVE_STEP_S, QUARTER_S, Registers, device_rows
+from feid.world import HISTORY_STEP_S, LIVE_STEP_S, Registers, device_rows
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,9 @@ MAX_LINE = 1 << 20
 
 MAX_SPAN = timedelta(days=62)
 """Longest period that one answer covers."""
+
+MAX_LATE = timedelta(days=3)
+"""The live start may be this long ago: so much can be caught up in some seconds."""
 
 Request = Mapping[str, Any]
 
@@ -54,6 +57,10 @@ class Simulator:
             self.world, self.live_start = build(scenario, clock())
         except ScenarioError as error:
             raise SimulatorError(str(error)) from error
+        late = clock() - self.live_start
+        if late > MAX_LATE:
+            times = f"the clock says {_text(clock())}, the live day starts at {_text(self.live_start)}"
+            raise SimulatorError(f"{times}: give a clock that starts there, or another start")
         self._nodes = {node_id: number for number, node_id in enumerate(scenario.node_ids)}
         self._stepped = asyncio.Event()
         self._peers: set[asyncio.Task[None]] = set()

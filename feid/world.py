@@ -10,17 +10,17 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feid.baseload import DAY_S, SLOT_S, BaseLoad
+from feid.baseload import DAY_S, QUARTER_S, SLOT_S, BaseLoad
 from feid.devices import Command, Device, DeviceKind
 from feid.neighbourhood import Day, Neighbourhood, local_day_of
 from feid.physics import Flags, Floats
 from feid.schedule import Schedule
 
-QUARTER_S = 900
 LIVE_STEP_S = 60
 HISTORY_STEP_S = 300
 KEPT_MARKS = DAY_S // SLOT_S
@@ -37,7 +37,6 @@ Energies = NDArray[np.int64]
 class Mark:
     """All homes at one instant of the actual run; arrays (kind, home), in the order of `DeviceKind`."""
 
-    at_s: int
     power_kw: Floats
     available_kw: Floats
     soc_percent: Floats
@@ -56,6 +55,42 @@ class Registers:
     unscheduled_wh: Energies
     unscheduled_flexible_wh: Energies
     marks: NDArray[np.uint8]
+
+
+class _Moment(NamedTuple):
+    """What a `Mark` is made from, if anybody asks for it."""
+
+    at_s: int
+    outdoor_c: float
+    power_kw: Floats
+    usual_kw: Floats
+    stored_kwh: Floats
+    need_kwh: Floats
+    wanted_kwh: Floats
+    hours_left: Floats
+    indoor_c: Floats
+    tank_c: Floats
+    held_until_s: NDArray[np.int64]
+
+    def mark(self, hood: Neighbourhood) -> Mark:
+        heat_kw, water_kw, rest_kw = self.usual_kw
+        none, at_home = np.full(hood.homes, np.nan), self.hours_left > 0
+        available = [
+            hood.batteries.available_kw(self.stored_kwh, self.power_kw[0], rest_kw),
+            hood.chargers.available_kw(self.need_kwh, self.hours_left),
+            heat_kw * hood.heat_pumps.lasting_share(self.indoor_c, self.outdoor_c),
+            water_kw * hood.water_heaters.lasting_share(self.tank_c),
+        ]
+        battery_soc = 100.0 * self.stored_kwh / hood.batteries.capacity_kwh
+        car_soc = np.where(at_home, 100.0 * (1.0 - self.need_kwh / self.wanted_kwh), np.nan)
+        return Mark(
+            power_kw=self.power_kw,
+            available_kw=np.stack(available),
+            soc_percent=np.stack([battery_soc, car_soc, none, none]),
+            temperature_c=np.stack([none, none, self.indoor_c, self.tank_c]),
+            plugged_in=at_home,
+            held_until_s=np.where(self.held_until_s > self.at_s, self.held_until_s, 0),
+        )
 
 
 class _Meters:
@@ -102,11 +137,12 @@ class World:
         self.node_devices = self._name_devices()
         self._schedules = [Schedule(d.device_id for d in devices) for devices in self.node_devices]
         self._change_s: list[float] = [0.0] * len(self._schedules)
-        self._held_kw = np.full((len(_KINDS), homes), np.nan)
+        self._held_kw = np.full((len(_KINDS), _RUNS, homes), np.nan)  # the second run is never told anything
+        self._power_kw = np.zeros((len(_KINDS), _RUNS, homes))
         self._held_until_s = np.zeros((len(_KINDS), homes), np.int64)
         self._departure_s = np.zeros(homes)
         self._meters = _Meters(homes)
-        self._marks: deque[Mark] = deque(maxlen=KEPT_MARKS + 1)
+        self._marks: deque[_Moment] = deque(maxlen=KEPT_MARKS + 1)
         self._slot_kwh = np.zeros((len(_KINDS), homes))
         self._start_devices()
 
@@ -156,7 +192,7 @@ class World:
     def mark(self, at: datetime) -> Mark | None:
         """All homes as they were at an instant, None if that is not kept (any more, or yet)."""
         at_s = at.timestamp()
-        return next((mark for mark in self._marks if mark.at_s == at_s), None)
+        return next((moment.mark(self._hood) for moment in self._marks if moment.at_s == at_s), None)
 
     def registers(self, start: datetime, end: datetime) -> Registers:
         """Closed registers of the quarter hours that start in [start, end)."""
@@ -178,15 +214,15 @@ class World:
         self._hold()
         self._arrive(day, second)
         outdoor_c = float(day.outdoor_c[slot])
-        loads_kw = self._run_loads(outdoor_c, day.draws_kw[:, slot], hours)
-        home_kw = self._base_kw[:, slot] + loads_kw[0] + loads_kw[1] + loads_kw[2]
-        hour = second / 3600.0
-        self._battery_kwh, battery_kw = self._hood.batteries.step(
-            self._battery_kwh, home_kw, self._with_hold(DeviceKind.BATTERY), hour, hours
+        self._run_loads(outdoor_c, day.draws_kw[:, slot], hours)
+        battery, car, heat, water = self._power_kw
+        home_kw = self._base_kw[:, slot] + car + heat + water
+        self._battery_kwh, battery[:] = self._hood.batteries.step(
+            self._battery_kwh, home_kw, self._held_kw[0], second / 3600.0, hours
         )
-        flexible_kw = self._flexible_kw(loads_kw, home_kw, battery_kw, outdoor_c, hours)
-        self._meters.count(home_kw + battery_kw, flexible_kw, self._base_marks[:, slot], hours)
-        self._slot_kwh += np.stack([battery_kw[_ACTUAL], *(load[_ACTUAL] for load in loads_kw)]) * hours
+        flexible_kw = self._flexible_kw(home_kw, outdoor_c, hours)
+        self._meters.count(home_kw + battery, flexible_kw, self._base_marks[:, slot], hours)
+        self._slot_kwh += self._power_kw[:, _ACTUAL] * hours
         self._now_s += step_s
         if self._now_s % SLOT_S == 0:
             self._keep_mark(outdoor_c)
@@ -208,7 +244,7 @@ class World:
         come = (day.arrival_s == second) & (day.need_kwh > 0)
         if come.any():
             self._need_kwh[:, come] = day.need_kwh[come]
-            self._wanted_kwh[come] = day.need_kwh[come]
+            self._wanted_kwh = np.where(come, day.need_kwh, self._wanted_kwh)
             self._departure_s[come] = (self._now_s - second) + day.departure_s[come]
 
     def _hold(self) -> None:
@@ -218,91 +254,61 @@ class World:
                 continue
             first = node * self.homes_per_node
             own = slice(first, first + self.homes_per_node)
-            self._held_kw[:, own] = np.nan
+            self._held_kw[:, _ACTUAL, own] = np.nan
+            self._held_until_s = self._held_until_s.copy()
             self._held_until_s[:, own] = 0
             for command in schedule.in_force(self.now):
                 home, kind = command.device_id.split("/")
-                place = _ROW[DeviceKind(kind)], first + int(home.removeprefix("home-")) - 1
-                self._held_kw[place] = command.power_kw
-                self._held_until_s[place] = int(command.end.timestamp())
+                row, column = _ROW[DeviceKind(kind)], first + int(home.removeprefix("home-")) - 1
+                self._held_kw[row, _ACTUAL, column] = command.power_kw
+                self._held_until_s[row, column] = int(command.end.timestamp())
             change = schedule.next_change(self.now)
             self._change_s[node] = float("inf") if change is None else change.timestamp()
 
-    def _with_hold(self, kind: DeviceKind, absent: float = np.nan) -> Floats:
-        """What is held, for both runs: the second is never told anything."""
-        held = self._held_kw[_ROW[kind]]
-        return np.stack([np.where(np.isnan(held), absent, held), np.full(held.shape, absent)])
-
-    def _run_loads(self, outdoor_c: float, draws_kw: Floats, hours: float) -> tuple[Floats, Floats, Floats]:
+    def _run_loads(self, outdoor_c: float, draws_kw: Floats, hours: float) -> None:
         """Power of chargers, heat pumps and water heaters in this step."""
-        hood, inf = self._hood, np.inf
-        self._need_kwh, car_kw = hood.chargers.step(
-            self._need_kwh, self._hours_left(), self._with_hold(DeviceKind.EV_CHARGER, inf), hours
+        hood, power = self._hood, self._power_kw
+        _, car_cap, heat_cap, water_cap = self._held_kw
+        self._need_kwh, power[1] = hood.chargers.step(self._need_kwh, self._hours_left(), car_cap, hours)
+        self._indoor_c, self._heating, power[2] = hood.heat_pumps.step(
+            self._indoor_c, self._heating, outdoor_c, heat_cap, hours
         )
-        self._indoor_c, self._heating, heat_kw = hood.heat_pumps.step(
-            self._indoor_c, self._heating, outdoor_c, self._with_hold(DeviceKind.HEAT_PUMP, inf), hours
+        self._tank_c, self._boiling, power[3] = hood.water_heaters.step(
+            self._tank_c, self._boiling, draws_kw, water_cap, hours
         )
-        self._tank_c, self._boiling, water_kw = hood.water_heaters.step(
-            self._tank_c, self._boiling, draws_kw, self._with_hold(DeviceKind.WATER_HEATER, inf), hours
-        )
-        return car_kw, heat_kw, water_kw
 
     def _hours_left(self) -> Floats:
         return (self._departure_s - self._now_s) / 3600.0
 
-    def _flexible_kw(
-        self,
-        loads_kw: tuple[Floats, Floats, Floats],
-        home_kw: Floats,
-        battery_kw: Floats,
-        outdoor_c: float,
-        hours: float,
-    ) -> Floats:
+    def _flexible_kw(self, home_kw: Floats, outdoor_c: float, hours: float) -> Floats:
         """Power that could be given up in this step; keeps the means that `available_kw` is made of."""
         hood = self._hood
-        car_kw, heat_kw, water_kw = loads_kw
+        battery, car, heat, water = self._power_kw
         loads = (
-            car_kw * hood.chargers.lasting_share(self._need_kwh, self._hours_left())
-            + heat_kw * hood.heat_pumps.lasting_share(self._indoor_c, outdoor_c)
-            + water_kw * hood.water_heaters.lasting_share(self._tank_c)
+            car * hood.chargers.lasting_share(self._need_kwh, self._hours_left())
+            + heat * hood.heat_pumps.lasting_share(self._indoor_c, outdoor_c)
+            + water * hood.water_heaters.lasting_share(self._tank_c)
         )
-        rest_kw = home_kw - loads
-        # over one hour, three hours, one hour
-        forget = hours * np.array([1.0, 1.0 / 3.0, 1.0]).reshape(3, 1, 1)
-        self._usual_kw += forget * (np.stack([heat_kw, water_kw, rest_kw]) - self._usual_kw)
-        return loads + hood.batteries.available_kw(self._battery_kwh, battery_kw, rest_kw)
+        rest = home_kw - loads
+        for row, power, over_hours in ((0, heat, 1.0), (1, water, 3.0), (2, rest, 1.0)):
+            self._usual_kw[row] += (power - self._usual_kw[row]) * (hours / over_hours)
+        return loads + hood.batteries.available_kw(self._battery_kwh, battery, rest)
 
     def _keep_mark(self, outdoor_c: float) -> None:
-        """Remember all homes as they are now."""
-        hood, none = self._hood, np.full(self._hood.homes, np.nan)
-        heat_kw, water_kw, rest_kw = self._usual_kw[:, _ACTUAL]
-        left, power_kw = self._hours_left(), self._slot_kwh * (3600.0 / SLOT_S)
-        need, indoor, tank, stored = (
-            state[_ACTUAL] for state in (self._need_kwh, self._indoor_c, self._tank_c, self._battery_kwh)
-        )
-        available = [
-            hood.batteries.available_kw(stored, power_kw[0], rest_kw),
-            hood.chargers.available_kw(need, left),
-            heat_kw * hood.heat_pumps.lasting_share(indoor, outdoor_c),
-            water_kw * hood.water_heaters.lasting_share(tank),
-        ]
-        satisfied = 100.0 * (1.0 - need / self._wanted_kwh)
-        soc = [
-            100.0 * stored / hood.batteries.capacity_kwh,
-            np.where(left > 0, satisfied, np.nan),
-            none,
-            none,
-        ]
-        until = np.where(self._held_until_s > self._now_s, self._held_until_s, 0)
+        """Remember the actual run as it is now; the arrays are not changed in place afterwards."""
         self._marks.append(
-            Mark(
-                self._now_s,
-                power_kw,
-                np.stack(available),
-                np.stack(soc),
-                np.stack([none, none, indoor, tank]),
-                left > 0,
-                until,
+            _Moment(
+                at_s=self._now_s,
+                outdoor_c=outdoor_c,
+                power_kw=self._slot_kwh * (3600.0 / SLOT_S),
+                usual_kw=self._usual_kw[:, _ACTUAL].copy(),
+                stored_kwh=self._battery_kwh[_ACTUAL],
+                need_kwh=self._need_kwh[_ACTUAL],
+                wanted_kwh=self._wanted_kwh,
+                hours_left=self._hours_left(),
+                indoor_c=self._indoor_c[_ACTUAL],
+                tank_c=self._tank_c[_ACTUAL],
+                held_until_s=self._held_until_s,
             )
         )
         self._slot_kwh = np.zeros_like(self._slot_kwh)
