@@ -17,7 +17,7 @@
     Poll                        OadrPoll          registered     one of what waits, or Response
     Response                    any but OadrPoll  registered     Response
 
-Rules: the principal is the certificate, an id in a message is only compared; a missing venID is the principal's
+Rules: the principal is the certificate, an id in a message is only compared; a missing venID means his
 own. A stranger, and a VEN that is not registered, get 463 in the same words (SEC-12). Handlers raise
 ProtocolError, whose transaction is undone before `refusal` makes the reply.
 """

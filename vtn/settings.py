@@ -23,33 +23,41 @@ class VtnSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    host: str = Field("127.0.0.1", description="Address to listen on.", min_length=1)
-    port: int = Field(8443, description="TCP port; 0 lets the system choose.", ge=0, le=65535)
-    cert: Path | None = Field(None, description="Server certificate chain, PEM.")
-    key: Path | None = Field(None, description="Key of the server certificate, PEM.")
-    ca: Path | None = Field(None, description="Authorities that VEN certificates must come from, PEM.")
-    vtn_id: str = Field("flexpact", description="The VTN's id on the wire.", min_length=1, max_length=128)
-    poll_period_s: int = Field(10, description="How often VENs are asked to poll, seconds.", ge=1, le=86_400)
+    host: str = Field(default="127.0.0.1", description="Address to listen on.", min_length=1)
+    port: int = Field(default=8443, description="TCP port; 0 lets the system choose.", ge=0, le=65535)
+    cert: Path | None = Field(default=None, description="Server certificate chain, PEM.")
+    key: Path | None = Field(default=None, description="Key of the server certificate, PEM.")
+    ca: Path | None = Field(
+        default=None, description="Authorities that VEN certificates must come from, PEM."
+    )
+    vtn_id: str = Field(
+        default="flexpact", description="The VTN's id on the wire.", min_length=1, max_length=128
+    )
+    poll_period_s: int = Field(
+        default=10, description="How often VENs are asked to poll, seconds.", ge=1, le=86_400
+    )
     tls_profile: TlsProfile = Field(
-        TlsProfile.COMPAT, description="Suites: the standard's own, or modern ones."
+        default=TlsProfile.COMPAT, description="Suites: the standard's own, or modern ones."
     )
     insecure_dev: bool = Field(
-        False,
+        default=False,
         description="Plain HTTP on loopback, fingerprint by header. Never in production.",
     )
-    max_body_bytes: int = Field(65_536, description="Largest request, bytes.", ge=1024, le=65_536)
-    max_report_bytes: int = Field(1_048_576, description="Largest report, bytes.", ge=65_536, le=1_048_576)
+    max_body_bytes: int = Field(default=65_536, description="Largest request, bytes.", ge=1024, le=65_536)
+    max_report_bytes: int = Field(
+        default=1_048_576, description="Largest report, bytes.", ge=65_536, le=1_048_576
+    )
     body_timeout_s: float = Field(
-        30.0, description="How long a request's body may take, seconds.", gt=0, le=300
+        default=30.0, description="How long a request's body may take, seconds.", gt=0, le=300
     )
     keepalive_s: float = Field(
-        90.0, description="How long an idle connection is kept, seconds.", ge=5, le=3600
+        default=90.0, description="How long an idle connection is kept, seconds.", ge=5, le=3600
     )
     busy_timeout_s: float = Field(
-        5.0, description="How long to wait for a locked database, seconds.", gt=0, le=60
+        default=5.0, description="How long to wait for a locked database, seconds.", gt=0, le=60
     )
     retry_after_s: int = Field(
-        5, description="What a VEN is told to wait after a 503, seconds.", ge=1, le=600
+        default=5, description="What a VEN is told to wait after a 503, seconds.", ge=1, le=600
     )
 
     def check(self) -> None:
