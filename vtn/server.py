@@ -74,7 +74,7 @@ class Server:
         self._terms = Terms(settings.vtn_id, settings.poll_period_s, request_reports)
         self._limits = Limits(max_bytes=settings.max_body_bytes, max_report_bytes=settings.max_report_bytes)
         self._presence = Presence(db)
-        self._principals: WeakKeyDictionary[asyncio.BaseTransport, str] = WeakKeyDictionary()
+        self._principals: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
         self._services = {BASE + service: service for service in SERVICES}
         self._runner: web.ServerRunner | None = None
         self._contacts: asyncio.Task[None] | None = None
@@ -194,13 +194,12 @@ class Server:
         transport = request.transport
         if transport is None:
             return ""
-        known = self._principals.get(transport)
+        tls = transport.get_extra_info("ssl_object")
+        if tls is None:  # plain HTTP: the settings allow it on loopback only
+            return request.headers.get(DEV_FINGERPRINT, "").lower()
+        known = self._principals.get(tls)  # not by transport: uvloop's take no weak reference
         if known is None:
-            tls = transport.get_extra_info("ssl_object")
-            if tls is None:  # plain HTTP: the settings allow it on loopback only
-                return request.headers.get(DEV_FINGERPRINT, "").lower()
-            known = fingerprint(tls.getpeercert(binary_form=True))
-            self._principals[transport] = known
+            known = self._principals[tls] = fingerprint(tls.getpeercert(binary_form=True))
         return known
 
     async def _answer(self, raw: bytes, service: str, principal: str) -> bytes:
