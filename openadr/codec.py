@@ -1,8 +1,8 @@
 """decode and encode: XML to messages and back, from the path that each field names.
 
-Nothing here knows a message. `plan(cls)` reads the fields of a class once and makes two things of it: a table of tags
-to read an element, and a list of writers in the order of the schema. What arrives is validated before it is read, so
-reading asks no questions of its own except those that the schema cannot answer.
+Nothing here knows a message. `plan(cls)` reads the fields of a class once and makes two things of it: a table
+of tags to read an element, and a list of writers in the order of the schema. What arrives is validated before
+it is read, so reading asks no questions of its own except those that the schema cannot answer.
 """
 
 from functools import cache, lru_cache
@@ -40,9 +40,9 @@ def messages() -> dict[str, type]:
 def decode(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Message:
     """The message in a body; a ProtocolError where the profile does not allow it.
 
-    Takes oadrPayload/oadrSignedObject and the bare element (GEN-03). TransportErrors are answered by their HTTP status,
-    the others carry the name of the message, so that the matching payload can answer. The same small bytes give the
-    same value, without parsing them again.
+    Takes oadrPayload/oadrSignedObject and the bare element (GEN-03). TransportErrors are answered by their
+    HTTP status, the others carry the name of the message, so that the matching payload can answer. The same
+    small bytes give the same value, without parsing them again.
     """
     if len(raw) <= _CACHED_BODY_BYTES and limits is DEFAULT_LIMITS:
         return _decode_small(bytes(raw))
@@ -97,7 +97,7 @@ def read(element: etree._Element, limits: Limits = DEFAULT_LIMITS) -> Message:
 
 
 def encode(message: Message) -> bytes:
-    """The message as an unsigned oadrPayload, valid under the schema; EncodeError where a value forbids that."""
+    """The message as unsigned oadrPayload, valid under the schema; EncodeError where a value forbids it."""
     cls: type = type(message)
     written = plan(cls)
     root = etree.Element(_PAYLOAD, nsmap=_namespaces(written))

@@ -1,7 +1,8 @@
 """The standard's lists of words.
 
-Closed lists are types of fields. Open lists (signal name, report name, report type, reading type, opt reason, data
-quality) may be extended by `x-...` words: the field is text, the class here names the words of the standard.
+Closed lists are types of fields. Open lists (signal name, report name, report type, reading type, opt reason,
+data quality) may be extended by `x-...` words: the field is text, the class here names the words of the
+standard.
 """
 
 from enum import StrEnum

@@ -1,7 +1,7 @@
 # ruff: noqa: N818  # the names are those of the standard and of the contract between the packages
 """What can be wrong with a message, one class for each OpenADR response code (specification 8.7, ERR-01).
 
-    ProtocolError                 theirs: carries `code`, `description`, the conformance rule and the message's name
+    ProtocolError                 theirs: `code`, `description`, the conformance rule, the message's name
       ComplianceError 459         the message breaks the standard
         OutOfSequence 450   NotAllowed 451   InvalidId 452   NotRecognised 453   InvalidData 454
       DeploymentError 469         the message is right, but not for this deployment
@@ -19,13 +19,16 @@ from typing import ClassVar
 class ProtocolError(Exception):
     """The message cannot be accepted.
 
-    `description` is for the peer's operator: no secrets, no traces (ERR-04). `rule` is the ID of the broken conformance
-    rule where one is known. `message_name` is the class name of the message (`CreatedReport`), where it was recognised.
+    `description` is for the peer's operator: no secrets, no traces (ERR-04). `rule` is the ID of the broken
+    conformance rule where one is known. `message_name` is the class name of the message (`CreatedReport`),
+    where it was recognised.
     """
 
     code: ClassVar[str] = "459"
 
-    def __init__(self, description: str = "", *, rule: str | None = None, message_name: str | None = None) -> None:
+    def __init__(
+        self, description: str = "", *, rule: str | None = None, message_name: str | None = None
+    ) -> None:
         self.description = description or (type(self).__doc__ or "").partition("\n")[0]
         self.rule = rule
         self.message_name = message_name
@@ -110,7 +113,7 @@ class TransportError(ProtocolError):
 
 
 class MalformedXml(TransportError):
-    """The body is not well-formed XML, or uses a part of XML that is refused (DOCTYPE, entities, instructions)."""
+    """The body is not well-formed XML, or uses what is refused: DOCTYPE, entities, instructions."""
 
 
 class SchemaInvalid(TransportError):

@@ -6,7 +6,7 @@ from datetime import datetime
 from openadr.enums import EventStatus, OptType, ResponseRequired, SignalName, SignalType
 from openadr.interval import ActivePeriod, Duration
 from openadr.item_base import ITEM_BASE, ItemBase
-from openadr.response import EiResponse
+from openadr.response import EiResponse, check_code
 from openadr.target import Target
 from openadr.wire import Message, xml
 
@@ -38,7 +38,7 @@ class EventDescriptor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalInterval:
-    """One step of a signal or a baseline; `uid` counts 0, 1, 2 as text (EVT-20). `dtstart` is forbidden (EVT-21)."""
+    """One step of a signal or baseline; `uid` counts 0, 1, 2 as text (EVT-20), `dtstart` is forbidden (EVT-21)."""
 
     dtstart: datetime | None = field(default=None, metadata=xml("xcal:dtstart/xcal:date-time"))
     duration: Duration | None = field(default=None, metadata=xml("xcal:duration/xcal:duration"))
@@ -48,7 +48,7 @@ class SignalInterval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
-    """What the VEN is asked for, interval by interval. Unit: `item_base`, None where the signal has none (SGN-04)."""
+    """What the VEN is asked for, by interval. Unit: `item_base`, None where the signal has none (SGN-04)."""
 
     intervals: tuple[SignalInterval, ...] = field(metadata=xml("strm:intervals/ei:interval"))
     target: Target | None = field(default=None, metadata=xml("ei:eiTarget"))
@@ -81,7 +81,8 @@ class Event:
     descriptor: EventDescriptor = field(metadata=xml("ei:eiEvent/ei:eventDescriptor"))
     active_period: ActivePeriod = field(
         metadata=xml(
-            "ei:eiEvent/ei:eiActivePeriod/xcal:properties", then="ei:eiEvent/ei:eiActivePeriod/xcal:components"
+            "ei:eiEvent/ei:eiActivePeriod/xcal:properties",
+            then="ei:eiEvent/ei:eiActivePeriod/xcal:components",
         )
     )
     signals: tuple[Signal, ...] = field(metadata=xml("ei:eiEvent/ei:eiEventSignals/ei:eiEventSignal"))
@@ -144,6 +145,9 @@ class EventResponse:
     event_id: str = field(metadata=xml("ei:qualifiedEventID/ei:eventID"))
     modification_number: int = field(metadata=xml("ei:qualifiedEventID/ei:modificationNumber"))
     opt_type: OptType = field(metadata=xml("ei:optType"))
+
+    def __post_init__(self) -> None:
+        check_code(self.code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Time on the wire: durations, instants and periods.
 
-Invariants: an instant is an aware UTC datetime of whole seconds; a duration is whole seconds and whole months of one
-sign; nothing here guesses (GEN-06, GEN-07). One parser for each, used for every text that comes in.
+Invariants: an instant is an aware UTC datetime of whole seconds; a duration is whole seconds and whole months
+of one sign; nothing here guesses (GEN-06, GEN-07). One parser for each, used for every text that comes in.
 """
 
 import re
@@ -28,8 +28,8 @@ _MAX_DIGITS = 12
 class Duration:
     """A length of time: whole `seconds` (days and weeks included) and calendar `months` (years included).
 
-    Both parts have the same sign. A negative duration is legal for ramp-up and recovery only (EVT-19); zero means
-    open-ended for an event and an availability, one shot for a report (EVT-22, OPT-10, RPT-16).
+    Both parts have the same sign. A negative duration is legal for ramp-up and recovery only (EVT-19); zero
+    means open-ended for an event and an availability, one shot for a report (EVT-22, OPT-10, RPT-16).
     """
 
     seconds: int
@@ -43,7 +43,7 @@ class Duration:
 
     @classmethod
     def of(cls, delta: timedelta) -> "Duration":
-        """The duration of a timedelta; a fraction of a second is refused (the wire has whole numbers only)."""
+        """The duration of a timedelta; a fraction of a second is refused (the wire has whole numbers)."""
         if delta.microseconds:
             raise ValueError(f"a duration has whole seconds, not {delta}")
         return cls(delta.days * 86_400 + delta.seconds)
@@ -52,8 +52,9 @@ class Duration:
     def parse(cls, text: str) -> "Duration":
         """The duration that an ISO 8601 text spells; InvalidData where it spells none.
 
-        Accepted: sign, years, months, days, `T` with hours, minutes, seconds, or weeks (`P1W`, and `1W` because the
-        schema's pattern has it so). Refused, although that pattern admits them: `P`, `PT`, `P5H` (Appendix D.11).
+        Accepted: sign, years, months, days, `T` with hours, minutes, seconds, or weeks (`P1W`, and `1W`
+        because the schema's pattern has it so). Refused, although that pattern admits them: `P`, `PT`, `P5H`
+        (Appendix D.11).
         """
         match = _DURATION.fullmatch(text)
         if match is None:
@@ -98,7 +99,7 @@ class Duration:
         return self.seconds < 0 or self.months < 0
 
     def to_timedelta(self) -> timedelta:
-        """The same as a timedelta; ValueError where it has calendar months, whose length depends on the start."""
+        """The same as a timedelta; ValueError where it has calendar months, whose length is not fixed."""
         if self.months:
             raise ValueError(f"{self} has calendar months: use after(start)")
         return timedelta(seconds=self.seconds)
@@ -141,8 +142,9 @@ def _add_months(start: datetime, months: int) -> datetime:
 def parse_instant(text: str) -> datetime:
     """The instant that a date-time text of the schema spells, aware UTC; InvalidData where it spells none.
 
-    A missing `Z` is read as UTC (Appendix D.12; the checker warns by GEN-06), a fraction is cut off, `24:00:00` is the
-    next midnight and `:60` the start of the next minute. A numeric offset is refused, as the schema does.
+    A missing `Z` is read as UTC (Appendix D.12; the checker warns by GEN-06), a fraction is cut off,
+    `24:00:00` is the next midnight and `:60` the start of the next minute. A numeric offset is refused, as
+    the schema does.
     """
     match = _INSTANT.fullmatch(text)
     if match is None:
@@ -172,7 +174,8 @@ def format_instant(instant: datetime) -> str:
 class ActivePeriod:
     """A start and a length: of an event, of an availability, or of the time that a report request asks for.
 
-    The last four belong to events only (OPT-03, RPT-14). `start_after` is the width of the random start (VEX-18).
+    The last four belong to events only (OPT-03, RPT-14). `start_after` is the width of the random start
+    (VEX-18).
     """
 
     dtstart: datetime = field(metadata=xml("xcal:dtstart/xcal:date-time"))

@@ -11,8 +11,8 @@ from openadr.wire import xml
 class XmlNode:
     """A piece of foreign XML (a Green Button feed) as a value: equal where the XML means the same.
 
-    Names are in Clark form (`{namespace}local`), attributes sorted, white space between elements left out; the value of
-    an `xsi:type` is in Clark form too, so that no prefix is needed to read it.
+    Names are in Clark form (`{namespace}local`), attributes sorted, white space between elements left out;
+    the value of an `xsi:type` is in Clark form too, so that no prefix is needed to read it.
     """
 
     tag: str
@@ -35,17 +35,25 @@ class PowerAttributes:
 class ItemBase:
     """A unit. `kind` is its element name (`powerReal`, `energyReal`, `currencyPerKWh`, ...).
 
-    Values are multiplied by `si_scale_code.factor` to get `item_units` (SGN-03). The schema fixes description and units
-    of most kinds: use the constructors below.
+    Values are multiplied by `si_scale_code.factor` to get `item_units` (SGN-03). The schema fixes description
+    and units of most kinds: use the constructors below.
     """
 
     kind: str = field(metadata=xml("?"))
-    item_description: str | None = field(default=None, metadata=xml(":itemDescription"))
-    item_units: str | None = field(default=None, metadata=xml(":itemUnits"))
+    item_description: str | None = field(default=None, metadata=xml(":itemDescription", keep_empty=True))
+    item_units: str | None = field(default=None, metadata=xml(":itemUnits", keep_empty=True))
     si_scale_code: SiScaleCode | None = field(default=None, metadata=xml("scale:siScaleCode"))
     power_attributes: PowerAttributes | None = field(default=None, metadata=xml("power:powerAttributes"))
     pulse_factor: float | None = field(default=None, metadata=xml("oadr:pulseFactor"))
     feed: XmlNode | None = field(default=None, metadata=xml("atom:feed"))
+
+    def __post_init__(self) -> None:
+        if self.kind not in UNITS:
+            raise ValueError(f"no unit of the standard: {self.kind}")
+        needed = _PARTS.get(self.kind, _PLAIN)
+        for name in _ALL_PARTS:
+            if (getattr(self, name) is not None) is not (name in needed):
+                raise ValueError(f"{self.kind} has {', '.join(sorted(needed))} and nothing else; see {name}")
 
     @classmethod
     def power(
@@ -70,7 +78,7 @@ class ItemBase:
 
     @classmethod
     def of(cls, kind: str, units: str | None = None, scale: SiScaleCode = SiScaleCode.NONE) -> "ItemBase":
-        """Any unit without further attributes; `units` where the schema leaves it open (currency, temperature)."""
+        """Any unit without further attributes; `units` where the schema leaves them open (a currency)."""
         description, fixed_units, _ = UNITS[kind]
         return cls(
             kind=kind, item_description=description, item_units=units or fixed_units, si_scale_code=scale
@@ -94,9 +102,7 @@ class ItemBase:
     @classmethod
     def custom(cls, description: str, units: str, scale: SiScaleCode = SiScaleCode.NONE) -> "ItemBase":
         """A unit of our own."""
-        return cls(
-            kind="customUnit", item_description=description, item_units=units, si_scale_code=scale
-        )
+        return cls(kind="customUnit", item_description=description, item_units=units, si_scale_code=scale)
 
 
 # kind -> description and units that the schema fixes or proposes, prefix of the element
@@ -121,6 +127,15 @@ UNITS: dict[str, tuple[str | None, str | None, str]] = {
     "customUnit": (None, None, "oadr"),
     "oadrGBDataDescription": (None, None, "oadr"),
 }
+_PLAIN = frozenset({"item_description", "item_units", "si_scale_code"})
+_PARTS = {
+    "powerReal": _PLAIN | {"power_attributes"},
+    "powerApparent": _PLAIN | {"power_attributes"},
+    "powerReactive": _PLAIN | {"power_attributes"},
+    "pulseCount": frozenset({"item_description", "item_units", "pulse_factor"}),
+    "oadrGBDataDescription": frozenset({"feed"}),
+}
+_ALL_PARTS = ("item_description", "item_units", "si_scale_code", "power_attributes", "pulse_factor", "feed")
 # the last two are abstract: they are read (with xsi:type), never written
 ITEM_BASE = (
     *(f"{prefix}:{kind}" for kind, (_, _, prefix) in UNITS.items()),

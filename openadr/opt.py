@@ -12,7 +12,7 @@ from openadr.wire import Message, xml
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateOpt(Message):
-    """A schedule (with `availability`) or the qualification of an event (with `event_id`), never both (OPT-02)."""
+    """A schedule (with `availability`) or the qualification of an event (with `event_id`), not both (OPT-02)."""
 
     opt_id: str = field(metadata=xml("ei:optID"))
     opt_type: OptType = field(metadata=xml("ei:optType"))
@@ -24,12 +24,18 @@ class CreateOpt(Message):
     )
     created_date_time: datetime = field(metadata=xml("ei:createdDateTime"))
     request_id: str = field(metadata=xml("pyld:requestID"))
-    event_id: str | None = field(default=None, metadata=xml("ei:qualifiedEventID/ei:eventID"))
+    event_id: str | None = field(
+        default=None, metadata=xml("ei:qualifiedEventID/ei:eventID", keep_empty=True)
+    )
     modification_number: int | None = field(
         default=None, metadata=xml("ei:qualifiedEventID/ei:modificationNumber")
     )
     target: Target = field(default=Target(), metadata=xml("ei:eiTarget"))
     device_class: Target | None = field(default=None, metadata=xml("oadr:oadrDeviceClass"))
+
+    def __post_init__(self) -> None:
+        if (self.event_id is None) != (self.modification_number is None):
+            raise ValueError("an event is qualified by its id and its modification number together")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,11 @@
-"""The one place where XML from outside is parsed: bounded, without DOCTYPE, entities and processing instructions.
+"""The one place where XML from outside is parsed: bounded, without DOCTYPE, entities and instructions.
 
-Three steps, each of which only ever refuses: the raw bytes are counted before libxml2 sees them, libxml2 parses without
-network, entities and comments, and the tree is validated with the 2.0b schema. The schema files come inside the wheel
-of openleadr and are read from there; that package itself is never imported.
+Three steps, each of which only ever refuses: the raw bytes are counted before libxml2 sees them, libxml2
+parses without network, entities and comments, and the tree is validated with the 2.0b schema. The schema
+files come inside the wheel of openleadr and are read from there; that package itself is never imported.
 
-libxml2 keeps every name that a thread has ever parsed. A body whose names are new is therefore parsed in a thread of
-its own, whose memory goes with it; only names that a valid body used are kept (see `disposable`).
+libxml2 keeps every name that a thread has ever parsed. A body whose names are new is therefore parsed in a
+thread of its own, whose memory goes with it; only names that a valid body used are kept (see `disposable`).
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much an incoming message may hold (GEN-21). `max_bytes` for most messages, `max_report_bytes` for reports."""
+    """How much an incoming message may hold (GEN-21). `max_report_bytes` holds for metadata and data reports."""
 
     max_bytes: int = 64 * 1024
     max_report_bytes: int = 1024 * 1024
@@ -93,7 +93,7 @@ _thread = _Thread()
 
 
 def disposable(raw: bytes, work: Callable[[], T]) -> T:
-    """The result of `work`, which parses `raw`; in a thread of its own where `raw` has names not met before."""
+    """The result of `work`, which parses `raw`; in a thread of its own where `raw` has names never met."""
     names = {name for pattern in _KEPT for name in pattern.findall(raw)}
     if names <= _known_names:
         return work()
@@ -105,7 +105,7 @@ def disposable(raw: bytes, work: Callable[[], T]) -> T:
     def run() -> None:
         try:
             outcome.append(work())
-        except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
+        except BaseException as error:
             failure.append(error)
 
     thread = threading.Thread(target=run, name="openadr-parser")
@@ -129,13 +129,13 @@ def check_size(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> None:
 
 
 def parse(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> etree._Element:
-    """The root of a well-formed document within the limits, without comments; MalformedXml or TooLarge otherwise."""
+    """The root of a well-formed document within the limits, without comments; MalformedXml or TooLarge else."""
     check_size(raw, limits)
     _check_markup(raw, limits)
     try:
         root = etree.fromstring(raw, _thread.parser)
     except etree.XMLSyntaxError as error:
-        raise MalformedXml(f"not well-formed XML: {_first_line(str(error))}") from None
+        raise MalformedXml(f"not well-formed XML: {_first_line(error.msg or '')}") from None
     except ValueError as error:
         raise MalformedXml(f"not XML: {_first_line(str(error))}") from None
     if root is None:

@@ -1,7 +1,7 @@
 """The plan of a class: how its element is read and written, compiled once from the paths of its fields.
 
-Reading is a table from tag to action, nested where a path has several steps. Writing is a list of actions in field
-order, which is the schema's order; neighbours that share a step share its element.
+Reading is a table from tag to action, nested where a path has several steps. Writing is a list of actions in
+field order, which is the schema's order; neighbours that share a step share its element.
 """
 
 import types
@@ -69,7 +69,8 @@ class _Node:
             action = children.get(child.tag)
             if action is None:
                 raise InvalidData(
-                    f"element {readable_name(child.tag)} has no meaning in {readable_name(element.tag)}", rule="GEN-15"
+                    f"element {readable_name(child.tag)} has no meaning in {readable_name(element.tag)}",
+                    rule="GEN-15",
                 )
             action(child, values, max_id)
 
@@ -87,7 +88,7 @@ class Plan:
     _own_name: str | None
 
     def read(self, element: etree._Element, max_id: int) -> Any:
-        """The value that a validated element holds; InvalidData where it says what no rule gives a meaning."""
+        """The value that a validated element holds; InvalidData where it says what has no meaning."""
         values: Values = {}
         if self._own_name is not None:
             values[self._own_name] = _kind_of(element)
@@ -223,7 +224,7 @@ def _add_ignored(node: _Node, path: tuple[_Step, ...]) -> None:
 
 def _read_action(spec: _Field, tag: str) -> ReadAction:
     value_of = _value_reader(spec, tag)
-    name, nullable = spec.name, spec.nullable
+    name, skips_empty = spec.name, spec.nullable and not spec.metadata["keep_empty"]
 
     def append(element: etree._Element, values: Values, max_id: int) -> None:
         values.setdefault(name, []).append(value_of(element, max_id))
@@ -231,7 +232,7 @@ def _read_action(spec: _Field, tag: str) -> ReadAction:
     def assign(element: etree._Element, values: Values, max_id: int) -> None:
         if name in values:
             raise InvalidData(f"element {readable_name(tag)} stands twice", rule="EVT-23")
-        if nullable and not element.text and not len(element):
+        if skips_empty and not element.text and not len(element):
             return  # an empty element means the same as none (GEN-08)
         values[name] = value_of(element, max_id)
 
@@ -287,7 +288,9 @@ def _below(path: tuple[_Step, ...], step: _Step) -> bool:
 
 def _container(step: _Step, group: Sequence[tuple[tuple[_Step, ...], _Field | None]]) -> WriteAction:
     inner = tuple(_writers([(path[1:], spec) for path, spec in group]))
-    optional = [spec for _, spec in group if spec is not None and (spec.nullable or (spec.many and spec.has_default))]
+    optional = [
+        spec for _, spec in group if spec is not None and (spec.nullable or (spec.many and spec.has_default))
+    ]
     always = step.always or len(optional) < len(group)
     names = tuple(spec.name for spec in optional)
     tag = step.tag

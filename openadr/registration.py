@@ -69,7 +69,7 @@ class CreatePartyRegistration(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatedPartyRegistration(Message):
-    """The VTN's answer to a query (without ids for a stranger) or a registration (with ids) (REG-03, REG-08)."""
+    """The VTN's answer to a query (no ids for a stranger, REG-03) or a registration (with ids, REG-08)."""
 
     response: EiResponse = field(metadata=xml("ei:eiResponse"))
     registration_id: str | None = field(default=None, metadata=xml("ei:registrationID"))

@@ -69,7 +69,8 @@ class ResourceStatus:
 class ReportPayload:
     """One value of one data point: a number (unit as its description says) or a resource status, never both.
 
-    `confidence` is 0 to 100, `accuracy` in the unit of the value (RPT-29), `data_quality` a text of DataQuality.
+    `confidence` is 0 to 100, `accuracy` in the unit of the value (RPT-29), `data_quality` a text of
+    DataQuality.
     """
 
     r_id: str = field(metadata=xml("ei:rID"))
@@ -79,9 +80,13 @@ class ReportPayload:
     resource_status: ResourceStatus | None = field(
         default=None, metadata=xml("oadr:oadrPayloadResourceStatus")
     )
-    data_quality: str | None = field(
-        default=None, metadata=xml("oadr:oadrDataQuality", extends=DataQuality)
-    )
+    data_quality: str | None = field(default=None, metadata=xml("oadr:oadrDataQuality", extends=DataQuality))
+
+    def __post_init__(self) -> None:
+        if (self.payload_float is None) == (self.resource_status is None):
+            raise ValueError(f"rID {self.r_id}: one value is needed, a number or a resource status")
+        if self.confidence is not None and not 0 <= self.confidence <= 100:
+            raise ValueError(f"confidence is 0 to 100, not {self.confidence}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +99,14 @@ class ReportInterval:
     payloads: tuple[ReportPayload, ...] = field(default=(), metadata=xml("oadr:oadrReportPayload"))
     feeds: tuple[XmlNode, ...] = field(default=(), metadata=xml("oadr:oadrGBPayload*/atom:feed"))
 
+    def __post_init__(self) -> None:
+        if not self.payloads and not self.feeds:
+            raise ValueError("an interval of a report needs a payload")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """oadrReport: metadata (with descriptions) in a RegisterReport, data (with intervals) in an UpdateReport."""
+    """oadrReport: metadata (descriptions) in a RegisterReport, data (intervals) in an UpdateReport."""
 
     dtstart: datetime | None = field(default=None, metadata=xml("xcal:dtstart/xcal:date-time"))
     duration: Duration | None = field(default=None, metadata=xml("xcal:duration/xcal:duration"))

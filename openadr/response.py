@@ -5,13 +5,22 @@ from dataclasses import dataclass, field
 from openadr.wire import Message, xml
 
 
+def check_code(code: str) -> None:
+    """Refuses what is not three digits (ERR-01)."""
+    if not (len(code) == 3 and code.isascii() and code.isdigit()):
+        raise ValueError(f"a response code has three digits, not {code!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class EiResponse:
-    """Outcome of a request: three digits, read by the first one only (ERR-02). `request_id` echoes the request's."""
+    """Outcome of a request: three digits, read by the first (ERR-02). `request_id` echoes the request's."""
 
     code: str = field(metadata=xml("ei:responseCode"))
     description: str | None = field(default=None, metadata=xml("ei:responseDescription"))
     request_id: str = field(default="", metadata=xml("pyld:requestID"))
+
+    def __post_init__(self) -> None:
+        check_code(self.code)
 
     @classmethod
     def ok(cls, request_id: str = "") -> "EiResponse":

@@ -7,7 +7,7 @@ from openadr.wire import xml
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceArea:
-    """A polygon (GML): corner coordinates in one list, as they came. Ids are XML ids, unique in the message."""
+    """A polygon (GML): corner coordinates in one list, as they came. Ids are XML ids, unique in a message."""
 
     feature_id: str | None = field(default=None, metadata=xml("@gml:id"))
     polygon_id: str | None = field(default=None, metadata=xml("gml:location/gml:Polygon/@gml:id"))
@@ -28,8 +28,8 @@ class TransportInterface:
 class Target:
     """eiTarget: all members are joined by OR; an empty target of an event is the whole VEN (VEX-14).
 
-    `end_device_asset` holds device classes (TGT-03) and is the only member that a signal's target, a report subject and
-    an opt's device class may use.
+    `end_device_asset` holds device classes (TGT-03) and is the only member that a signal's target, a report
+    subject and an opt's device class may use.
     """
 
     aggregated_pnode: tuple[str, ...] = field(default=(), metadata=xml("power:aggregatedPnode*/power:node"))

@@ -72,7 +72,7 @@ def read_float(text: str) -> float:
 
 def write_float(value: float) -> str:
     """The shortest text that reads back as the same number."""
-    if value != value:
+    if math.isnan(value):
         return "NaN"
     if value in (math.inf, -math.inf):
         return "INF" if value > 0 else "-INF"

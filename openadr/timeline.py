@@ -4,9 +4,10 @@
     event B (prio 1)        |--- 3 ---|
     timeline           |-A1-|---B3----|-A2-|
 
-Rules: periods are half-open, so that at a common edge the later event rules (VEX-25); where events overlap the smaller
-priority number wins, 0 and none being the weakest, then the earlier start (EVT-16). Cancelled events and tests hold
-nothing (VEX-07, VEX-23). Values come in the plain unit, with the scale code applied (SGN-03).
+Rules: periods are half-open, so that at a common edge the later event rules (VEX-25); where events overlap
+the smaller priority number wins, 0 and none being the weakest, then the earlier start (EVT-16). Cancelled
+events and tests hold nothing (VEX-07, VEX-23). Values come in the plain unit, with the scale code applied
+(SGN-03).
 """
 
 from bisect import bisect_right
@@ -31,7 +32,7 @@ class SignalValue:
 
 @dataclass(frozen=True, slots=True)
 class Setpoint:
-    """What holds in [start, end): the ruling event with the values of its signals. `end` None: until cancelled."""
+    """What holds in [start, end): the ruling event and its signals' values. `end` None: until cancelled."""
 
     event: Event
     signals: tuple[SignalValue, ...]
@@ -115,7 +116,7 @@ class Timeline:
         return self._setpoints[index] if index >= 0 else None
 
     def next_change(self, now: datetime) -> datetime | None:
-        """The first instant after `now` at which something else holds, None where nothing changes any more."""
+        """The first instant after `now` at which something else holds, None where nothing changes more."""
         index = bisect_right(self._edges, now)
         return self._edges[index] if index < len(self._edges) else None
 

@@ -16,7 +16,9 @@ def read_tree(element: etree._Element) -> XmlNode:
     tail = element.tail or ""
     return XmlNode(
         tag=element.tag,
-        attributes=tuple(sorted((str(name), _value(element, str(name), str(value))) for name, value in element.items())),
+        attributes=tuple(
+            sorted((str(name), _value(element, str(name), str(value))) for name, value in element.items())
+        ),
         text="" if children and not text.strip() else text,
         children=children,
         tail=tail if tail.strip() else "",
@@ -27,9 +29,8 @@ def write_tree(node: XmlNode, parent: etree._Element) -> None:
     """Appends the element to `parent`."""
     element = etree.SubElement(parent, node.tag, nsmap=_type_namespace(node))
     for name, value in node.attributes:
-        if name == _XSI_TYPE and value.startswith("{"):
-            value = f"{_TYPE_PREFIX}:{value.partition('}')[2]}"
-        element.set(name, value)
+        typed = name == _XSI_TYPE and value.startswith("{")
+        element.set(name, f"{_TYPE_PREFIX}:{value.partition('}')[2]}" if typed else value)
     element.text = node.text or None
     element.tail = node.tail or None
     for child in node.children:

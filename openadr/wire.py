@@ -1,7 +1,7 @@
 """How a field says where it stands in the XML: namespaces, the path of a field, the base class of messages.
 
-A message class mirrors one element of the 2.0b schema, its fields stand in the order of the schema, and every field
-names its path below that element. `codec` reads these paths; nothing else in the package knows XML.
+A message class mirrors one element of the 2.0b schema, its fields stand in the order of the schema, and every
+field names its path below that element. `codec` reads these paths; nothing else in the package knows XML.
 
 Path grammar, steps joined by `/`:
     ei:venID                         a child element
@@ -54,10 +54,14 @@ def xml(
     then: str | None = None,
     extends: type[StrEnum] | None = None,
     collapse: bool = False,
+    keep_empty: bool = False,
 ) -> Mapping[str, Any]:
     """Metadata of a field: its path (several where the schema allows one of several elements).
 
-    `then` names an empty element that the schema wants behind this field. `extends` is the list of a text that is one
-    of a list or starts with `x-`. `collapse` removes white space around a text (the schema does for `anyURI`).
+    `then` names an empty element that the schema wants behind this field. `extends` is the list of a text
+    that is one of a list or starts with `x-`. `collapse` removes white space around a text (the schema does
+    for `anyURI`). `keep_empty`: an empty element is an empty text, although the field may be None.
     """
-    return MappingProxyType({"xml": paths, "then": then, "extends": extends, "collapse": collapse})
+    return MappingProxyType(
+        {"xml": paths, "then": then, "extends": extends, "collapse": collapse, "keep_empty": keep_empty}
+    )

@@ -1,0 +1,97 @@
+"""`flexpact openadr`: check OpenADR messages in files."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from openadr.checker import Outcome, Verdict, check_bytes
+from openadr.parser import DEFAULT_LIMITS
+
+app = typer.Typer(help="Check OpenADR 2.0 messages in files.", no_args_is_help=True)
+
+_STYLES = {Outcome.OK: "green", Outcome.RULE: "yellow", Outcome.SCHEMA: "red", Outcome.MALFORMED: "red"}
+
+
+@app.command()
+def check(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Files, and directories whose *.xml files are checked.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each file.")] = False,
+) -> None:
+    """Say of each message whether it is well-formed, valid under the schema and within the rules.
+
+    Exit status 0 where all are ok, 1 otherwise. Signatures are not verified.
+    """
+    verdicts = [(path, verdict) for given in paths for path, verdict in _checked(given)]
+    if as_json:
+        for path, verdict in verdicts:
+            typer.echo(json.dumps(_row(path, verdict), ensure_ascii=False))
+    else:
+        _show(verdicts)
+    if any(verdict.outcome is not Outcome.OK for _, verdict in verdicts):
+        raise typer.Exit(1)
+
+
+def _checked(given: Path) -> Iterator[tuple[Path, Verdict]]:
+    """Each file with its verdict; what cannot be read is a verdict too."""
+    try:
+        files = _files(given)
+    except OSError as error:
+        yield given, _unreadable(error)
+        return
+    if not files:
+        yield given, Verdict(Outcome.MALFORMED, text="there is no *.xml file in this directory")
+    for path in files:
+        try:
+            yield path, check_bytes(_read(path))
+        except OSError as error:
+            yield path, _unreadable(error)
+
+
+def _files(given: Path) -> list[Path]:
+    if not given.is_dir():
+        return [given]
+    found = (path for path in given.rglob("*") if path.suffix.lower() == ".xml" and not path.is_dir())
+    return sorted(found)
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(DEFAULT_LIMITS.max_report_bytes + 1)
+
+
+def _unreadable(error: OSError) -> Verdict:
+    return Verdict(Outcome.MALFORMED, text=f"cannot be read: {error.strerror or error}")
+
+
+def _row(path: Path, verdict: Verdict) -> dict[str, str | None]:
+    return {
+        "file": str(path),
+        "profile": verdict.profile,
+        "message": verdict.message,
+        "verdict": verdict.outcome.value,
+        "rule": verdict.rule,
+        "text": verdict.text,
+    }
+
+
+def _show(verdicts: list[tuple[Path, Verdict]]) -> None:
+    table = Table(Column("file", overflow="fold"), "profile", "message", "verdict", "rule", "text")
+    for path, verdict in verdicts:
+        style = _STYLES[verdict.outcome]
+        table.add_row(
+            Text(str(path)),
+            verdict.profile or "-",
+            Text(verdict.message or "-"),
+            f"[{style}]{verdict.outcome}[/]",
+            verdict.rule or "-",
+            Text(verdict.text),
+        )
+    Console().print(table)
