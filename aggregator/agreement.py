@@ -85,7 +85,9 @@ def broken_clauses(
         hits.append(ClauseHit(Clause.DAILY_CALLS, text))
     for other in others:
         if other.overlaps(call.period):
-            hits.append(ClauseHit(Clause.OVERLAP, f"is called from {other.start:%H:%M} to {other.end:%H:%M} already"))
+            hits.append(
+                ClauseHit(Clause.OVERLAP, f"is called from {other.start:%H:%M} to {other.end:%H:%M} already")
+            )
     return hits
 
 

@@ -78,7 +78,9 @@ def baseline(method: Method, question: Question, cap: float = DEFAULT_CAP) -> Ba
     return Baseline(method, tuple(days), adjustment, window, profile)
 
 
-def typical_day(method: Method, load: LoadProfile, day: date, calendar: Calendar, others: Sequence[Period]) -> LoadProfile:
+def typical_day(
+    method: Method, load: LoadProfile, day: date, calendar: Calendar, others: Sequence[Period]
+) -> LoadProfile:
     """The unadjusted baseline of a whole day, for pictures and forecasts; BaselineError as for an event."""
     period = calendar.day(day)
     question = Question(load, period, period.start, calendar, others)
@@ -95,7 +97,9 @@ def _chosen(method: Method, question: Question, window: Period | None) -> list[d
         if len(found) == wanted:
             break
     if len(found) < FEWEST_DAYS:
-        raise BaselineError(f"{len(found)} complete like days before {question.event.start}, needed {FEWEST_DAYS}")
+        raise BaselineError(
+            f"{len(found)} complete like days before {question.event.start}, needed {FEWEST_DAYS}"
+        )
     if method is Method.HIGH_4_OF_5:
         found.sort(key=lambda day: (_energy(question, day), day), reverse=True)
         found = found[:4]
@@ -138,7 +142,9 @@ def _mean(question: Question, days: Sequence[date], slot: datetime) -> float:
 def _adjustment(question: Question, days: Sequence[date], window: Period | None, cap_kw: float) -> float:
     if window is None:
         return 0.0
-    known = [slot for slot in window.slots() if not math.isnan(question.load.at(slot)) and _free(question, slot)]
+    known = [
+        slot for slot in window.slots() if not math.isnan(question.load.at(slot)) and _free(question, slot)
+    ]
     if len(known) < FEWEST_ADJUSTMENT_SLOTS:
         return 0.0
     offsets = [question.load.at(slot) - _mean(question, days, slot) for slot in known]

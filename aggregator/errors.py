@@ -1,12 +1,12 @@
 """What can go wrong in the business, and who must act.
 
-    AggregatorError
-    ├── SettingsError       the person who wrote the configuration file
-    ├── RequestRefused      the operator: the request cannot be carried out as asked
-    │   ├── UnknownObject   ... because what it names does not exist
-    │   └── KeyReused       ... because its idempotency key belongs to another request
-    ├── BaselineError       nobody: the readings do not carry a baseline (yet)
-    └── ForecastError       nobody: the readings do not carry a forecast (yet)
+AggregatorError
+├── SettingsError       the person who wrote the configuration file
+├── RequestRefused      the operator: the request cannot be carried out as asked
+│   ├── UnknownObject   ... because what it names does not exist
+│   └── KeyReused       ... because its idempotency key belongs to another request
+├── BaselineError       nobody: the readings do not carry a baseline (yet)
+└── ForecastError       nobody: the readings do not carry a forecast (yet)
 """
 
 

@@ -78,14 +78,13 @@ def unmeasured(event_id: str, ven_id: str, opted_out_at: datetime | None = None)
     return Performance(event_id, ven_id, "none", (), opted_out_at)
 
 
-def home_reductions_wh(
-    baselines: Mapping[str, Baseline], metered: Mapping[str, LoadProfile], period: Period
+def home_weights(
+    usual: Mapping[str, LoadProfile], metered: Mapping[str, LoadProfile], period: Period
 ) -> dict[str, int]:
-    """What each home contributed over the period, at least 0: the weights of their shares."""
-    reductions = {}
-    for home, expected in baselines.items():
-        window = metered[home].window(period)
-        pairs = zip(expected.profile.kw, window.kw, strict=True)
-        kept = math.fsum(kw - used for kw, used in pairs if not math.isnan(used))
-        reductions[home] = max(0, round(kept * WH_PER_KW_QUARTER))
-    return reductions
+    """What each home used less than usual over the period, in Wh and at least 0: the weights of their shares."""
+    weights = {}
+    for home, expected in usual.items():
+        pairs = [(expected.at(slot), metered[home].at(slot)) for slot in period.slots()]
+        kept_kw = math.fsum(kw - used for kw, used in pairs if not math.isnan(kw - used))
+        weights[home] = max(0, round(kept_kw * WH_PER_KW_QUARTER))
+    return weights

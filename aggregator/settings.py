@@ -31,7 +31,7 @@ import tomllib
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -40,7 +40,10 @@ from aggregator.agreement import Agreement
 from aggregator.baseline import DEFAULT_CAP, Method
 from aggregator.errors import SettingsError
 from aggregator.profile import Calendar
+from ledger.settings import AnchorSettings
+from vtn.settings import VtnSettings
 
+EMBEDDED_CHAIN = 20_260_002
 Money = Annotated[Decimal, Field(ge=0, le=1_000_000)]
 
 
@@ -53,10 +56,14 @@ class AgreementSettings(_Section):
 
     capacity_kw: Decimal = Field(gt=0, le=100_000, description="most that a call may ask, in kW")
     price_minor_per_kwh: Money = Field(description="incentive for each kWh delivered, in minor units")
-    penalty_minor_per_kwh: Money = Field(description="penalty for each kWh missing to the threshold, in minor units")
+    penalty_minor_per_kwh: Money = Field(
+        description="penalty for each kWh missing to the threshold, in minor units"
+    )
     threshold: Decimal = Field(ge=0, le=1, description="share of the request below which the penalty starts")
     max_calls_per_day: int = Field(ge=0, le=96, description="calls on one local day")
-    notice_min: int = Field(ge=0, le=10_080, description="minutes from the notification to the start at least")
+    notice_min: int = Field(
+        ge=0, le=10_080, description="minutes from the notification to the start at least"
+    )
     currency: str = Field(pattern="^[A-Z]{3}$", description="ISO 4217 code")
 
     def agreement(self) -> Agreement:
@@ -77,6 +84,11 @@ class NodeSettings(_Section):
 
     ven_name: str = Field(min_length=1, max_length=128, description="the name it registers with")
     fingerprint: str = Field(pattern="^[0-9a-fA-F]{64}$", description="SHA-256 of its certificate, hex")
+    ven_id: str | None = Field(
+        default=None,
+        pattern="^[A-Za-z0-9._:-]{1,128}$",
+        description="its id; a random one is made if left out",
+    )
     agreement: AgreementSettings
 
 
@@ -91,22 +103,49 @@ class ChainSettings(_Section):
     """Where checkpoints are anchored."""
 
     rpc_url: str = Field(pattern="^https?://", description="JSON-RPC of one chain node")
+    chain_id: int = Field(
+        default=EMBEDDED_CHAIN, ge=1, lt=2**63, description="id of the chain; the embedded one's if left out"
+    )
     contract: str = Field(pattern="^0x[0-9a-fA-F]{40}$", description="address of the CheckpointLog")
     key_file: Path = Field(description="key of the account that pays")
+    timeout_s: float = Field(default=5.0, gt=0, le=60, description="real seconds to wait for the node")
+
+    def anchor(self) -> AnchorSettings:
+        """The same as the ledger wants it."""
+        return AnchorSettings(
+            rpc_url=self.rpc_url,
+            chain_id=self.chain_id,
+            contract=self.contract.lower(),
+            key_file=self.key_file,
+            timeout_s=self.timeout_s,
+        )
 
 
 class ProgrammeSettings(_Section):
     """How this programme calls, measures and settles."""
 
-    market_context: str = Field(default="http://flexpact.example/peak", min_length=1, max_length=256, description="URI of the programme")
+    market_context: str = Field(
+        default="http://flexpact.example/peak",
+        min_length=1,
+        max_length=256,
+        description="URI of the programme",
+    )
     zone: str = Field(default="UTC", description="time zone of days and day types, IANA name")
     holidays: frozenset[date] = Field(default=frozenset(), description="days that count as weekend")
     baseline: Method = Field(default=Method.TEN_OF_TEN, description="10-of-10 or high-4-of-5")
-    adjustment_cap: float = Field(default=DEFAULT_CAP, ge=0, le=1, description="bound of the same-day adjustment")
+    adjustment_cap: float = Field(
+        default=DEFAULT_CAP, ge=0, le=1, description="bound of the same-day adjustment"
+    )
     history_days: int = Field(default=28, ge=0, le=90, description="days of history asked of a new node")
-    settlement_deadline_s: float = Field(default=7200, gt=0, le=30 * 86_400, description="after the end of an event")
-    checkpoint_period_s: float = Field(default=900, gt=0, le=86_400, description="seconds between two checkpoints")
-    offer_lead_s: float = Field(default=900, ge=0, le=86_400, description="offers younger than this are not used")
+    settlement_deadline_s: float = Field(
+        default=7200, gt=0, le=30 * 86_400, description="after the end of an event"
+    )
+    checkpoint_period_s: float = Field(
+        default=900, gt=0, le=86_400, description="seconds between two checkpoints"
+    )
+    offer_lead_s: float = Field(
+        default=900, ge=0, le=86_400, description="offers younger than this are not used"
+    )
 
     @field_validator("zone")
     @classmethod
@@ -127,7 +166,7 @@ class AggregatorSettings(_Section):
 
     state: Path = Field(description="folder of the database")
     socket: Path = Field(description="Unix socket of the control API")
-    vtn: dict[str, Any] = Field(description="settings of the VTN, see vtn.settings")
+    vtn: VtnSettings = Field(description="settings of the VTN, see vtn.settings")
     log: LogSettings
     chain: ChainSettings | None = None
     programme: ProgrammeSettings = ProgrammeSettings()
@@ -167,5 +206,13 @@ class AggregatorSettings(_Section):
     def _below(self, folder: Path) -> "AggregatorSettings":
         log = self.log.model_copy(update={"key_file": folder / self.log.key_file})
         chain = self.chain and self.chain.model_copy(update={"key_file": folder / self.chain.key_file})
-        paths = {"state": folder / self.state, "socket": folder / self.socket, "log": log, "chain": chain}
+        files = {name: folder / path for name in ("cert", "key", "ca") if (path := getattr(self.vtn, name))}
+        vtn = self.vtn.model_copy(update=files)
+        paths = {
+            "state": folder / self.state,
+            "socket": folder / self.socket,
+            "log": log,
+            "chain": chain,
+            "vtn": vtn,
+        }
         return self.model_copy(update=paths)

@@ -13,7 +13,19 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Column, Index, Integer, MetaData, Table, Text, UniqueConstraint, func, select, update
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -46,7 +58,8 @@ request_table = Table(
     Column("requested_at", Instant, nullable=False),
     Column("cancelled_at", Instant),
 )
-# One node's part in an event. settled_revision 0: no statement yet. input_hash: what the newest statement is made of.
+# One node's part in an event. A call that is taken back before it starts is cancelled, one that is stopped while it
+# runs ends earlier. settled_revision 0: no statement yet.
 call_table = Table(
     "agg_call",
     metadata,
@@ -56,6 +69,7 @@ call_table = Table(
     Column("start", Instant, nullable=False),
     Column("end", Instant, nullable=False),
     Column("power_w", Integer, nullable=False),
+    Column("test_event", Boolean, nullable=False),
     Column("notified_at", Instant, nullable=False),
     Column("cancelled_at", Instant),
     Column("settled_revision", Integer, nullable=False, default=0),
@@ -116,9 +130,10 @@ class StoredCall:
     agreement_id: int
     period: Period
     power_w: int
+    test_event: bool
     notified_at: datetime
-    cancelled_at: datetime | None
-    settled_revision: int
+    cancelled_at: datetime | None = None
+    settled_revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +215,34 @@ async def find_request(
 ) -> StoredRequest | None:
     """The request with that id, or with that idempotency key."""
     t = request_table
-    clause = t.c.request_id == request_id if request_id is not None else t.c.idempotency_key == idempotency_key
+    clause = (
+        t.c.request_id == request_id if request_id is not None else t.c.idempotency_key == idempotency_key
+    )
     columns = (t.c.request_id, t.c.event_id, t.c.asked, t.c.answer, t.c.requested_at, t.c.cancelled_at)
     row = (await conn.execute(select(*columns).where(clause))).first()
     return None if row is None else StoredRequest(row[0], row[1], row[2], json.loads(row[3]), row[4], row[5])
+
+
+async def newest_request(conn: AsyncConnection) -> StoredRequest | None:
+    """The request that came last."""
+    t = request_table
+    query = select(t.c.request_id).order_by(t.c.requested_at.desc(), t.c.request_id.desc()).limit(1)
+    request_id = (await conn.execute(query)).scalar()
+    return None if request_id is None else await find_request(conn, request_id=request_id)
+
+
+async def event_ids(conn: AsyncConnection) -> list[str]:
+    """The events of all requests that were not taken back."""
+    t = request_table
+    query = select(t.c.event_id).where(t.c.cancelled_at.is_(None)).order_by(t.c.requested_at, t.c.event_id)
+    return list((await conn.execute(query)).scalars())
+
+
+async def count_starting(conn: AsyncConnection, start: datetime) -> int:
+    """How many requests there were for that start."""
+    t = call_table
+    query = select(func.count(func.distinct(t.c.event_id))).where(t.c.start == start)
+    return int((await conn.execute(query)).scalar_one())
 
 
 async def add_call(conn: AsyncConnection, call: StoredCall) -> None:
@@ -216,37 +255,52 @@ async def add_call(conn: AsyncConnection, call: StoredCall) -> None:
             start=call.period.start,
             end=call.period.end,
             power_w=call.power_w,
+            test_event=call.test_event,
             notified_at=call.notified_at,
             settled_revision=0,
         )
     )
 
 
-async def cancel_calls(conn: AsyncConnection, event_id: str, now: datetime) -> None:
-    """Mark a request and its calls as taken back."""
-    for table in (request_table, call_table):
-        clause = (table.c.event_id == event_id) & table.c.cancelled_at.is_(None)
-        await conn.execute(update(table).where(clause).values(cancelled_at=now))
+async def cancel_request(conn: AsyncConnection, event_id: str, ended_at: datetime, now: datetime) -> None:
+    """Mark a request as taken back; its calls are cancelled, or end at ``ended_at`` if they began before."""
+    t = request_table
+    await conn.execute(update(t).where(t.c.event_id == event_id).values(cancelled_at=now))
+    c = call_table
+    begun = (c.c.event_id == event_id) & (c.c.start < ended_at)
+    await conn.execute(update(c).where(begun, c.c.end > ended_at).values(end=ended_at))
+    await conn.execute(
+        update(c).where(c.c.event_id == event_id, c.c.start >= ended_at).values(cancelled_at=now)
+    )
 
 
 async def calls(
-    conn: AsyncConnection, *, event_id: str | None = None, ven_id: str | None = None, open_until: datetime | None = None
+    conn: AsyncConnection,
+    *,
+    event_id: str | None = None,
+    ven_id: str | None = None,
+    open_until: datetime | None = None,
 ) -> list[StoredCall]:
     """Calls of an event, of a node, or all that have ended by an instant and wait for their first statement."""
     t = call_table
     columns = (t.c.event_id, t.c.ven_id, t.c.agreement_id, t.c.start, t.c.end, t.c.power_w)
-    query = select(*columns, t.c.notified_at, t.c.cancelled_at, t.c.settled_revision)
+    query = select(*columns, t.c.test_event, t.c.notified_at, t.c.cancelled_at, t.c.settled_revision)
     if event_id is not None:
         query = query.where(t.c.event_id == event_id)
     if ven_id is not None:
         query = query.where(t.c.ven_id == ven_id)
     if open_until is not None:
-        query = query.where(t.c.end <= open_until, t.c.settled_revision == 0)
+        query = query.where(t.c.end <= open_until, t.c.settled_revision == 0, t.c.cancelled_at.is_(None))
     rows = await conn.execute(query.order_by(t.c.start, t.c.event_id, t.c.ven_id))
-    return [StoredCall(row[0], row[1], row[2], Period(row[3], row[4]), *row[5:]) for row in rows]
+    found = []
+    for event_id_, ven_id_, agreement_id, start, end, *rest in rows:
+        found.append(StoredCall(event_id_, ven_id_, agreement_id, Period(start, end), *rest))
+    return found
 
 
-async def add_series(conn: AsyncConnection, ven_id: str, r_id: str, issued_at: datetime, profile: LoadProfile) -> None:
+async def add_series(
+    conn: AsyncConnection, ven_id: str, r_id: str, issued_at: datetime, profile: LoadProfile
+) -> None:
     """Keep a forecast as it was issued; the same one again changes nothing."""
     row = {
         "ven_id": ven_id,
@@ -259,19 +313,30 @@ async def add_series(conn: AsyncConnection, ven_id: str, r_id: str, issued_at: d
     await conn.execute(insert(series_table).values(row).on_conflict_do_nothing())
 
 
-async def newest_series(conn: AsyncConnection, r_id: str, issued_until: datetime) -> dict[str, tuple[datetime, LoadProfile]]:
+async def newest_series(
+    conn: AsyncConnection, r_id: str, issued_until: datetime
+) -> dict[str, tuple[datetime, LoadProfile]]:
     """For each node the newest series of that name issued at or before an instant."""
     return await _series(conn, r_id, series_table.c.issued_at <= issued_until, func.max)
 
 
-async def first_series(conn: AsyncConnection, r_id: str, issued_after: datetime) -> dict[str, tuple[datetime, LoadProfile]]:
+async def first_series(
+    conn: AsyncConnection, r_id: str, issued_after: datetime
+) -> dict[str, tuple[datetime, LoadProfile]]:
     """For each node the first series of that name issued after an instant."""
     return await _series(conn, r_id, series_table.c.issued_at > issued_after, func.min)
 
 
-async def _series(conn: AsyncConnection, r_id: str, clause: Any, pick: Any) -> dict[str, tuple[datetime, LoadProfile]]:
+async def _series(
+    conn: AsyncConnection, r_id: str, clause: Any, pick: Any
+) -> dict[str, tuple[datetime, LoadProfile]]:
     t = series_table
-    chosen = select(t.c.ven_id, pick(t.c.issued_at).label("at")).where(t.c.r_id == r_id, clause).group_by(t.c.ven_id).subquery()
+    chosen = (
+        select(t.c.ven_id, pick(t.c.issued_at).label("at"))
+        .where(t.c.r_id == r_id, clause)
+        .group_by(t.c.ven_id)
+        .subquery()
+    )
     query = select(t.c.ven_id, t.c.issued_at, t.c.start, t.c.step_s, t.c.values_kw).join(
         chosen, (t.c.ven_id == chosen.c.ven_id) & (t.c.issued_at == chosen.c.at)
     )
@@ -283,7 +348,9 @@ async def _series(conn: AsyncConnection, r_id: str, clause: Any, pick: Any) -> d
     return found
 
 
-async def add_statement(conn: AsyncConnection, statement: Statement, detail: Mapping[str, Any], now: datetime) -> Statement:
+async def add_statement(
+    conn: AsyncConnection, statement: Statement, detail: Mapping[str, Any], now: datetime
+) -> Statement:
     """Write the next revision and say which it is; the caller holds the writer, so no two get one number."""
     t = call_table
     clause = (t.c.event_id == statement.event_id) & (t.c.ven_id == statement.ven_id)
@@ -308,7 +375,12 @@ async def statements(
 ) -> list[StoredStatement]:
     """Statements in the order in which they were made."""
     t = statement_table
-    query = select(t.c.seq, t.c.body, t.c.detail, t.c.made_at).where(t.c.seq > after).order_by(t.c.seq).limit(limit)
+    query = (
+        select(t.c.seq, t.c.body, t.c.detail, t.c.made_at)
+        .where(t.c.seq > after)
+        .order_by(t.c.seq)
+        .limit(limit)
+    )
     if event_id is not None:
         query = query.where(t.c.event_id == event_id)
     rows = await conn.execute(query)

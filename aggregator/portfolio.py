@@ -1,0 +1,110 @@
+"""The Virtual Nodes, what was agreed with them, and whether an event may be sent to one: ``admit``.
+
+Every path to an event passes ``Portfolio.admit``, which reads the local mirror of the agreements and the calls so far
+in the transaction that publishes, so two requests at once cannot both take the last call of a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator import store
+from aggregator.agreement import Agreement, Call, ClauseHit, broken_clauses
+from aggregator.dispatch import FlexibilityOffer, ReductionRequest
+from aggregator.profile import QUARTER, Calendar, LoadProfile, Period, floor_to
+from aggregator.readings import OFFER
+from aggregator.settings import AggregatorSettings, NodeSettings
+from aggregator.settlement import requested_w
+from openadr import Event
+from vtn import registration
+from vtn.errors import NotAdmitted
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One Virtual Node and the agreement in force with it."""
+
+    ven_id: str
+    ven_name: str
+    agreement_id: int
+    agreement: Agreement
+
+
+async def enrol(conn: AsyncConnection, nodes: Sequence[NodeSettings], now: datetime) -> None:
+    """Allow the configured certificates to register, and put the configured agreements in force."""
+    for node in nodes:
+        ven_id = await registration.enrol(conn, node.ven_name, node.fingerprint, now, ven_id=node.ven_id)
+        await store.agree(conn, ven_id, node.agreement.agreement(), now)
+
+
+class Portfolio:
+    """The nodes of a programme."""
+
+    def __init__(self, settings: AggregatorSettings) -> None:
+        self.calendar: Calendar = settings.programme.calendar()
+        self._lead = timedelta(seconds=settings.programme.offer_lead_s)
+
+    async def nodes(self, conn: AsyncConnection) -> list[Node]:
+        """All nodes with an agreement, by name."""
+        agreed = await store.agreements(conn)
+        known = await registration.vens(conn)
+        return [Node(ven.ven_id, ven.ven_name, *agreed[ven.ven_id]) for ven in known if ven.ven_id in agreed]
+
+    def offers_until(self, now: datetime) -> datetime:
+        """Offers made after this instant are not used for a request that comes now.
+
+        Rounding to the quarter hour, with a lead, keeps what a node gets independent of the seconds that its
+        messages took: the same request in the same quarter hour meets the same offers.
+        """
+        return floor_to(now, QUARTER) - self._lead
+
+    async def offers(
+        self, conn: AsyncConnection, request: ReductionRequest, now: datetime
+    ) -> list[FlexibilityOffer]:
+        """What each node offers for the request's period, its price, and the clauses against asking it at all."""
+        issued = await store.newest_series(conn, OFFER, self.offers_until(now))
+        nothing = LoadProfile(request.period.start, QUARTER, ())
+        found = []
+        for node in await self.nodes(conn):
+            hits = await self._hits(conn, node, Call(request.period, 0), None, now)
+            available = issued[node.ven_id][1] if node.ven_id in issued else nothing
+            terms = node.agreement
+            capacity_w, price = terms.capacity_w(), terms.price_minor_per_kwh
+            found.append(
+                FlexibilityOffer(node.ven_id, node.ven_name, available, capacity_w, price, tuple(hits))
+            )
+        return found
+
+    async def admit(self, conn: AsyncConnection, event: Event, ven_id: str, now: datetime) -> None:
+        """Nothing if the agreement allows this event now; NotAdmitted names the first clause that does not."""
+        if event.end is None:
+            raise NotAdmitted("period", "an event without an end cannot be settled")
+        node = {node.ven_id: node for node in await self.nodes(conn)}.get(ven_id)
+        if node is None:
+            raise NotAdmitted("agreement", "nothing is agreed with this node")
+        call = Call(Period(event.dtstart, event.end), requested_w(event))
+        for hit in await self._hits(conn, node, call, event.event_id, now):
+            raise NotAdmitted(str(hit.clause), hit.text)
+
+    async def hits(
+        self, conn: AsyncConnection, calls: Mapping[str, Call], now: datetime
+    ) -> dict[str, list[ClauseHit]]:
+        """The clauses that stand against calls, by name of the node; nodes without any are left out."""
+        found = {}
+        for node in await self.nodes(conn):
+            if node.ven_name in calls:
+                hits = await self._hits(conn, node, calls[node.ven_name], None, now)
+                if hits:
+                    found[node.ven_name] = hits
+        return found
+
+    async def _hits(
+        self, conn: AsyncConnection, node: Node, call: Call, event_id: str | None, now: datetime
+    ) -> list[ClauseHit]:
+        past = await store.calls(conn, ven_id=node.ven_id)
+        others = [other.period for other in past if other.cancelled_at is None and other.event_id != event_id]
+        return broken_clauses(node.agreement, call, others, self.calendar, now)

@@ -1,0 +1,286 @@
+"""The aggregator as a process: VTN, control API, and four tasks that carry on whatever the database says is due.
+
+- *attend* wakes on new facts and every few minutes: keeps offers, forecasts, settles, seals.
+- *checkpoint* signs the log on the clock's grid.
+- *anchor* brings checkpoints to the chain; nothing ever waits for it.
+
+Rules: no state but in the database, so a process killed anywhere goes on where it was; a task that fails says so and
+tries again. Times of the business go through the clock, waiting for peers in real seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from aggregator import audit, portfolio, store
+from aggregator.api import Api, listen
+from aggregator.curve import PORTFOLIO, CurveMaker, history_is_in, portfolio_forecast, portfolio_load
+from aggregator.overview import Overview
+from aggregator.profile import QUARTER, Period, floor_to
+from aggregator.readings import LOAD_FORECAST, OFFER, OFFERS, issued, report_requests
+from aggregator.settings import AggregatorSettings
+from aggregator.statement import LOOK_BACK, settle_due
+from aggregator.tally import Tally
+from ledger import store as ledger_store
+from ledger.anchor import Anchorer, AnchorStatus
+from ledger.checkpoint import SigningKey
+from ledger.log import Log
+from openadr import Report, ReportRequest
+from vtn import journal, registration
+from vtn.server import Server
+from vtn.store import Database, Notice
+
+log = structlog.get_logger(__name__)
+
+Sleep = Callable[[float], Awaitable[None]]
+
+LOOK_EVERY_S = 300.0
+ANCHOR_EVERY_S = 225.0
+RETRY_S = 1.0  # real seconds before a failed task starts over
+FORECAST_PATIENCE = timedelta(hours=2)
+KEPT_OFFERS = "kept-offers"
+KNOWN_SHARE = 0.95
+
+
+class Aggregator:
+    """One programme with its nodes. The database must be migrated; see ``flexpact.migrations``."""
+
+    def __init__(self, settings: AggregatorSettings, clock: Callable[[], datetime], sleep: Sleep) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._sleep = sleep
+        self._log = Log(settings.log.origin, SigningKey.load(settings.log.key_file))
+        self._anchorer = Anchorer(settings.chain.anchor()) if settings.chain else None
+        self._anchoring = asyncio.Lock()
+        self._portfolio = portfolio.Portfolio(settings)
+        self._maker = CurveMaker(settings.programme)
+        self._tally = Tally()
+        self._news = asyncio.Event()
+        self._published = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._db: Database | None = None
+        self._vtn: Server | None = None
+        self._api: web.AppRunner | None = None
+        self._last_anchor_at: datetime | None = None
+
+    @property
+    def port(self) -> int:
+        """The VTN's port."""
+        if self._vtn is None:
+            raise RuntimeError("the aggregator is not running")
+        return self._vtn.port
+
+    async def start(self) -> None:
+        """Open everything and begin; StartupError or SettingsError says in one sentence what stands in the way."""
+        self._db = db = await Database.open(self._settings.database)
+        db.listen(self._hear)
+        async with db.write() as conn:
+            await portfolio.enrol(conn, self._settings.nodes, self._clock())
+        async with db.read() as conn:
+            await self._tally.advance(conn)
+        self._vtn = Server(self._settings.vtn, db, self._clock, self._ask)
+        await self._vtn.start()
+        self._api = await listen(self._make_api(db, self._vtn).app(), self._settings.socket)
+        work = {
+            "attend": self._attend,
+            "look": self._look,
+            "checkpoint": self._checkpoint,
+            "anchor": self._anchor,
+        }
+        self._tasks = [
+            asyncio.create_task(self._keep(name, task), name=f"aggregator {name}")
+            for name, task in work.items()
+        ]
+        self._news.set()
+        log.info(
+            "aggregator runs",
+            nodes=len(self._settings.nodes),
+            port=self.port,
+            anchors=self._anchorer is not None,
+        )
+
+    async def stop(self) -> None:
+        """Stop listening, seal and sign what there is, and close; what is not anchored yet is anchored later."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._api is not None:
+            await self._api.cleanup()
+            with suppress(FileNotFoundError):
+                self._settings.socket.unlink()
+        if self._vtn is not None:
+            await self._vtn.stop()
+        if self._db is not None:
+            await self._sign(self._db)
+            await self._db.close()
+        if self._anchorer is not None:
+            await self._anchorer.close()
+
+    def _make_api(self, db: Database, vtn: Server) -> Api:
+        return Api(
+            db=db,
+            portfolio=self._portfolio,
+            overview=Overview(self._portfolio, self._maker, self._tally),
+            maker=self._maker,
+            market_context=self._settings.programme.market_context,
+            log=self._log,
+            clock=self._clock,
+            contacts=vtn.last_contacts,
+            chain_state=self._chain_state,
+            seal=self._seal_all,
+        )
+
+    def _hear(self, notices: Sequence[Notice]) -> None:
+        if journal.FACT in notices:
+            self._news.set()
+
+    def _ask(self, ven: registration.Ven, reports: Sequence[Report], now: datetime) -> list[ReportRequest]:
+        """What the VTN asks of a node whose metadata come: its history only if we do not have it."""
+        days = self._settings.programme.history_days
+        wanted = days > 0 and self._tally.history_days(ven.ven_id) < KNOWN_SHARE * days
+        calendar = self._portfolio.calendar
+        midnight = calendar.day(calendar.day_of(now)).start
+        history = Period(calendar.shifted(midnight, -days), floor_to(now, QUARTER)) if wanted else None
+        return report_requests(ven.ven_id, reports, history, now)
+
+    async def _keep(self, name: str, task: Callable[[Database], Awaitable[None]]) -> None:
+        """Run a task for ever; a fault is told and the task starts over."""
+        while self._db is not None:
+            try:
+                await task(self._db)
+            except Exception:
+                log.exception("a task failed and starts over", task=name)
+                await asyncio.sleep(RETRY_S)
+
+    async def _look(self, db: Database) -> None:
+        await self._sleep(LOOK_EVERY_S)
+        self._news.set()
+
+    async def _attend(self, db: Database) -> None:
+        """Everything that new facts or the time may have made due."""
+        await self._news.wait()
+        self._news.clear()
+        now = self._clock()
+        await self._keep_offers(db)
+        for statement in await settle_due(db, self._settings.programme, now):
+            log.info("statement made", **statement.body())
+        await audit.seal(db, self._log)
+        await self._forecast(db, now)
+
+    async def _keep_offers(self, db: Database) -> None:
+        """Copy nodes' forecasts as they were issued, before newer ones take their place among the readings."""
+        while True:
+            async with db.read() as conn:
+                facts = await journal.facts_after(
+                    conn, await store.position(conn, KEPT_OFFERS), audit.FACTS_A_STEP
+                )
+                found = [
+                    (fact.ven_id, r_id, made) for fact in facts for r_id, made in await _series(conn, fact)
+                ]
+            if not facts:
+                return
+            async with db.write() as conn:
+                for ven_id, r_id, (made_at, profile) in found:
+                    await store.add_series(conn, ven_id, r_id, made_at, profile)
+                await store.move(conn, KEPT_OFFERS, facts[-1].seq)
+
+    async def _forecast(self, db: Database, now: datetime) -> None:
+        """Make the portfolio's forecast of the day once the readings up to midnight are in, or late without some."""
+        calendar = self._portfolio.calendar
+        day = calendar.day_of(now)
+        midnight = calendar.day(day).start
+        async with db.read() as conn:
+            newest = (await store.newest_series(conn, LOAD_FORECAST, now)).get(PORTFOLIO)
+            if newest is not None and newest[0] == midnight:
+                return
+            ven_ids = [ven.ven_id for ven in await registration.vens(conn) if ven.registration_id is not None]
+            if now < midnight + FORECAST_PATIENCE and not await history_is_in(conn, ven_ids, midnight):
+                return
+            load = await portfolio_load(conn, ven_ids, Period(midnight - LOOK_BACK, midnight))
+        made = await asyncio.to_thread(portfolio_forecast, load, day, calendar)
+        if made is not None:
+            async with db.write() as conn:
+                await store.add_series(conn, PORTFOLIO, LOAD_FORECAST, midnight, made)
+            log.info("portfolio forecast made", day=day.isoformat(), kwh=round(made.energy_kwh(), 1))
+
+    async def _checkpoint(self, db: Database) -> None:
+        """Sign the log at the next multiple of the period."""
+        period_s = self._settings.programme.checkpoint_period_s
+        now = self._clock()
+        due = floor_to(now, timedelta(seconds=period_s)) + timedelta(seconds=period_s)
+        await self._sleep((due - now).total_seconds())
+        await self._sign(db)
+
+    async def _sign(self, db: Database) -> None:
+        await audit.seal(db, self._log)
+        async with db.write() as conn:
+            await self._log.publish(conn, self._clock())
+        self._published.set()
+
+    async def _anchor(self, db: Database) -> None:
+        """Try until the chain holds the newest checkpoint, then wait for the next one."""
+        if await self._anchor_once(db):
+            await self._published.wait()
+        else:
+            await self._sleep(ANCHOR_EVERY_S)
+
+    async def _anchor_once(self, db: Database) -> bool:
+        """One try; whether everything that is signed is on the chain. True without a chain."""
+        self._published.clear()
+        if self._anchorer is None:
+            return True
+        async with self._anchoring:
+            before = self._anchorer.state
+            state = await self._anchorer.step(db, self._clock())
+        if before is None or state.anchored > before.anchored:
+            self._last_anchor_at = self._clock() if state.anchored else None
+        if before is None or before.status is not state.status:
+            log.info("anchoring", status=str(state.status), text=state.text, anchored=state.anchored)
+        return state.status is AnchorStatus.IDLE
+
+    async def _seal_all(self, timeout_s: float) -> bool:
+        """Settle what is due, seal, sign, anchor; whether the chain had everything within ``timeout_s``."""
+        db = self._db
+        if db is None or self._anchorer is None:
+            return False
+        await self._keep_offers(db)
+        await settle_due(db, self._settings.programme, self._clock())
+        await self._sign(db)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not await self._anchored(db):
+                    if not await self._anchor_once(db):
+                        await asyncio.sleep(RETRY_S / 5)
+        return await self._anchored(db)
+
+    async def _anchored(self, db: Database) -> bool:
+        async with db.read() as conn:
+            return await ledger_store.anchored_size(conn) == await ledger_store.log_size(conn)
+
+    def _chain_state(self) -> dict[str, Any]:
+        state = self._anchorer.state if self._anchorer else None
+        ok = state is not None and state.status in (AnchorStatus.IDLE, AnchorStatus.WAITING)
+        return {
+            "ok": ok,
+            "status": str(state.status) if state else "not asked yet",
+            "text": state.text if state else "",
+            "last_anchor_at": self._last_anchor_at.isoformat() if self._last_anchor_at else None,
+            "head": state.anchored if state else 0,
+        }
+
+
+async def _series(conn: Any, fact: journal.Fact) -> list[tuple[str, Any]]:
+    """The forecasts that a report fact speaks of."""
+    body = fact.body
+    if fact.kind != "report" or body["report_name"] != OFFERS or not (body["start"] and body["end"]):
+        return []
+    period = Period(datetime.fromisoformat(body["start"]), datetime.fromisoformat(body["end"]))
+    found = [(r_id, await issued(conn, fact.ven_id, r_id, period)) for r_id in (LOAD_FORECAST, OFFER)]
+    return [(r_id, made) for r_id, made in found if made is not None]

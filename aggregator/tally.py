@@ -1,0 +1,61 @@
+"""What the journal adds up to, kept in memory and moved on by the new facts alone: counting again is a start.
+
+History is counted apart: a node's history counts by the whole days that its reports cover.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aggregator.readings import HISTORY
+from vtn import journal
+
+FACTS_A_STEP = 2000
+
+
+@dataclass(slots=True)
+class Tally:
+    """Running counts; ``advance`` before reading them."""
+
+    seq: int = 0
+    reports: int = 0
+    readings: int = 0
+    history_reports: int = 0
+    _history: dict[str, dict[datetime, datetime]] = field(default_factory=dict)
+
+    async def advance(self, conn: AsyncConnection) -> list[journal.Fact]:
+        """Count the facts since the last time, and give those of them that are reports."""
+        reports = []
+        while facts := await journal.facts_after(conn, self.seq, FACTS_A_STEP):
+            for fact in facts:
+                if fact.kind == "report" and fact.seq > self.seq:
+                    reports.append(fact)
+                    self._count(fact)
+            self.seq = max(self.seq, facts[-1].seq)
+        return reports
+
+    def history_days(self, ven_id: str) -> int:
+        """Whole days that the node's history covers."""
+        covered = timedelta(0)
+        reached: datetime | None = None
+        for start, end in sorted(self._history.get(ven_id, {}).items()):
+            begin = start if reached is None else max(start, reached)
+            if end > begin:
+                covered += end - begin
+                reached = end
+        return covered // timedelta(days=1)
+
+    def _count(self, fact: journal.Fact) -> None:
+        body = fact.body
+        if body["report_name"] != HISTORY:
+            self.reports += 1
+            self.readings += int(body["readings"])
+            return
+        self.history_reports += 1
+        if body["start"] and body["end"]:
+            start, end = datetime.fromisoformat(body["start"]), datetime.fromisoformat(body["end"])
+            days = self._history.setdefault(fact.ven_id, {})
+            days[start] = max(end, days.get(start, end))

@@ -1,0 +1,155 @@
+"""`flexpact aggregator`: run the aggregator, ask it for a reduction, read what it knows."""
+
+import asyncio
+import json
+import logging
+import signal
+import urllib.parse
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flexpact.clock import Clock, ClockError
+
+if TYPE_CHECKING:
+    from aggregator.settings import AggregatorSettings
+
+app = typer.Typer(help="The aggregator.", no_args_is_help=True)
+
+Socket = Annotated[Path, typer.Option(help="Control socket of the running aggregator.")]
+
+
+@app.command()
+def serve(
+    config: Annotated[Path, typer.Option(help="Settings of the aggregator, a TOML file.")],
+    clock: Annotated[
+        str, typer.Option(help="`real`, or a simulated clock as START@UNIX_SECONDSxSPEED, or @FILE.")
+    ] = "real",
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR, to stderr.")] = "INFO",
+) -> None:
+    """Run until SIGTERM or SIGINT: the VTN for the nodes, settlement, the log and its anchors."""
+    import uvloop  # noqa: PLC0415  # the command line starts without the parts it does not run
+
+    from aggregator.errors import AggregatorError  # noqa: PLC0415
+    from aggregator.settings import AggregatorSettings  # noqa: PLC0415
+    from ledger.errors import LedgerError  # noqa: PLC0415
+    from vtn.errors import VtnError  # noqa: PLC0415
+
+    _log_to_stderr(log_level)
+    try:
+        settings = AggregatorSettings.load(config)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, Clock.parse(clock)))
+    except (AggregatorError, LedgerError, VtnError, ClockError) as error:
+        raise SystemExit(f"flexpact aggregator: {error}") from None
+    except OSError as error:
+        raise SystemExit(f"flexpact aggregator: {error.filename or config}: {error.strerror}") from None
+
+
+async def _serve(settings: "AggregatorSettings", clock: Clock) -> None:
+    from aggregator.server import Aggregator  # noqa: PLC0415
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await asyncio.to_thread(_migrate, settings)
+    aggregator = Aggregator(settings, clock, clock.sleep)
+    try:
+        await aggregator.start()
+        await stop.wait()
+    finally:
+        await aggregator.stop()
+
+
+def _migrate(settings: "AggregatorSettings") -> None:
+    """Bring the database to the newest schema; OSError or StartupError where the folder takes no files."""
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
+
+    from flexpact.migrations import upgrade  # noqa: PLC0415
+    from vtn.errors import StartupError  # noqa: PLC0415
+
+    settings.state.mkdir(parents=True, exist_ok=True)
+    try:
+        upgrade(settings.database)
+    except DBAPIError as error:
+        raise StartupError(f"the database {settings.database} cannot be used: {error.orig}") from error
+
+
+def _log_to_stderr(level: str) -> None:
+    import sys  # noqa: PLC0415
+
+    import structlog  # noqa: PLC0415
+
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise typer.BadParameter(f"{level} is no log level; use DEBUG, INFO, WARNING or ERROR")
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(sort_keys=True),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+    )
+
+
+@app.command()
+def status(socket: Socket) -> None:
+    """Show how things stand."""
+    _show(_ask(socket, "GET", "/status"))
+
+
+@app.command()
+def request(
+    socket: Socket,
+    start: Annotated[str, typer.Option(help="Start, such as 2026-01-20T17:00:00Z.")],
+    end: Annotated[str, typer.Option(help="End, such as 2026-01-20T19:00:00Z.")],
+    power_kw: Annotated[str, typer.Option(help="Reduction in kW; the aggregator chooses the nodes.")],
+    key: Annotated[str, typer.Option(help="The same key again is the same request.")] = "",
+    preview: Annotated[bool, typer.Option("--preview", help="Only show what would be sent.")] = False,
+) -> None:
+    """Ask for a reduction."""
+    body = {"start": start, "end": end, "power_kw": power_kw, **({"idempotency_key": key} if key else {})}
+    _show(_ask(socket, "POST", "/requests/preview" if preview else "/requests", body))
+
+
+@app.command()
+def statements(
+    socket: Socket,
+    event: Annotated[str, typer.Option(help="Of this event only.")] = "",
+) -> None:
+    """Show all statements, every revision."""
+    _show(
+        _ask(socket, "GET", f"/statements?event_id={urllib.parse.quote(event)}" if event else "/statements")
+    )
+
+
+def _ask(socket: Path, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    """Return what the aggregator answers; SystemExit with its own words when it refuses."""
+    status_code, answer = asyncio.run(_exchange(socket, method, path, body))
+    if status_code >= 400:
+        raise SystemExit(f"flexpact aggregator: {answer.get('error', answer)}")
+    return answer
+
+
+async def _exchange(socket: Path, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, Any]:
+    import aiohttp  # noqa: PLC0415
+
+    connector = aiohttp.UnixConnector(str(socket))
+    timeout = aiohttp.ClientTimeout(total=30)
+    try:
+        async with (
+            aiohttp.ClientSession("http://aggregator", connector=connector, timeout=timeout) as http,
+            http.request(method, path, json=body) as answer,
+        ):
+            return answer.status, await answer.json(content_type=None)
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise SystemExit(f"flexpact aggregator: nobody answers on {socket}: {error}") from None
+
+
+def _show(answer: Any) -> None:
+    typer.echo(json.dumps(answer, indent=2))
