@@ -32,6 +32,7 @@ from ven.errors import RefusedRequestError
 from ven.facility import GOOD, Capability, Reading, Unit
 
 METADATA = "METADATA"
+_QUALITIES = frozenset(str(word) for word in DataQuality)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SLACK = timedelta(days=1)
 """A history may reach this much further back than offered: the VTN counts from its own present."""
@@ -345,7 +346,8 @@ def _payload(r_id: str, value: tuple[float, str] | None) -> ReportPayload:
     number, quality = value
     if not isfinite(number):
         return ReportPayload(r_id=r_id, payload_float=0.0, data_quality=DataQuality.BAD)
-    return ReportPayload(r_id=r_id, payload_float=number, data_quality=quality)
+    known = quality in _QUALITIES or quality.startswith("x-")
+    return ReportPayload(r_id=r_id, payload_float=number, data_quality=quality if known else DataQuality.BAD)
 
 
 def _sums(
