@@ -41,7 +41,7 @@ MAX_VALUES = 20_000_000
 MAX_GAP = timedelta(days=7)
 MAX_FAULTS = 20  # in one message
 MAX_NOTES = 1000
-"""Faults after which a file is not read on, and remarks that are kept."""
+"""Faults after which a file is not read on, and values that are named in the remarks."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NO_VALUE = frozenset({"", "nan", "na", "null"})
@@ -261,7 +261,7 @@ def _meters(table: _Table) -> Meters:
             continue
         _estimate(kw[:, number], marks[:, number] != MEASURED, step)
     table.check()
-    return Meters(times[0], step, tuple(table.meters.values()), kw, marks, _first(table.remarks))
+    return Meters(times[0], step, tuple(table.meters.values()), kw, marks, tuple(table.remarks))
 
 
 def _step(table: _Table, times: list[datetime]) -> timedelta:
@@ -302,12 +302,15 @@ def _remark(table: _Table, lines: dict[int, int], kw: Floats, marks: NDArray[np.
             table.remarks.append(f"line {lines[later]}: {later - earlier - 1} rows are missing before it")
     columns = list(table.meters.items())
     words = {MISSING: "no value", NEGATIVE: "negative", ABSURD: "absurd"}
-    for place, number in np.argwhere(marks != MEASURED).tolist():  # as many as there are bad values
+    bad = np.argwhere(marks != MEASURED)
+    for place, number in bad[:MAX_NOTES].tolist():
         if place in lines:
             column, name = columns[number]
             shown = "" if marks[place, number] == MISSING else f" value {kw[place, number]:g} kW"
             word = words[int(marks[place, number])]
             table.remarks.append(f"line {lines[place]}, column {column} ({name}): {word}{shown}")
+    if len(bad) > MAX_NOTES:
+        table.remarks.append(f"{len(bad) - MAX_NOTES} more values are not measured")
 
 
 def _estimate(kw: Floats, bad: NDArray[np.bool_], step: timedelta) -> None:
@@ -324,11 +327,6 @@ def _estimate(kw: Floats, bad: NDArray[np.bool_], step: timedelta) -> None:
             kw[place] = next(
                 (kw[other] for other in _weeks_away(place, week, len(kw)) if not bad[other]), mean
             )
-
-
-def _first(remarks: list[str]) -> tuple[str, ...]:
-    more = len(remarks) - MAX_NOTES
-    return (*remarks[:MAX_NOTES], *([f"and {more} more"] if more > 0 else []))
 
 
 def _weeks_away(place: int, week: int, size: int) -> Iterator[int]:
