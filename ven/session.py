@@ -152,7 +152,7 @@ class Session:
         if _is_lost(asked, message) and self.saved.registration is not None:
             self._lose(now)
             return []
-        good = self._is_good(message)
+        good = self._is_good(message, asked)
         if isinstance(asked, Poll) and good and not isinstance(message, RequestReregistration):
             self._renewals = 0
         self._enter(following.good if good else following.bad, asked, message, now)
@@ -217,9 +217,13 @@ class Session:
         known = self.saved.registration
         return (known.poll_period_s if known else None) or self._settings.poll_period_s
 
-    def _is_good(self, message: Message) -> bool:
+    def _is_good(self, message: Message, asked: Message) -> bool:
         response = _response(message)
         known = self.saved.registration
+        if isinstance(message, CreatedPartyRegistration):
+            if isinstance(asked, QueryRegistration):
+                return message.response.is_success and registration.speaks_our_profile(message)
+            return registration.accepted(message) is not None
         if response is not None:
             return response.is_success
         if isinstance(message, CancelPartyRegistration | RequestReregistration) and known is not None:
