@@ -38,7 +38,7 @@ class EventDescriptor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalInterval:
-    """One step of a signal or baseline; `uid` counts 0, 1, 2 as text (EVT-20), `dtstart` is forbidden (EVT-21)."""
+    """One step of a signal or baseline; `uid` counts 0, 1, 2 (EVT-20), `dtstart` is forbidden (EVT-21)."""
 
     dtstart: datetime | None = field(default=None, metadata=xml("xcal:dtstart/xcal:date-time"))
     duration: Duration | None = field(default=None, metadata=xml("xcal:duration/xcal:duration"))

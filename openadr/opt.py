@@ -12,7 +12,7 @@ from openadr.wire import Message, xml
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateOpt(Message):
-    """A schedule (with `availability`) or the qualification of an event (with `event_id`), not both (OPT-02)."""
+    """A schedule (`availability`) or the qualification of an event (`event_id`), never both (OPT-02)."""
 
     opt_id: str = field(metadata=xml("ei:optID"))
     opt_type: OptType = field(metadata=xml("ei:optType"))

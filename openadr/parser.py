@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much an incoming message may hold (GEN-21). `max_report_bytes` holds for metadata and data reports."""
+    """How much an incoming message may hold (GEN-21). `max_report_bytes` holds for reports."""
 
     max_bytes: int = 64 * 1024
     max_report_bytes: int = 1024 * 1024
@@ -129,7 +129,7 @@ def check_size(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> None:
 
 
 def parse(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> etree._Element:
-    """The root of a well-formed document within the limits, without comments; MalformedXml or TooLarge else."""
+    """The root of a well-formed document within the limits, without comments; MalformedXml, TooLarge."""
     check_size(raw, limits)
     _check_markup(raw, limits)
     try:

@@ -35,7 +35,7 @@ def check(message: Message) -> list[Finding]:
 
 
 def check_wire(root: etree._Element, payload: etree._Element) -> list[Finding]:
-    """Warnings on what the values do not show any more: wrapper, version, spelling of times (GEN-03 to 06)."""
+    """Warnings on what the values do not show: wrapper, version, spelling of times (GEN-03 to GEN-06)."""
     return [Finding(rule, text, warning=True) for rule, text in _wire(root, payload)]
 
 
