@@ -34,7 +34,7 @@ ABSURD_KW = 2000.0
 """No meter of low voltage shows more."""
 
 OUTLIER_KW = 50.0
-"""Above this, a value is absurd if it is over ten times what the meter shows in 99 of 100 intervals."""
+"""Above this, a value is absurd if it is over ten times what the meter keeps under in 19 of 20 intervals."""
 
 MAX_LINE = 1 << 20
 MAX_VALUES = 20_000_000
@@ -288,9 +288,9 @@ def _judge(kw: Floats) -> NDArray[np.uint8]:
     marks[np.isnan(kw)] = MISSING
     marks[kw < 0] = NEGATIVE
     for number in range(kw.shape[1]):
-        good = kw[marks[:, number] == MEASURED, number]
-        usual = 10.0 * float(np.quantile(good[good <= ABSURD_KW], 0.99)) if (good <= ABSURD_KW).any() else 0.0
-        highest = min(ABSURD_KW, max(OUTLIER_KW, usual))
+        shown = kw[(marks[:, number] == MEASURED) & (kw[:, number] <= ABSURD_KW), number]
+        usual = float(np.quantile(shown, 0.95, method="lower")) if shown.size else 0.0
+        highest = min(ABSURD_KW, max(OUTLIER_KW, 10.0 * usual))
         marks[kw[:, number] > highest, number] = ABSURD
     return marks
 
