@@ -7,7 +7,7 @@ import aiohttp
 
 from flexpact.demo.errors import DemoError
 
-_TIMEOUT = aiohttp.ClientTimeout(total=30)
+_TIMEOUT = aiohttp.ClientTimeout(total=90)
 
 
 class Control:

@@ -35,6 +35,7 @@ class Plan:
     """One demo: who takes part, and what happens when (simulated time, aware UTC)."""
 
     options: Options
+    midnight: datetime  # the local day of the event begins
     start: datetime  # the live part begins; history lies before it
     asked: datetime  # the operator asks for the reduction
     event_start: datetime
@@ -74,6 +75,7 @@ def make_plan(options: Options, first_reading: datetime | None = None) -> Plan:
     start = day + timedelta(hours=14) if options.window else day
     return Plan(
         options=options,
+        midnight=day.astimezone(UTC),
         start=start.astimezone(UTC),
         asked=(event_start - timedelta(hours=2 if options.window else 3)).astimezone(UTC),
         event_start=event_start.astimezone(UTC),

@@ -53,12 +53,13 @@ class Fleet:
         peak = self._children[name].peak_rss_mb if name in self._children else 0.0
         self._children[name] = Child(name, arguments, log, process, peak)
 
-    async def run(self, name: str, *arguments: str) -> None:
-        """Run `flexpact ARGUMENTS` to its end; `ChildDiedError` when it fails."""
+    async def run(self, name: str, *arguments: str) -> str:
+        """Run `flexpact ARGUMENTS` to its end and return the last line it said; `ChildDiedError` on failure."""
         log = self._logs / f"{name}.log"
         process = await _spawn(arguments, log)
         if await process.wait() != 0:
             raise ChildDiedError(f"{name} failed: {last_words(log)}")
+        return last_words(log)
 
     async def kill(self, name: str) -> None:
         """Kill the child -9 and wait until it is gone; a pulled plug."""
@@ -71,6 +72,14 @@ class Fleet:
     async def restart(self, name: str) -> None:
         """Start the child again, as it was started before."""
         await self.start(name, *self._children[name].arguments)
+
+    async def wait(self, name: str) -> None:
+        """Return when the child has ended."""
+        await self._children[name].process.wait()
+
+    def pid(self, name: str) -> int:
+        """Return the child's process id."""
+        return self._children[name].process.pid
 
     def check(self) -> None:
         """Raise `ChildDiedError` if a child ended that nobody asked to end."""
@@ -90,14 +99,15 @@ class Fleet:
         peaks = [c.peak_rss_mb for c in self._children.values() if c.name.startswith(prefix)]
         return max(peaks, default=0.0)
 
-    async def stop(self) -> None:
-        """End every child, the last started first; one that does not follow SIGTERM is killed."""
+    async def stop(self, *names: str) -> None:
+        """End these children, or all, the last started first; one that does not follow SIGTERM is killed."""
         self.measure()
-        for child in reversed(self._children.values()):
+        children = [c for c in reversed(self._children.values()) if not names or c.name in names]
+        for child in children:
             child.expected_to_end = True
             with contextlib.suppress(ProcessLookupError):
                 child.process.send_signal(signal.SIGTERM)
-        for child in reversed(self._children.values()):
+        for child in children:
             try:
                 await asyncio.wait_for(child.process.wait(), _STOP_S)
             except TimeoutError:

@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from flexpact.demo.errors import DemoError
+from flexpact.demo.plan import Plan
+from flexpact.demo.receipts import Verdict
 
 AGGREGATOR_LIMIT_MB = 300.0
 FEID_LIMIT_MB = 90.0
@@ -16,9 +19,9 @@ FEID_LIMIT_MB = 90.0
 class Summary:
     """The content of `summary.json`.
 
-    `delivered` and `opted_in` count nodes; `reports` and `readings` leave the history out; `anchored` are leaves
-    under an anchored checkpoint. `forecast_nmae` is sum of absolute errors over sum of loads, beside weekly
-    naive.
+    `delivered` and `opted_in` count nodes; `reports` and `readings` leave the history out; `anchored` are
+    leaves under an anchored checkpoint. `forecast_nmae` is sum of absolute errors over sum of loads, beside
+    weekly naive.
     """
 
     vens: int
@@ -62,21 +65,54 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
-    """How many nodes the operator's request called, and how many are registered at all."""
+class Facts:
+    """What the aggregator, the simulator and the processes tell at the end of a demo."""
 
-    nodes: int
-    registered: int
+    counts: Mapping[str, Any]  # GET /summary
+    nodes_called: int
+    true_kwh: float
+    forecast_nmae: Mapping[str, float | None]
+    aggregator_rss_mb: float
+    feid_rss_mb_max: float
 
 
-def checks(summary: Summary, called: Called, receipts_trouble: str) -> Sequence[Check]:
+def summarise(plan: Plan, facts: Facts, verdict: Verdict, wall_s: float) -> Summary:
+    """Return the summary of a demo that took `wall_s` real seconds."""
+    counts = facts.counts
+    return Summary(
+        vens=plan.options.vens,
+        households=plan.households,
+        events=counts["events"],
+        delivered=counts["delivered"],
+        opted_in=counts["opted_in"],
+        reports=counts["reports"],
+        readings=counts["readings"],
+        requested_kwh=counts["requested_kwh"],
+        delivered_kwh=counts["delivered_kwh"],
+        true_kwh=facts.true_kwh,
+        statements=counts["statements"],
+        incentive_total=Decimal(counts["incentive_total"]),
+        leaves=counts["leaves"],
+        checkpoints=counts["checkpoints"],
+        anchored=counts["anchored"],
+        receipts=verdict.receipts,
+        receipts_verified=verdict.verified,
+        aggregator_rss_mb=facts.aggregator_rss_mb,
+        feid_rss_mb_max=facts.feid_rss_mb_max,
+        wall_s=wall_s,
+        forecast_nmae=facts.forecast_nmae,
+    )
+
+
+def checks(summary: Summary, facts: Facts, receipts_trouble: str) -> Sequence[Check]:
     """Return every check of a day, held or not."""
+    called = facts.nodes_called
     return [
-        _same("every node registered", summary.vens, called.registered),
-        Check("the request called nodes", 0 < called.nodes <= summary.vens, f"{called.nodes} nodes were called"),
-        _same("the event reached every called node", called.nodes, summary.delivered),
-        _same("every called node opted in", called.nodes, summary.opted_in),
-        _same("every called node has a statement", called.nodes, summary.statements),
+        _same("every node registered", summary.vens, facts.counts["vens"]),
+        Check("the request called nodes", 0 < called <= summary.vens, f"called {called} nodes"),
+        _same("the event reached every called node", called, summary.delivered),
+        _same("every called node opted in", called, summary.opted_in),
+        _same("every called node has a statement", called, summary.statements),
         Check("reports came in", summary.reports > 0 and summary.readings > 0,
               f"{summary.reports} reports with {summary.readings} readings came in"),
         _above("devices changed the load", summary.true_kwh, 0.5 * summary.requested_kwh, "kWh"),

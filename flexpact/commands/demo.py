@@ -1,0 +1,78 @@
+"""`flexpact demo`: one day of a whole platform on this machine."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from flexpact.clock import Clock
+
+if TYPE_CHECKING:
+    from flexpact.demo.play import Outcome
+
+app = typer.Typer()
+
+
+@app.command("demo")
+def demo(
+    out: Annotated[
+        Path | None, typer.Option(help="New or empty directory for all that the demo makes.")
+    ] = None,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="No live view: one line for each phase.")
+    ] = False,
+    speed: Annotated[float | None, typer.Option(min=1, max=2880, help="Simulated seconds a second.")] = None,
+    meters: Annotated[Path | None, typer.Option(help="Your own meters: CSV, plain or gzip, mean kW.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes other homes.")] = 1,
+    vens: Annotated[int, typer.Option(min=1, max=20, help="How many virtual nodes.")] = 6,
+    households_per_ven: Annotated[int, typer.Option(min=1, max=40, help="How many homes behind each.")] = 10,
+    window: Annotated[bool, typer.Option("--window", help="Six hours around the event, at 60x.")] = False,
+) -> None:
+    """Play one day of a whole platform on this machine.
+
+    An aggregator, virtual nodes with homes behind them and a chain: real processes on loopback, with a clock
+    that runs fast. The exit code is 0 only if everything held.
+    """
+    # the demo needs numpy and the server side; the command line starts without them
+    from flexpact.demo.errors import DemoError  # noqa: PLC0415
+    from flexpact.demo.plan import Options  # noqa: PLC0415
+    from flexpact.demo.play import play  # noqa: PLC0415
+    from flexpact.demo.view import LiveView, PlainView  # noqa: PLC0415
+
+    console = Console()
+    options = Options(
+        out=out or Path(f"demo-out-{Clock.real()():%Y%m%d-%H%M%S}"),
+        speed=speed,
+        meters=meters,
+        seed=seed,
+        vens=vens,
+        households_per_ven=households_per_ven,
+        window=window,
+    )
+    live = console.is_terminal and not headless
+    try:
+        with LiveView(console) if live else PlainView(console) as view:
+            outcome = asyncio.run(play(options, view))
+    except DemoError as error:
+        raise SystemExit(f"flexpact demo: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("flexpact demo: stopped") from None
+    _tell(console, outcome, options.out)
+    if not outcome.held:
+        raise typer.Exit(1)
+
+
+def _tell(console: Console, outcome: "Outcome", out: Path) -> None:
+    """Print what the demo came to: each check with its verdict, the numbers that matter, where the rest lies."""
+    for check in outcome.checks:
+        verdict = "[green]held[/]" if check.held else "[bold red]FAILED[/]"
+        console.print(f"{verdict:<6}  {check.name}" + ("" if check.held else f": {check.sentence}"))
+    summary = outcome.summary
+    console.print(
+        f"\n{summary.requested_kwh:.1f} kWh asked, {summary.delivered_kwh:.1f} kWh delivered by the baseline, "
+        f"{summary.true_kwh:.1f} kWh in truth; {summary.receipts_verified} of {summary.receipts} receipts verified",
+        highlight=False,
+    )
+    console.print(f"everything lies in {out}", highlight=False)

@@ -1,0 +1,219 @@
+"""One day, from the first process to the verified receipts: what happens in which order, and what is waited for."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+
+from flexpact.clock import Clock, Course
+from flexpact.demo.accuracy import forecast_nmae
+from flexpact.demo.control import Control
+from flexpact.demo.errors import DemoError, TooLateError
+from flexpact.demo.homes import ask, true_reduction_kwh
+from flexpact.demo.layout import Layout, aggregator_settings, feid_settings, prepare
+from flexpact.demo.observe import Progress, snapshot
+from flexpact.demo.plan import HISTORY, Plan
+from flexpact.demo.processes import Fleet, free_port
+from flexpact.demo.receipts import Verdict, verify_directory, write_receipt
+from flexpact.demo.snapshot import Snapshot
+from flexpact.demo.summary import Facts
+from flexpact.demo.view import View
+
+_LOOK_S = 0.25  # real seconds between two looks at the aggregator
+_START_S, _HISTORY_S, _SEAL_S = 60.0, 300.0, 60.0  # real seconds that a phase may take at most
+OFFER_SHARE = 0.6
+
+
+@dataclass(slots=True)
+class Day:
+    """The demo in motion: its plan, its processes, what is known so far."""
+
+    plan: Plan
+    layout: Layout
+    fleet: Fleet
+    control: Control
+    view: View
+    clock: Clock = field(init=False)
+    progress: Progress = field(default_factory=Progress)
+    request: Mapping[str, Any] = field(default_factory=dict)
+
+    async def set_up(self) -> None:
+        """Start everything, the clock held at the start of the live part."""
+        self._say("keys, certificates and settings")
+        prints = prepare(self.layout, self.plan, Clock.real()())
+        self._set_clock(None)
+        self.clock = Clock.parse(f"@{self.layout.clock}")
+        self._say(f"28 days of {self.plan.households} homes are simulated")
+        await self._start("homes", "feid", "simulate")
+        self._say("the chain starts, and a contract for checkpoints is deployed")
+        chain_port, vtn_port = free_port(), free_port()
+        chain_url = f"http://127.0.0.1:{chain_port}"
+        contract = await self._start_chain(chain_port, chain_url)
+        aggregator_settings(
+            self.layout, self.plan, prints, vtn_port=vtn_port, chain_url=chain_url, contract=contract
+        )
+        await self._until(self._homes_answer, _START_S, "the simulator to finish its history")
+        self._say("the aggregator starts")
+        await self._start("aggregator", "aggregator", "serve")
+        await self._until(self.control.alive, _START_S, "the aggregator to answer on its control socket")
+        self._say(f"{len(self.plan.nodes)} nodes register and send 28 days of history")
+        for node in self.plan.nodes:
+            feid_settings(self.layout, node, vtn_port)
+            await self._start(node, "feid", "serve")
+        await self._until(self._history_is_in, _HISTORY_S, "the history of every node")
+
+    async def live(self) -> None:
+        """Let the clock run, ask for the reduction, follow the day to its end."""
+        self._say(f"the day begins, at {self.plan.speed:g} times real time")
+        self._set_clock(time.time() + 0.5)
+        await self.until_time(self.plan.asked)
+        await self.ask_for_reduction()
+        await self.until_time(self.plan.event_start)
+        self._say("the event is on")
+        await self.until_time(self.plan.event_end)
+        self._say("the event is over, its performance is settled")
+        await self.until_time(self.plan.end)
+
+    async def ask_for_reduction(self) -> None:
+        """Ask for about 60 % of what the nodes offer over the event, as an operator would."""
+        period = {"start": _text(self.plan.event_start), "end": _text(self.plan.event_end)}
+        preview = await self.control.post("/requests/preview", {**period, "power_kw": 1000})
+        offered_kw = float(preview["expected_kw"])
+        power_kw = round(OFFER_SHARE * offered_kw, 1)
+        if power_kw <= 0:
+            raise DemoError(
+                f"the nodes offer {offered_kw:.1f} kW for the event, so there is nothing to ask for"
+            )
+        self.request = await self.control.post("/requests", {**period, "power_kw": power_kw})
+        self._say(f"the operator asks for {power_kw:.1f} kW less, of {offered_kw:.1f} kW offered")
+
+    async def seal(self) -> None:
+        """Stop the nodes, so that no new fact comes, and wait until every leaf is under an anchored checkpoint."""
+        self._say("the nodes stop, the last checkpoint is anchored")
+        await self.fleet.stop(*self.plan.nodes)
+        sealed = await self.control.post("/seal", {"timeout_s": _SEAL_S})
+        if not sealed["complete"]:
+            raise TooLateError(
+                f"{sealed['leaves']} leaves are in the log and {sealed['anchored']} under an anchored "
+                f"checkpoint after {_SEAL_S:.0f} s"
+            )
+
+    async def export(self) -> Verdict:
+        """Write the trust file and every leaf's record and receipt, and verify them all offline."""
+        counts = await self.control.get("/summary")
+        self._say(f"{counts['leaves']} receipts are written and verified offline")
+        trust = await self.control.get("/trust")
+        self.layout.trust.write_text(trust["trust"], encoding="utf-8")
+        for index in range(int(counts["leaves"])):
+            leaf = await self.control.get(f"/receipts/{index}")
+            write_receipt(self.layout.receipts, index, leaf["record"].encode(), leaf["receipt"].encode())
+        return await asyncio.to_thread(verify_directory, self.layout.receipts, self.layout.trust)
+
+    async def facts(self) -> Facts:
+        """Return what the aggregator, the simulator and the processes tell about the day."""
+        called = [node["ven_name"] for node in self.request["nodes"]]
+        socket = self.layout.simulator_socket
+        day = (self.plan.midnight + self.plan.utc_offset).date()
+        forecasts = await self.control.get("/forecasts", day=day.isoformat())
+        return Facts(
+            counts=await self.control.get("/summary"),
+            nodes_called=len(called),
+            true_kwh=await true_reduction_kwh(socket, called, self.plan.event_start, self.plan.event_end),
+            forecast_nmae=await forecast_nmae(socket, forecasts, self.plan.midnight),
+            aggregator_rss_mb=self.fleet.peak_rss_mb("aggregator"),
+            feid_rss_mb_max=self.fleet.peak_rss_mb("node-"),
+        )
+
+    async def until_time(self, moment: datetime) -> None:
+        """Return when the clock has reached `moment`, showing how things stand meanwhile."""
+        while self.clock() < moment:
+            await self._look()
+
+    async def _start(self, name: str, *command: str) -> None:
+        settings, clock = str(self.layout.settings(name)), str(self.clock)
+        await self.fleet.start(name, *command, "--config", settings, "--clock", clock)
+
+    async def _start_chain(self, port: int, url: str) -> str:
+        """Start the chain, deploy the contract, return its address."""
+        directory = str(self.layout.chain)
+        serve = (
+            "ledger",
+            "chain",
+            "serve",
+            "--dir",
+            directory,
+            "--port",
+            str(port),
+            "--clock",
+            str(self.clock),
+        )
+        await self.fleet.start("chain", *serve)
+        await self._until(lambda: _answers(url), _START_S, "the chain to answer")
+        key = str(self.layout.chain_key)
+        return await self.fleet.run("deploy", "ledger", "deploy", "--rpc", url, "--key-file", key)
+
+    def _set_clock(self, real_start_s: float | None) -> None:
+        """Write the clock that everybody reads; in one step, so that nobody reads half of it."""
+        draft = self.layout.clock.with_suffix(".new")
+        draft.write_text(str(Course(self.plan.start, real_start_s, self.plan.speed)), encoding="ascii")
+        draft.replace(self.layout.clock)
+
+    def _say(self, text: str) -> None:
+        self.progress.phase = text
+        self.view.phase(text)
+
+    async def _until(self, condition: Callable[[], Awaitable[bool]], limit_s: float, what: str) -> None:
+        """Return when the condition holds; `TooLateError` after `limit_s` real seconds."""
+        deadline = time.monotonic() + limit_s
+        while not await condition():
+            if time.monotonic() > deadline:
+                raise TooLateError(f"waited {limit_s:.0f} s for {what}")
+            await self._look()
+
+    async def _look(self) -> None:
+        """See that all processes live, and show what the aggregator says, if it answers."""
+        await asyncio.sleep(_LOOK_S)
+        self.fleet.check()
+        self.fleet.measure()
+        now = await self.observed()
+        if now is not None:
+            self.view.show(now)
+
+    async def observed(self) -> Snapshot | None:
+        """Return how things stand by the aggregator's own word; None while it does not answer."""
+        try:
+            status = await self.control.get("/status")
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return None
+        return snapshot(status, self.plan, self.progress)
+
+    async def _homes_answer(self) -> bool:
+        if not self.layout.simulator_socket.exists():
+            return False
+        await ask(self.layout.simulator_socket, "health")
+        return True
+
+    async def _history_is_in(self) -> bool:
+        """Whether every node has registered and reported the whole history."""
+        nodes = (await self.control.get("/status"))["nodes"]
+        days = sum(min(node["history_days"], HISTORY.days) for node in nodes)
+        self.progress.note = f"{days} of {len(nodes) * HISTORY.days} node-days of history have arrived"
+        return bool(days == len(nodes) * HISTORY.days)
+
+
+async def _answers(url: str) -> bool:
+    """Whether a JSON-RPC server answers there."""
+    call = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
+    try:
+        async with aiohttp.ClientSession() as http, http.post(url, json=call) as answer:
+            return answer.status == 200
+    except (aiohttp.ClientError, OSError):
+        return False
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

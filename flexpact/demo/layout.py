@@ -1,0 +1,192 @@
+"""Where a demo keeps what: certificates, keys, settings of every process; written before anything starts."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from flexpact.demo.errors import DemoError
+from flexpact.demo.plan import HISTORY, MARKET_CONTEXT, Plan
+from flexpact.demo.toml import write_toml
+from flexpact.pki import PkiError, issue, make_authority
+from ledger.checkpoint import SigningKey
+from ledger.errors import LedgerError
+
+LOG_ORIGIN = "demo.flexpact.example/log"
+CHECKPOINT_PERIOD_S = 900
+POLL_PERIOD_S = 300
+_PEER = "peer"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The places of one demo. Sockets lie in a directory of their own: their paths must be short."""
+
+    directory: Path
+    sockets: Path
+
+    @property
+    def pki(self) -> Path:
+        """Authority, certificates and keys."""
+        return self.directory / "pki"
+
+    @property
+    def logs(self) -> Path:
+        """What each process says."""
+        return self.directory / "logs"
+
+    @property
+    def receipts(self) -> Path:
+        """Records and receipts of all leaves."""
+        return self.directory / "receipts"
+
+    @property
+    def trust(self) -> Path:
+        """What the verifier takes as given."""
+        return self.directory / "trust.toml"
+
+    @property
+    def clock(self) -> Path:
+        """The clock that all processes share."""
+        return self.directory / "clock"
+
+    @property
+    def chain(self) -> Path:
+        """The embedded chain's own files."""
+        return self.directory / "chain"
+
+    @property
+    def chain_key(self) -> Path:
+        """The key of the account that anchors."""
+        return self.directory / "chain.key"
+
+    @property
+    def log_key(self) -> Path:
+        """The key that signs checkpoints."""
+        return self.directory / "log.key"
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the aggregator takes an operator's questions."""
+        return self.sockets / "aggregator"
+
+    @property
+    def simulator_socket(self) -> Path:
+        """Where homes and devices answer."""
+        return self.sockets / "homes"
+
+    def settings(self, process: str) -> Path:
+        """Return where a process has its settings."""
+        return self.directory / "settings" / f"{process}.toml"
+
+
+def prepare(layout: Layout, plan: Plan, real_now: datetime) -> Mapping[str, str]:
+    """Write keys, certificates and what needs no address; return each node's fingerprint by name."""
+    try:
+        for directory in (layout.chain, layout.directory / "settings", layout.directory / "state"):
+            directory.mkdir(parents=True)
+        make_authority(layout.pki, real_now)
+        issue(layout.pki, "vtn", real_now, server=True)
+        names = [*plan.nodes, *([_PEER] if plan.options.peer else [])]
+        prints = {name: issue(layout.pki, name, real_now, server=False).fingerprint for name in names}
+        SigningKey.generate(LOG_ORIGIN).save(layout.log_key)
+        layout.chain_key.touch(mode=0o600)
+        layout.chain_key.write_text(secrets.token_hex(32) + "\n", encoding="ascii")
+        write_toml(layout.settings("homes"), _homes(layout, plan))
+    except OSError as error:
+        raise DemoError(f"{error.filename or layout.directory}: {error.strerror}") from None
+    except (PkiError, LedgerError) as error:
+        raise DemoError(str(error)) from None
+    return prints
+
+
+def aggregator_settings(
+    layout: Layout,
+    plan: Plan,
+    prints: Mapping[str, str],
+    *,
+    vtn_port: int,
+    chain_url: str,
+    contract: str,
+) -> Path:
+    """Write the aggregator's settings and return their path."""
+    content: dict[str, object] = {
+        "state": layout.directory / "state" / "aggregator",
+        "socket": layout.control_socket,
+        "vtn": {
+            "host": "127.0.0.1",
+            "port": vtn_port,
+            "cert": layout.pki / "vtn.pem",
+            "key": layout.pki / "vtn.key",
+            "ca": layout.pki / "ca.pem",
+            "vtn_id": "DEMO-VTN",
+            "poll_period_s": POLL_PERIOD_S,
+        },
+        "log": {"origin": LOG_ORIGIN, "key_file": layout.log_key},
+        "chain": {"rpc_url": chain_url, "contract": contract, "key_file": layout.chain_key},
+        "programme": {
+            "market_context": MARKET_CONTEXT,
+            "zone": plan.zone,
+            "history_days": HISTORY.days,
+            "checkpoint_period_s": CHECKPOINT_PERIOD_S,
+        },
+        "nodes": [
+            {
+                "ven_name": name,
+                "fingerprint": fingerprint,
+                "ven_id": f"ven-{number + 1}",
+                "agreement": _agreement(number),
+            }
+            for number, (name, fingerprint) in enumerate(prints.items())
+        ],
+    }
+    return write_toml(layout.settings("aggregator"), content)
+
+
+def feid_settings(layout: Layout, node: str, vtn_port: int) -> Path:
+    """Write one box's settings and return their path."""
+    content: dict[str, object] = {
+        "node": node,
+        "state": layout.directory / "state" / f"{node}.sqlite",
+        "driver": {"kind": "simulated", "socket": layout.simulator_socket},
+        "limits": {"connection_capacity_kw": 25.0},
+        "ven": {
+            "vtn_url": f"https://127.0.0.1:{vtn_port}",
+            "ven_name": node,
+            "state_path": layout.directory / "state" / f"{node}-ven.sqlite",
+            "cert": layout.pki / f"{node}.pem",
+            "key": layout.pki / f"{node}.key",
+            "ca": layout.pki / "ca.pem",
+            "poll_period_s": POLL_PERIOD_S,
+            "market_contexts": [MARKET_CONTEXT],
+        },
+    }
+    return write_toml(layout.settings(node), content)
+
+
+def _homes(layout: Layout, plan: Plan) -> dict[str, object]:
+    content: dict[str, object] = {
+        "socket": layout.simulator_socket,
+        "seed": plan.options.seed,
+        "start": plan.start.isoformat(),
+        "days_of_history": HISTORY.days,
+        "nodes": plan.options.vens,
+        "homes_per_node": plan.options.households_per_ven,
+    }
+    if plan.options.meters is not None:
+        content["meters"] = plan.options.meters.resolve()
+    return content
+
+
+def _agreement(number: int) -> dict[str, object]:
+    """Return the terms of the node with this number: later ones cost more, so that there is a choice."""
+    return {
+        "capacity_kw": 60,
+        "price_minor_per_kwh": 30 + 2 * number,
+        "penalty_minor_per_kwh": 20,
+        "threshold": "0.8",
+        "max_calls_per_day": 2,
+        "notice_min": 60,
+        "currency": "EUR",
+    }

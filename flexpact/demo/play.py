@@ -1,0 +1,71 @@
+"""The whole demo: from the options to the summary and its checks."""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from feid.meters import MeterFileError, read_meters
+from flexpact.demo.control import Control
+from flexpact.demo.day import Day
+from flexpact.demo.errors import DemoError
+from flexpact.demo.layout import Layout
+from flexpact.demo.plan import Options, make_plan
+from flexpact.demo.processes import Fleet, make_directory
+from flexpact.demo.screen import picture
+from flexpact.demo.summary import Check, Summary, checks, summarise
+from flexpact.demo.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a demo came to: its numbers, and every check, held or not."""
+
+    summary: Summary
+    checks: Sequence[Check]
+
+    @property
+    def held(self) -> bool:
+        """Whether every check held."""
+        return all(check.held for check in self.checks)
+
+
+async def play(options: Options, view: View) -> Outcome:
+    """Play the day, write everything that it leaves in `options.out`, and return what it came to."""
+    began = time.monotonic()
+    plan = make_plan(options, _first_reading(options))
+    make_directory(options.out)
+    with tempfile.TemporaryDirectory(prefix="flexpact-") as sockets:
+        layout = Layout(options.out.resolve(), Path(sockets))
+        async with Fleet(layout.logs) as fleet, Control(layout.control_socket) as control:
+            day = Day(plan, layout, fleet, control, view)
+            await day.set_up()
+            await day.live()
+            await day.seal()
+            verdict = await day.export()
+            last = await day.observed()
+            facts = await day.facts()
+    if last is not None:
+        (layout.directory / "terminal.svg").write_text(picture(last), encoding="utf-8")
+    summary = summarise(plan, facts, verdict, time.monotonic() - began)
+    summary.write(layout.directory / "summary.json")
+    return Outcome(summary, checks(summary, facts, verdict.trouble))
+
+
+def _first_reading(options: Options) -> datetime | None:
+    """Return where the meter file begins, None without one; `DemoError` when the file cannot be played."""
+    if options.meters is None:
+        return None
+    try:
+        meters = read_meters(options.meters)
+    except (MeterFileError, OSError) as error:
+        raise DemoError(str(error)) from None
+    needed = options.vens * options.households_per_ven
+    if len(meters.names) < needed:
+        raise DemoError(
+            f"{options.meters} has {len(meters.names)} meters, and {options.vens} nodes with "
+            f"{options.households_per_ven} homes need {needed}; see --vens and --households-per-ven"
+        )
+    return meters.start
