@@ -1,20 +1,20 @@
 """What the devices do in an event: a plan for the whole of it, made from a frozen state, always the same.
 
-The plan aims at the reduction that was asked for, not at the most that is possible: what is delivered beyond
-the request is paid to nobody and costs comfort. Batteries come first, because what they give is known; loads
-are paused in order of how much they are expected to give, until the expected sum meets the request; batteries
-then give the rest, spread so that their energy lasts to the end. Nothing here looks at a clock or at what
-happened since.
+The plan aims at the reduction that was asked for, not at the most that is possible: what is delivered
+beyond the request is paid to nobody and costs comfort. Batteries come first, because what they give is
+known; loads are paused in order of how much they are expected to give, until the expected sum meets the
+request; batteries then give the rest, spread so that their energy lasts to the end. Nothing here looks at a
+clock or at what happened since.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from math import exp, isfinite
+from math import atanh, exp, isfinite
 
 from feid.devices import Command, Device, DeviceKind, DeviceState
 from feid.guard import Limits
-from feid.site import QUARTER, SiteState
+from feid.site import QUARTER, SiteState, UsualBattery
 from openadr import Event, Signal
 from openadr.enums import SignalType
 from openadr.timeline import Setpoint
@@ -26,23 +26,40 @@ SIMPLE_SHARE = {0: 0.0, 1: 0.3, 2: 0.6, 3: 1.0}
 _SOC_MARGIN_PERCENT = (
     2.0  # the state is frozen a quarter of an hour before the start; until then it may change
 )
-_FORGET = timedelta(minutes=90)  # how long what a device does now tells more than what is usual
-_SURE_LOAD = 0.8  # a battery feeds its own home only, and no minute of a home is like the mean
+_FORGET = timedelta(minutes=90)  # how long what a home can give now tells more than what is usual
+_FIRM = 0.8  # part of its home's load that a battery can be counted on for: no minute is like the mean
 _TINY_KW = 0.05
+_SURE = {DeviceKind.HEAT_PUMP: 0, DeviceKind.EV_CHARGER: 1, DeviceKind.WATER_HEATER: 2}
+"""Loads in the order in which they are paused: a heat pump runs on as it does, a car that is there charges."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Battery:
-    """A battery over the event, kW for each step: what it would do, and the least (most negative) it can."""
+    """A battery over the event: kW for each step."""
 
     device: Device
     normal_kw: list[float]
-    least_kw: list[float]
+    """What its own control would do."""
+    home_kw: list[float]
+    """What its home takes beside what can be paused: it can give no more."""
     energy_kwh: float
 
     def most_kw(self, step: int) -> float:
-        """The reduction that it can give in a step, counting its power only."""
-        return max(0.0, self.normal_kw[step] - self.least_kw[step])
+        """The reduction that it can be counted on for in a step, by its power."""
+        most_kw = min(-self.device.min_power_kw, _FIRM * self.home_kw[step])
+        return max(0.0, self.normal_kw[step] + most_kw)
+
+    def power_kw(self, step: int, reduction_kw: float) -> float:
+        """The power at which it is expected to give a reduction.
+
+        The home's load varies, and where it is below the discharge the rest is not given: of a discharge of
+        u times the mean load, about tanh(u) is.
+        """
+        give_kw = reduction_kw - self.normal_kw[step]
+        home_kw = self.home_kw[step]
+        if give_kw <= 0 or home_kw <= 0:
+            return -give_kw
+        return max(-home_kw * atanh(min(give_kw / home_kw, _FIRM)), self.device.min_power_kw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +67,7 @@ class _Load:
     """A load over the event: the reduction that pausing it is expected to give, kW for each step."""
 
     device: Device
+    sureness: int
     expected_kw: list[float]
 
 
@@ -76,26 +94,18 @@ def plan_cycle(setpoint: Setpoint | None, state: SiteState, limits: Limits, now:
 def plan_event(event: Event, state: SiteState, limits: Limits) -> tuple[tuple[tuple[str, float], ...], ...]:
     """For each five-minute step of the event, from its first on: devices and powers in kW."""
     marks = _marks(event, limits)
-    batteries, loads = _batteries(state, limits, marks), _loads(state, marks)
     target_kw = [
         requested_kw(event, max(mark, event.dtstart), _can_give(state, mark), _load(state, mark))
         for mark in marks
     ]
-    if not any(kw > _TINY_KW for kw in target_kw):
-        return tuple(() for _ in marks)
-    paused = _choose(loads, target_kw, batteries)
-    rest_kw = [
-        max(0.0, kw - sum(load.expected_kw[step] for load in paused)) for step, kw in enumerate(target_kw)
-    ]
+    batteries = _batteries(state, limits, marks)
+    paused = _choose(_loads(state, marks), target_kw, batteries)
+    rest_kw = _rest(target_kw, paused)
     powers = _discharge(batteries, rest_kw)
     return tuple(
         tuple(
             [(load.device.device_id, 0.0) for load in paused if target_kw[step] > _TINY_KW]
-            + [
-                (b.device.device_id, kw[step])
-                for b, kw in zip(batteries, powers, strict=True)
-                if rest_kw[step] > _TINY_KW
-            ]
+            + [(b.device.device_id, kw[step]) for b, kw in powers if rest_kw[step] > _TINY_KW]
         )
         for step in range(len(marks))
     )
@@ -172,95 +182,111 @@ def _load(state: SiteState, mark: datetime) -> float:
 
 
 def _loads(state: SiteState, marks: list[datetime]) -> list[_Load]:
-    """Loads that can be paused, the surest first: those that can give most at this moment."""
-    pairs = state.pairs()
-    loads = [(d, s) for d, s in pairs.values() if d.kind is not DeviceKind.BATTERY]
+    """Loads that can be paused, the surest first, then those that give most."""
     made = []
-    for device, doing in sorted(loads, key=lambda pair: (-pair[1].available_kw, pair[0].device_id)):
-        expected = [_expected(device, doing, state, mark) for mark in marks]
-        made.append(_Load(device, expected))
-    return made
+    for device, doing in state.pairs().values():
+        if device.kind is DeviceKind.BATTERY:
+            continue
+        if device.kind is DeviceKind.EV_CHARGER:
+            load = _car(device, doing, state, marks)
+        else:
+            load = _Load(device, _SURE[device.kind], [doing.available_kw] * len(marks))
+        made.append(load)
+    return sorted(made, key=lambda x: (x.sureness, -sum(x.expected_kw), x.device.device_id))
 
 
-def _expected(device: Device, doing: DeviceState, state: SiteState, mark: datetime) -> float:
-    """What pausing a load gives at a mark: its share of what its home's loads give."""
+def _car(device: Device, doing: DeviceState, state: SiteState, marks: list[datetime]) -> _Load:
+    """A car that charges goes on at full power until it has what it wants; one that is away comes home as
+    usual.
+    """
+    if doing.plugged_in and doing.available_kw > _TINY_KW:
+        wanted_kwh = 2.0 * doing.available_kw  # that is spread over the next two hours
+        if doing.available_kw > 0.95 * device.max_power_kw and doing.soc_percent is not None:
+            wanted_kwh = max(wanted_kwh, (1 - doing.soc_percent / 100) * device.capacity_kwh)
+        until = state.at + timedelta(hours=wanted_kwh / device.max_power_kw)
+        expected = [device.max_power_kw * min(1.0, max(0.0, (until - mark) / GRID)) for mark in marks]
+        return _Load(device, _SURE[device.kind], expected)
     of_home = [(d, s) for d, s in state.pairs().values() if d.home_id == device.home_id]
-    battery_kw = sum(s.available_kw for d, s in of_home if d.kind is DeviceKind.BATTERY)
-    loads = [(d, s) for d, s in of_home if d.kind is not DeviceKind.BATTERY]
-    now_kw = doing.available_kw
-    home = next((h for h in state.homes if h.home_id == device.home_id), None)
-    if home is None:
-        return now_kw
-    plate_kw = sum(d.max_power_kw for d, _ in loads)
-    share = device.max_power_kw / plate_kw if plate_kw > 0 else 0.0
-    usual_kw = max(0.0, _usual(home.flexible_kw, state, mark) - battery_kw) * share
-    fade = _fade(state, mark)
-    return min(device.max_power_kw, now_kw * fade + usual_kw * (1 - fade))
+    others_kw = sum(could_give_kw(s) if d.kind is DeviceKind.BATTERY else s.available_kw for d, s in of_home)
+    usual = next((home.flexible_kw for home in state.homes if home.home_id == device.home_id), ())
+    expected = [
+        0.0
+        if doing.plugged_in
+        else min(device.max_power_kw, max(0.0, _usual(usual, state, mark) - others_kw))
+        for mark in marks
+    ]
+    return _Load(device, max(_SURE.values()) + 1, expected)
+
+
+def could_give_kw(battery: DeviceState) -> float:
+    """The discharge that a battery could keep up; what is available is that beside what it does already."""
+    return max(0.0, battery.available_kw - battery.power_kw)
 
 
 def _batteries(state: SiteState, limits: Limits, marks: list[datetime]) -> list[_Battery]:
-    homes = {home.home_id: home for home in state.homes}
-    yesterday = {usual.device_id: usual.power_kw for usual in state.yesterday}
+    yesterday = {usual.device_id: usual for usual in state.yesterday}
     made = []
     for device, doing in state.pairs().values():
         if device.kind is not DeviceKind.BATTERY or doing.soc_percent is None:
             continue
+        usual = yesterday.get(device.device_id, UsualBattery(device.device_id, (), ()))
         spare = max(0.0, doing.soc_percent - limits.soc_reserve_percent - _SOC_MARGIN_PERCENT) / 100
-        normal = [_usual(yesterday.get(device.device_id, ()), state, mark) for mark in marks]
-        home = homes.get(device.home_id)
-        most = [
-            min(
-                -device.min_power_kw,
-                limits.capacity_kw(device.home_id),
-                (_usual(home.load_kw, state, mark) - min(0.0, kw)) * _SURE_LOAD
-                if home
-                else -device.min_power_kw,
-            )
-            for mark, kw in zip(marks, normal, strict=True)
+        now_kw = could_give_kw(doing)
+        capacity_kw = limits.capacity_kw(device.home_id)
+        home = [
+            min(capacity_kw, (now_kw + (_usual(usual.give_kw, state, mark) or now_kw)) / 2) for mark in marks
         ]
-        made.append(_Battery(device, normal, [-max(0.0, kw) for kw in most], spare * device.capacity_kwh))
+        normal = [_usual(usual.power_kw, state, mark) for mark in marks]
+        made.append(_Battery(device, normal, home, spare * device.capacity_kwh))
     return sorted(made, key=lambda b: b.device.device_id)
+
+
+def _rest(target_kw: list[float], paused: list[_Load]) -> list[float]:
+    """What is left to the batteries in each step."""
+    return [max(0.0, kw - sum(load.expected_kw[n] for load in paused)) for n, kw in enumerate(target_kw)]
 
 
 def _choose(loads: list[_Load], target_kw: list[float], batteries: list[_Battery]) -> list[_Load]:
     """The loads to pause: as many as are needed so that loads and batteries together meet the request."""
-    hours = GRID / timedelta(hours=1)
-    wanted_kwh = sum(target_kw) * hours
-    from_batteries_kwh = sum(
-        -sum(b.least_kw[s] - kw for s, kw in enumerate(b.normal_kw)) * hours
-        if -sum(b.least_kw) * hours <= b.energy_kwh
-        else max(0.0, b.energy_kwh + sum(min(0.0, kw) for kw in b.normal_kw) * hours)
-        for b in batteries
-    )
-    missing_kwh = wanted_kwh - from_batteries_kwh
     chosen: list[_Load] = []
     for load in loads:
-        if missing_kwh <= 0:
+        rest_kw = _rest(target_kw, chosen)
+        given_kw = _given(batteries, rest_kw)
+        missing_kw = [kw - sum(of[n] for of in given_kw) for n, kw in enumerate(rest_kw)]
+        if sum(missing_kw) <= _TINY_KW * len(missing_kw):
             break
-        expected_kwh = sum(load.expected_kw) * hours
-        if expected_kwh > 0:
+        helps_kw = sum(min(kw, missing) for kw, missing in zip(load.expected_kw, missing_kw, strict=True))
+        if helps_kw > _TINY_KW:
             chosen.append(load)
-            missing_kwh -= expected_kwh
     return chosen
 
 
-def _discharge(batteries: list[_Battery], rest_kw: list[float]) -> list[list[float]]:
-    """Powers of each battery (negative: discharge) that give the rest, each in proportion to what it can."""
-    hours = GRID / timedelta(hours=1)
-    power = [list(b.normal_kw) for b in batteries]
-    for step, wanted_kw in enumerate(rest_kw):
-        able = [min(b.most_kw(step), _lasting_kw(b, rest_kw)) for b in batteries]
-        part = min(1.0, wanted_kw / sum(able)) if sum(able) > 0 else 0.0
-        for n, b in enumerate(batteries):
-            power[n][step] = round(b.normal_kw[step] - able[n] * part, 3)
-    for n, b in enumerate(batteries):
-        used_kwh = -sum(min(0.0, kw) for kw in power[n]) * hours
-        if used_kwh > b.energy_kwh:
-            power[n] = [round(kw * b.energy_kwh / used_kwh, 3) if kw < 0 else kw for kw in power[n]]
-    return power
-
-
-def _lasting_kw(battery: _Battery, rest_kw: list[float]) -> float:
-    """The power that the battery's energy lasts for, over the steps in which anything is wanted of it."""
+def _given(batteries: list[_Battery], rest_kw: list[float]) -> list[list[float]]:
+    """The reduction of each battery in each step: each gives in proportion to what it can, for as long as
+    is asked.
+    """
     hours = sum(kw > _TINY_KW for kw in rest_kw) * (GRID / timedelta(hours=1))
-    return battery.energy_kwh / hours if hours else 0.0
+    given: list[list[float]] = [[] for _ in batteries]
+    for step, wanted_kw in enumerate(rest_kw):
+        able = [
+            min(b.most_kw(step), max(0.0, b.energy_kwh / hours + b.normal_kw[step]) if hours else 0.0)
+            for b in batteries
+        ]
+        part = min(1.0, wanted_kw / sum(able)) if sum(able) > 0 else 0.0
+        for of, kw in zip(given, able, strict=True):
+            of.append(kw * part)
+    return given
+
+
+def _discharge(batteries: list[_Battery], rest_kw: list[float]) -> list[tuple[_Battery, list[float]]]:
+    """The powers at which the batteries give the rest; scaled down where a battery's energy would not last."""
+    hours = GRID / timedelta(hours=1)
+    made = []
+    for battery, given_kw in zip(batteries, _given(batteries, rest_kw), strict=True):
+        power = [battery.power_kw(step, kw) for step, kw in enumerate(given_kw)]
+        used_kwh = (
+            -sum(min(0.0, kw) for kw, rest in zip(power, rest_kw, strict=True) if rest > _TINY_KW) * hours
+        )
+        part = min(1.0, battery.energy_kwh / used_kwh) if used_kwh > 0 else 1.0
+        made.append((battery, [round(min(0.0, kw) * part + max(0.0, kw), 3) for kw in power]))
+    return made

@@ -7,10 +7,10 @@ the meters answer.
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from feid.control import grid_floor
-from feid.devices import Device, DeviceKind, Driver, DriverError
+from feid.control import could_give_kw, grid_floor
+from feid.devices import Device, DeviceKind, DeviceState, Driver, DriverError, DriverUnreachableError
 from feid.metering import quarter_floor
-from feid.site import QUARTER, SiteState, UsualDevice, UsualHome
+from feid.site import QUARTER, SiteState, UsualBattery, UsualHome
 from feid.store import Register, Store
 from openadr import Event
 
@@ -74,16 +74,23 @@ def _usual_kw(known: dict[datetime, Register], start: datetime, name: str) -> fl
 
 async def _yesterday(
     driver: Driver, devices: Sequence[Device], at: datetime, quarters: int
-) -> tuple[UsualDevice, ...]:
-    """What batteries did a day ago by their own control; those of another kind have no habit of the hour."""
+) -> tuple[UsualBattery, ...]:
+    """What batteries did at these hours a day ago; what is not kept any more counts as nothing."""
     ids = [d.device_id for d in devices if d.kind is DeviceKind.BATTERY]
-    powers: dict[str, list[float]] = {device_id: [] for device_id in ids}
+    past: list[dict[str, DeviceState]] = []
     for n in range(quarters):
         mark = grid_floor(at) + QUARTER * n + timedelta(minutes=10) - timedelta(days=1)
         try:
-            states = {s.device_id: s for s in await driver.states(mark)}
+            past.append({s.device_id: s for s in await driver.states(mark)})
+        except DriverUnreachableError:
+            raise
         except DriverError:
-            states = {}
-        for device_id in ids:
-            powers[device_id].append(states[device_id].power_kw if device_id in states else 0.0)
-    return tuple(UsualDevice(device_id, tuple(kw)) for device_id, kw in sorted(powers.items()))
+            past.append({})
+    return tuple(
+        UsualBattery(
+            device_id,
+            tuple(round(s[device_id].power_kw, 4) if device_id in s else 0.0 for s in past),
+            tuple(round(could_give_kw(s[device_id]), 4) if device_id in s else 0.0 for s in past),
+        )
+        for device_id in ids
+    )

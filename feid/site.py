@@ -1,4 +1,5 @@
-"""The node as the plan of an event sees it: devices, what they were doing, and what is usual at these hours.
+"""The node as the plan of an event sees it: devices, what they were doing, and what is usual at these
+hours.
 
 Frozen at one instant before the event and kept, so that a plan can be made again from the same values.
 """
@@ -25,11 +26,16 @@ class UsualHome:
 
 
 @dataclass(frozen=True, slots=True)
-class UsualDevice:
-    """What a device did a day ago, mean kW for each quarter hour from `SiteState.at` on."""
+class UsualBattery:
+    """What a battery did a day ago, kW for each quarter hour from `SiteState.at` on.
+
+    `power_kw` is its own control's; `give_kw` is the discharge that it could have kept up, above all as
+    much as its home took beside what can be paused.
+    """
 
     device_id: str
     power_kw: tuple[float, ...]
+    give_kw: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ class SiteState:
     devices: tuple[Device, ...]
     states: tuple[DeviceState, ...]
     homes: tuple[UsualHome, ...] = ()
-    yesterday: tuple[UsualDevice, ...] = ()
+    yesterday: tuple[UsualBattery, ...] = ()
     held_since: datetime | None = None
 
     def pairs(self) -> dict[str, tuple[Device, DeviceState]]:
@@ -65,7 +71,10 @@ class SiteState:
             homes=tuple(
                 UsualHome(h["home_id"], tuple(h["load_kw"]), tuple(h["flexible_kw"])) for h in value["homes"]
             ),
-            yesterday=tuple(UsualDevice(d["device_id"], tuple(d["power_kw"])) for d in value["yesterday"]),
+            yesterday=tuple(
+                UsualBattery(d["device_id"], tuple(d["power_kw"]), tuple(d["give_kw"]))
+                for d in value["yesterday"]
+            ),
         )
 
 
