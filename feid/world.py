@@ -292,7 +292,10 @@ class World:
         rest = home_kw - loads
         for row, power, over_hours in ((0, heat, 1.0), (1, water, 3.0), (2, rest, 1.0)):
             self._usual_kw[row] += (power - self._usual_kw[row]) * (hours / over_hours)
-        return loads + hood.batteries.available_kw(self._battery_kwh, battery, rest)
+        given = loads + hood.batteries.available_kw(self._battery_kwh, battery, rest)
+        return np.minimum(
+            given, home_kw + battery
+        )  # a load that the battery carries anyway is not given twice
 
     def _keep_mark(self, outdoor_c: float) -> None:
         """Remember the actual run as it is now; the arrays are not changed in place afterwards."""
