@@ -146,6 +146,7 @@ class Anchorer:
                 sent = True
                 continue
             if held.size > plan.anchored:
+                sent = False
                 anchor = await self._proof(node, head, held)
                 async with db.write() as conn:
                     await store.add_anchor(conn, held.size, anchor, plan.transition, now)
@@ -153,12 +154,13 @@ class Anchorer:
                 # Its nonce is used up or the head moved under it, so it can no more succeed.
                 async with db.write() as conn:
                     await store.drop_transition(conn, plan.transition.anchor_id, now)
+                if sent:
+                    return AnchorStatus.FAILED, "a transaction was mined and did not change the contract"
             else:
                 transition = await self._sign(node, head, held, plan.newest)
                 async with db.write() as conn:
                     await store.add_transition(conn, transition, now)
-            sent = False
-        return AnchorStatus.FAILED, "transactions are mined but do not change the contract; see their gas"
+        return AnchorStatus.WAITING, "the contract moves while it is looked at"
 
     async def _connected(self) -> Node:
         if self._node is None:
@@ -188,7 +190,7 @@ class Anchorer:
 
     async def _sign(self, node: Node, head: Head, held: _Base, newest: Checkpoint) -> Transition:
         data = publish_call(held.size, held.root, newest.size, newest.root)
-        await node.rehearse(self._contract, self._key.address, data)
+        await node.rehearse(self._contract, self._key.address, data, self._settings.gas)
         transaction = publish_transaction(
             self._settings.chain_id,
             self._contract,

@@ -112,6 +112,8 @@ class SigningKey:
     def load(cls, path: Path) -> SigningKey:
         """The key in a file; KeyFileError if it is absent, open to others, or no log key."""
         text = read_secret(path)
+        if not text.startswith(_PRIVATE + "+"):
+            raise KeyFileError(f"{path} holds no log key")
         name, _, rest = text.removeprefix(_PRIVATE + "+").partition("+")
         try:
             raw = from_base64("key", rest.partition("+")[2], 1 + HASH_BYTES)

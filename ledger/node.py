@@ -132,18 +132,18 @@ class Node:
         tip = GWEI if base else 0
         return {"maxFeePerGas": Wei(2 * base + tip), "maxPriorityFeePerGas": Wei(tip)}
 
-    async def rehearse(self, contract: bytes, publisher: bytes, data: bytes) -> None:
-        """Nothing if a transaction with this call data would succeed now, ChainError if the contract would
-        refuse it.
-        """
+    async def rehearse(self, contract: bytes, publisher: bytes, data: bytes, gas: int) -> None:
+        """Nothing if a transaction with this call data and gas would succeed now, else ChainError."""
+        call: TxParams = {
+            "from": _address(publisher),
+            "to": _address(contract),
+            "data": HexBytes(data),
+            "gas": gas,
+        }
         try:
-            await self._ask(
-                self._web3.eth.call(
-                    {"from": _address(publisher), "to": _address(contract), "data": HexBytes(data)}
-                )
-            )
+            await self._ask(self._web3.eth.call(call))
         except NodeRefusedError as error:
-            raise ChainError(f"the contract would refuse the checkpoint: {error}") from error
+            raise ChainError(f"the checkpoint would not be taken: {error}") from error
 
     async def send(self, raw: bytes) -> None:
         """Hand a signed transaction to the node. What came of it is read from the chain's state, so that a

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ MAX_DEPTH = 32
 MAX_FILE_BYTES = 4 * 1024 * 1024
 
 _TYPE_NAMES = {float: "a float", bool: "true or false", type(None): "null", bytes: "bytes"}
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _KEPT_NAMES = 4096
 _names: dict[str, str] = {}
 """Object keys that were checked once, with their JSON form: the same few dozen come in every record."""
@@ -215,7 +217,22 @@ def _salt(text: object) -> bytes:
 def _load(raw: bytes) -> object:
     if len(raw) > MAX_FILE_BYTES:
         raise MalformedError("record", f"the file is larger than {MAX_FILE_BYTES} bytes")
+    _check_nesting(raw)
     try:
         return json.loads(raw.decode())
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise MalformedError("record", f"the file is not JSON in UTF-8: {error}") from error
+
+
+def _check_nesting(raw: bytes) -> None:
+    """Refuse deep nesting before the parser sees it: where the recursion limit was raised (py-evm does),
+    a file of brackets would end the process.
+    """
+    depth = 0
+    for token in _STRING_OR_BRACKET.findall(raw):
+        if token in b"[{":
+            depth += 1
+        elif token in b"]}":
+            depth -= 1
+        if depth > MAX_DEPTH + 2:  # the file's own object, then the body
+            raise MalformedError("record", f"objects and lists are nested deeper than {MAX_DEPTH}")
