@@ -1,7 +1,8 @@
 """The aggregator as a process: VTN, control API, and four tasks that carry on whatever the database says is due.
 
-- *attend* wakes on new facts and every few minutes: keeps offers, forecasts, settles, seals.
-- *checkpoint* signs the log on the clock's grid.
+- *attend* wakes on new facts: keeps offers, settles, forecasts.
+- *look* wakes every few minutes: seals what has gathered, and wakes *attend*, because deadlines pass.
+- *checkpoint* seals and signs on the clock's grid.
 - *anchor* brings checkpoints to the chain; nothing ever waits for it.
 
 Rules: no state but in the database, so a process killed anywhere goes on where it was; a task that fails says so and
@@ -14,7 +15,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import web
@@ -25,17 +26,19 @@ from aggregator.curve import PORTFOLIO, CurveMaker, history_is_in, portfolio_for
 from aggregator.overview import Overview
 from aggregator.profile import QUARTER, Period, floor_to
 from aggregator.readings import LOAD_FORECAST, OFFER, OFFERS, issued, report_requests
-from aggregator.settings import AggregatorSettings
+from aggregator.settings import AggregatorSettings, ChainSettings
 from aggregator.statement import LOOK_BACK, settle_due
 from aggregator.tally import Tally
 from ledger import store as ledger_store
-from ledger.anchor import Anchorer, AnchorStatus
 from ledger.checkpoint import SigningKey
 from ledger.log import Log
 from openadr import Report, ReportRequest
 from vtn import journal, registration
 from vtn.server import Server
 from vtn.store import Database, Notice
+
+if TYPE_CHECKING:
+    from ledger.anchor import Anchorer
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +48,7 @@ LOOK_EVERY_S = 300.0
 ANCHOR_EVERY_S = 225.0
 RETRY_S = 1.0  # real seconds before a failed task starts over
 FORECAST_PATIENCE = timedelta(hours=2)
-KEPT_OFFERS = "kept-offers"
+ATTENDED = "attended"
 KNOWN_SHARE = 0.95
 
 
@@ -57,7 +60,7 @@ class Aggregator:
         self._clock = clock
         self._sleep = sleep
         self._log = Log(settings.log.origin, SigningKey.load(settings.log.key_file))
-        self._anchorer = Anchorer(settings.chain.anchor()) if settings.chain else None
+        self._anchorer = _anchorer(settings.chain) if settings.chain else None
         self._anchoring = asyncio.Lock()
         self._portfolio = portfolio.Portfolio(settings)
         self._maker = CurveMaker(settings.programme)
@@ -84,7 +87,7 @@ class Aggregator:
         async with db.write() as conn:
             await portfolio.enrol(conn, self._settings.nodes, self._clock())
         async with db.read() as conn:
-            await self._tally.advance(conn)
+            await self._tally.advance(conn, await store.position(conn, ATTENDED))
         self._vtn = Server(self._settings.vtn, db, self._clock, self._ask)
         await self._vtn.start()
         self._api = await listen(self._make_api(db, self._vtn).app(), self._settings.socket)
@@ -160,7 +163,9 @@ class Aggregator:
                 await asyncio.sleep(RETRY_S)
 
     async def _look(self, db: Database) -> None:
+        """Deadlines pass and facts gather without any new fact."""
         await self._sleep(LOOK_EVERY_S)
+        await audit.seal(db, self._log)
         self._news.set()
 
     async def _attend(self, db: Database) -> None:
@@ -168,28 +173,30 @@ class Aggregator:
         await self._news.wait()
         self._news.clear()
         now = self._clock()
-        await self._keep_offers(db)
-        for statement in await settle_due(db, self._settings.programme, now):
-            log.info("statement made", **statement.body())
-        await audit.seal(db, self._log)
+        async with db.read() as conn:
+            await self._tally.advance(conn)
+        reports = self._tally.fresh[:]
+        await self._keep_offers(db, reports)
+        await self._settle(db, reports, now)
+        del self._tally.fresh[
+            : len(reports)
+        ]  # only now: a fault before this starts over with the same reports
         await self._forecast(db, now)
 
-    async def _keep_offers(self, db: Database) -> None:
+    async def _settle(self, db: Database, reports: Sequence[journal.Fact], now: datetime) -> None:
+        for statement in await settle_due(db, self._settings.programme, reports, now):
+            log.info("statement made", **statement.body())
+
+    async def _keep_offers(self, db: Database, reports: Sequence[journal.Fact]) -> None:
         """Copy nodes' forecasts as they were issued, before newer ones take their place among the readings."""
-        while True:
-            async with db.read() as conn:
-                facts = await journal.facts_after(
-                    conn, await store.position(conn, KEPT_OFFERS), audit.FACTS_A_STEP
-                )
-                found = [
-                    (fact.ven_id, r_id, made) for fact in facts for r_id, made in await _series(conn, fact)
-                ]
-            if not facts:
-                return
+        async with db.read() as conn:
+            found = [
+                (fact.ven_id, r_id, made) for fact in reports for r_id, made in await _series(conn, fact)
+            ]
+        if found:
             async with db.write() as conn:
                 for ven_id, r_id, (made_at, profile) in found:
                     await store.add_series(conn, ven_id, r_id, made_at, profile)
-                await store.move(conn, KEPT_OFFERS, facts[-1].seq)
 
     async def _forecast(self, db: Database, now: datetime) -> None:
         """Make the portfolio's forecast of the day once the readings up to midnight are in, or late without some."""
@@ -200,7 +207,7 @@ class Aggregator:
             newest = (await store.newest_series(conn, LOAD_FORECAST, now)).get(PORTFOLIO)
             if newest is not None and newest[0] == midnight:
                 return
-            ven_ids = [ven.ven_id for ven in await registration.vens(conn) if ven.registration_id is not None]
+            ven_ids = [node.ven_id for node in await self._portfolio.nodes(conn)]
             if now < midnight + FORECAST_PATIENCE and not await history_is_in(conn, ven_ids, midnight):
                 return
             load = await portfolio_load(conn, ven_ids, Period(midnight - LOOK_BACK, midnight))
@@ -219,9 +226,13 @@ class Aggregator:
         await self._sign(db)
 
     async def _sign(self, db: Database) -> None:
+        """Seal and sign all there is, and note up to where reports need not be looked at again after a restart."""
         await audit.seal(db, self._log)
+        fresh = self._tally.fresh
+        attended = fresh[0].seq - 1 if fresh else self._tally.seq
         async with db.write() as conn:
             await self._log.publish(conn, self._clock())
+            await store.move(conn, ATTENDED, attended)
         self._published.set()
 
     async def _anchor(self, db: Database) -> None:
@@ -243,15 +254,14 @@ class Aggregator:
             self._last_anchor_at = self._clock() if state.anchored else None
         if before is None or before.status is not state.status:
             log.info("anchoring", status=str(state.status), text=state.text, anchored=state.anchored)
-        return state.status is AnchorStatus.IDLE
+        return str(state.status) == "idle"
 
     async def _seal_all(self, timeout_s: float) -> bool:
         """Settle what is due, seal, sign, anchor; whether the chain had everything within ``timeout_s``."""
         db = self._db
         if db is None or self._anchorer is None:
             return False
-        await self._keep_offers(db)
-        await settle_due(db, self._settings.programme, self._clock())
+        await self._settle(db, [], self._clock())
         await self._sign(db)
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
@@ -266,7 +276,7 @@ class Aggregator:
 
     def _chain_state(self) -> dict[str, Any]:
         state = self._anchorer.state if self._anchorer else None
-        ok = state is not None and state.status in (AnchorStatus.IDLE, AnchorStatus.WAITING)
+        ok = state is not None and str(state.status) in {"idle", "waiting"}
         return {
             "ok": ok,
             "status": str(state.status) if state else "not asked yet",
@@ -284,3 +294,9 @@ async def _series(conn: Any, fact: journal.Fact) -> list[tuple[str, Any]]:
     period = Period(datetime.fromisoformat(body["start"]), datetime.fromisoformat(body["end"]))
     found = [(r_id, await issued(conn, fact.ven_id, r_id, period)) for r_id in (LOAD_FORECAST, OFFER)]
     return [(r_id, made) for r_id, made in found if made is not None]
+
+
+def _anchorer(chain: ChainSettings) -> Anchorer:
+    from ledger.anchor import Anchorer  # noqa: PLC0415 - web3 costs 25 MB and a second: only with a chain
+
+    return Anchorer(chain.anchor())

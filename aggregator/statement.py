@@ -21,7 +21,7 @@ from aggregator.baseline import Baseline, Question, adjustment_window, baseline
 from aggregator.errors import BaselineError
 from aggregator.performance import Performance, home_weights, measure, unmeasured
 from aggregator.profile import QUARTER, Calendar, LoadProfile, Period
-from aggregator.readings import LOAD, METERED, Metered, metered
+from aggregator.readings import LOAD, METERED, metered
 from aggregator.request import event_of
 from aggregator.settings import ProgrammeSettings
 from aggregator.settlement import Statement, settle, shares
@@ -30,32 +30,43 @@ from vtn import opt as vtn_opt
 from vtn.store import Database
 
 LOOK_BACK = timedelta(days=45)
-LATE_DATA = "late-data"
-FACTS_A_STEP = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A statement that could be written, and whether everything that it needs has arrived."""
+    """A statement that could be written."""
 
     call: store.StoredCall
     statement: Statement
     detail: dict[str, Any]
-    complete: bool
 
 
-async def settle_due(db: Database, programme: ProgrammeSettings, now: datetime) -> list[Statement]:
-    """Write every first statement that is due at ``now``, and new revisions where late data ask for one."""
-    made = await _late(db, programme, now)
-    async with db.read() as conn:
-        open_calls = await store.calls(conn, open_until=now)
+async def settle_due(
+    db: Database, programme: ProgrammeSettings, reports: Sequence[journal.Fact], now: datetime
+) -> list[Statement]:
+    """Write every first statement that is due at ``now``, and new revisions where ``reports`` ask for one."""
     deadline = timedelta(seconds=programme.settlement_deadline_s)
-    for call in open_calls:
-        async with db.read() as conn:
-            draft = await drafted(conn, programme, call)
-        if draft.complete or now >= call.period.end + deadline:
-            made += await _write(db, draft, now)
+    made: list[Statement] = []
+    async with db.read() as conn:
+        due = [
+            call
+            for call in await store.calls(conn, open_until=now)
+            if now >= call.period.end + deadline or await _is_complete(conn, programme.calendar(), call)
+        ]
+        drafts = [await drafted(conn, programme, call) for call in [*due, *await _touched(conn, reports)]]
+    for draft in drafts:
+        made += await _write(db, draft, now)
     return made
+
+
+async def _is_complete(conn: AsyncConnection, calendar: Calendar, call: store.StoredCall) -> bool:
+    """Whether a reading, good or bad, came for each quarter hour of the event and of the adjustment window."""
+    window = adjustment_window(call.period, call.notified_at, calendar)
+    needed = {*call.period.slots(), *(window.slots() if window else ())}
+    if not needed:
+        return False
+    readings = await metered(conn, [call.ven_id], [LOAD], Period(min(needed), call.period.end))
+    return needed <= readings.arrived.get((call.ven_id, LOAD), set())
 
 
 async def drafted(conn: AsyncConnection, programme: ProgrammeSettings, call: store.StoredCall) -> Draft:
@@ -77,8 +88,7 @@ async def drafted(conn: AsyncConnection, programme: ProgrammeSettings, call: sto
     agreement = await store.agreement(conn, call.agreement_id)
     statement = settle(event_of(call, programme.market_context), performance, agreement)
     homes = await _shares(conn, calendar, call, expected, statement.amount_minor)
-    complete = expected is not None and _arrived(readings, call, calendar)
-    return Draft(call, statement, _detail(performance, expected, homes), complete)
+    return Draft(call, statement, _detail(performance, expected, homes))
 
 
 def _measured(
@@ -89,13 +99,6 @@ def _measured(
     except BaselineError:
         return None, unmeasured(call.event_id, call.ven_id, opted_out_at)
     return expected, measure(call.event_id, call.ven_id, expected, question.load, opted_out_at)
-
-
-def _arrived(readings: Metered, call: store.StoredCall, calendar: Calendar) -> bool:
-    """Whether a reading, good or bad, came for each quarter hour of the event and of the adjustment window."""
-    window = adjustment_window(call.period, call.notified_at, calendar)
-    needed = {*call.period.slots(), *(window.slots() if window else ())}
-    return needed <= readings.arrived.get((call.ven_id, LOAD), set())
 
 
 def _opted_out_at(entries: Iterable[vtn_opt.OptEntry]) -> datetime | None:
@@ -191,34 +194,19 @@ def _same(stored: store.StoredStatement, draft: Draft) -> bool:
     return {**old, "revision": 0} == {**new, "revision": 0} and stored.detail == draft.detail
 
 
-async def _late(db: Database, programme: ProgrammeSettings, now: datetime) -> list[Statement]:
-    """New revisions for what arrived since the last look and reaches back into settled calls."""
-    made: list[Statement] = []
-    while True:
-        async with db.read() as conn:
-            facts = await journal.facts_after(conn, await store.position(conn, LATE_DATA), FACTS_A_STEP)
-            touched = await _touched(conn, facts)
-            drafts = [await drafted(conn, programme, call) for call in touched]
-        for draft in drafts:
-            made += await _write(db, draft, now)
-        if not facts:
-            return made
-        async with db.write() as conn:
-            await store.move(conn, LATE_DATA, facts[-1].seq)
-
-
-async def _touched(conn: AsyncConnection, facts: Sequence[journal.Fact]) -> list[store.StoredCall]:
-    """Settled calls whose event, adjustment window or like days a report of these facts reaches into."""
-    touched = {}
-    for fact in facts:
-        spans = _metered_spans(fact)
-        if not spans:
-            continue
-        for call in await store.calls(conn, ven_id=fact.ven_id):
+async def _touched(conn: AsyncConnection, reports: Sequence[journal.Fact]) -> list[store.StoredCall]:
+    """Settled calls whose event, adjustment window or like days one of these reports reaches into."""
+    spans: dict[str, list[Period]] = {}
+    for fact in reports:
+        for span in _metered_spans(fact):
+            spans.setdefault(fact.ven_id, []).append(span)
+    touched = []
+    for ven_id, reported in spans.items():
+        for call in await store.calls(conn, ven_id=ven_id):
             reach = Period(call.period.start - LOOK_BACK, call.period.end)
-            if call.settled_revision and any(span.overlaps(reach) for span in spans):
-                touched[call.event_id, call.ven_id] = call
-    return list(touched.values())
+            if call.settled_revision and any(span.overlaps(reach) for span in reported):
+                touched.append(call)
+    return touched
 
 
 def _metered_spans(fact: journal.Fact) -> list[Period]:

@@ -18,24 +18,24 @@ FACTS_A_STEP = 2000
 
 @dataclass(slots=True)
 class Tally:
-    """Running counts; ``advance`` before reading them."""
+    """Running counts; ``advance`` before reading them. ``fresh`` gathers the reports for whoever takes them."""
 
     seq: int = 0
     reports: int = 0
     readings: int = 0
     history_reports: int = 0
+    fresh: list[journal.Fact] = field(default_factory=list)
     _history: dict[str, dict[datetime, datetime]] = field(default_factory=dict)
 
-    async def advance(self, conn: AsyncConnection) -> list[journal.Fact]:
-        """Count the facts since the last time, and give those of them that are reports."""
-        reports = []
+    async def advance(self, conn: AsyncConnection, fresh_after: int = 0) -> None:
+        """Count the facts since the last time; reports up to number ``fresh_after`` are not gathered."""
         while facts := await journal.facts_after(conn, self.seq, FACTS_A_STEP):
-            for fact in facts:
+            for fact in facts:  # without a wait in between: two who advance at once count each fact once
                 if fact.kind == "report" and fact.seq > self.seq:
-                    reports.append(fact)
                     self._count(fact)
+                    if fact.seq > fresh_after:
+                        self.fresh.append(fact)
             self.seq = max(self.seq, facts[-1].seq)
-        return reports
 
     def history_days(self, ven_id: str) -> int:
         """Whole days that the node's history covers."""

@@ -1,0 +1,235 @@
+"""A running aggregator with nodes of the test's own, on a clock that the test moves."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from math import cos, pi
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from aggregator.server import Aggregator
+from aggregator.settings import AggregatorSettings
+from ledger.checkpoint import SigningKey
+from tests.aggregator.box import QUARTER, Box
+
+START = datetime(2026, 1, 20, tzinfo=UTC)  # a Tuesday
+ORIGIN = "test.example/log"
+
+
+class HandClock:
+    """A clock that stands still until the test moves it."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self._moved = asyncio.Condition()
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        """Return when the test has moved the clock that far."""
+        until = self.now + timedelta(seconds=seconds)
+        async with self._moved:
+            await self._moved.wait_for(lambda: self.now >= until)
+
+    async def move(self, to: datetime) -> None:
+        """Set the time and wake all who wait for it."""
+        self.now = to
+        async with self._moved:
+            self._moved.notify_all()
+
+
+def load_of(level_kw: float) -> Callable[[datetime], float]:
+    """A daily curve around a level, a little higher on the weekend."""
+
+    def load(instant: datetime) -> float:
+        hour = instant.hour + instant.minute / 60
+        weekend = 1.1 if instant.weekday() >= 5 else 1.0
+        return level_kw * weekend * (1 - 0.4 * cos(2 * pi * (hour - 5) / 24))
+
+    return load
+
+
+@dataclass
+class Platform:
+    """One aggregator, its nodes, and the operator's end of the control socket."""
+
+    settings: AggregatorSettings
+    clock: HandClock
+    boxes: dict[str, Box]
+    http: aiohttp.ClientSession
+    control: aiohttp.ClientSession
+    aggregator: Aggregator | None = None
+
+    async def start(self) -> None:
+        """Start, or start again on the same database."""
+        self.aggregator = Aggregator(self.settings, self.clock, self.clock.sleep)
+        await self.aggregator.start()
+        for box in self.boxes.values():
+            box.connect(self.http, self.aggregator.port)
+
+    async def stop(self) -> None:
+        """Stop as on SIGTERM."""
+        if self.aggregator is not None:
+            await self.aggregator.stop()
+            self.aggregator = None
+
+    async def get(self, path: str, status: int = 200) -> Any:
+        """The answer to GET."""
+        async with self.control.get(path) as answer:
+            body = await answer.json()
+            assert answer.status == status, body
+            return body
+
+    async def post(self, path: str, body: Any = None, status: int = 200, **headers: str) -> Any:
+        """The answer to POST."""
+        async with self.control.post(path, json=body, headers=headers) as answer:
+            said = await answer.json()
+            assert answer.status == status, said
+            return said
+
+    async def until(self, path: str, condition: Callable[[Any], bool]) -> Any:
+        """Ask until the answer is as wanted; the tasks behind it need turns of the loop, not time."""
+        async with asyncio.timeout(30):
+            while not condition(answer := await self.get(path)):
+                await asyncio.sleep(0)
+        return answer
+
+    async def settled(self, count: int) -> list[dict[str, Any]]:
+        """The statements once there are so many."""
+        return (await self.until("/statements", lambda answer: len(answer["statements"]) >= count))[
+            "statements"
+        ]
+
+    async def begin(self) -> None:
+        """Register all nodes and send their history and first offers."""
+        for box in self.boxes.values():
+            await box.register(self.clock.now)
+            await box.send_history(self.clock.now)
+            await self.offer(box)
+
+    async def offer(self, box: Box) -> None:
+        """Send an hourly offer of 36 hours."""
+        now = self.clock.now
+        await box.report("offers", now, now + timedelta(hours=36), now)
+
+    async def run_to(self, end: datetime, *, offers: bool = True) -> None:
+        """Let quarter hours pass: polls, telemetry of the quarter before, offers each hour."""
+        while self.clock.now < end:
+            await self.clock.move(self.clock.now + QUARTER)
+            now = self.clock.now
+            for box in self.boxes.values():
+                await box.poll()
+                await box.report("telemetry", now - QUARTER, now, now)
+                if offers and now.minute == 0:
+                    await self.offer(box)
+
+
+Make = Callable[..., Awaitable[Platform]]
+
+
+def node_settings(number: int, **changes: Any) -> dict[str, Any]:
+    """Settings of the node with this number; later ones cost more."""
+    agreement = {
+        "capacity_kw": 50,
+        "price_minor_per_kwh": 30 + number,
+        "penalty_minor_per_kwh": 20,
+        "threshold": "0.8",
+        "max_calls_per_day": 1,
+        "notice_min": 60,
+        "currency": "EUR",
+    }
+    return {
+        "ven_name": f"node-{number}",
+        "fingerprint": f"{number:064x}",
+        "agreement": {**agreement, **changes},
+    }
+
+
+def write_settings(folder: Path, nodes: list[dict[str, Any]], **programme: Any) -> AggregatorSettings:
+    """Settings of a platform in a folder, with a key for its log."""
+    key = folder / "log.key"
+    if not key.exists():
+        SigningKey.generate(ORIGIN).save(key)
+    content = {
+        "state": folder,
+        "socket": folder / "control",
+        "vtn": {"port": 0, "insecure_dev": True},
+        "log": {"origin": ORIGIN, "key_file": key},
+        "programme": {"history_days": 14, **programme},
+        "nodes": nodes,
+    }
+    return AggregatorSettings.model_validate(content)
+
+
+@asynccontextmanager
+async def running(
+    settings: AggregatorSettings, boxes: list[Box], start: datetime = START
+) -> AsyncIterator[Platform]:
+    """A started platform."""
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        connector = aiohttp.UnixConnector(str(settings.socket))
+        control = await stack.enter_async_context(
+            aiohttp.ClientSession("http://control", connector=connector)
+        )
+        platform = Platform(settings, HandClock(start), {box.name: box for box in boxes}, http, control)
+        stack.push_async_callback(platform.stop)
+        await platform.start()
+        yield platform
+
+
+@pytest.fixture
+def state(database_path: Path) -> Path:
+    """A folder with a migrated database where the aggregator looks for it."""
+    database_path.rename(database_path.with_name("aggregator.sqlite"))
+    return database_path.parent
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A stopped platform whose nodes are registered, with history and first offers: copied for each test."""
+
+    folder: Path
+    boxes: dict[str, Box]
+
+    def copy(self, folder: Path) -> list[Box]:
+        """Lay the state into a test's folder; the nodes remember what they were asked for."""
+        for file in self.folder.iterdir():
+            shutil.copy(file, folder / file.name)
+        return [replace(box, events={}) for box in self.boxes.values()]
+
+
+def make_boxes() -> list[Box]:
+    """Nodes of 10, 20 and 30 kW that offer 2, 4 and 6 kW."""
+    return [Box(f"node-{n}", f"{n:064x}", load_of(10.0 * n), 2.0 * n) for n in (1, 2, 3)]
+
+
+@pytest.fixture(scope="session")
+def prepared(database_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """Made once: the history of a fleet takes seconds."""
+    folder = tmp_path_factory.mktemp("aggregator")
+    shutil.copy(database_template, folder / "aggregator.sqlite")
+    settings = write_settings(folder, [node_settings(n) for n in (1, 2, 3)])
+
+    async def prepare() -> Prepared:
+        async with running(settings, make_boxes()) as platform:
+            await platform.begin()
+            return Prepared(folder, platform.boxes)
+
+    return asyncio.run(prepare())
+
+
+@pytest.fixture
+async def platform(prepared: Prepared, tmp_path: Path) -> AsyncIterator[Platform]:
+    """Three nodes, registered, with history and offers, at midnight."""
+    boxes = prepared.copy(tmp_path)
+    settings = write_settings(tmp_path, [node_settings(n) for n in (1, 2, 3)])
+    async with running(settings, boxes) as started:
+        yield started
