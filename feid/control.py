@@ -30,7 +30,7 @@ _FORGET = timedelta(minutes=90)  # how long what a home can give now tells more 
 _FIRM = 0.8  # part of its home's load that a battery can be counted on for: no minute is like the mean
 _TINY_KW = 0.05
 _SURE = {DeviceKind.HEAT_PUMP: 0, DeviceKind.EV_CHARGER: 1, DeviceKind.WATER_HEATER: 2}
-"""Loads in the order in which they are paused: a heat pump runs on as it does, a car that is there charges."""
+"""Loads in the order in which they are paused: a heat pump runs on, a car that is there goes on charging."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +279,7 @@ def _given(batteries: list[_Battery], rest_kw: list[float]) -> list[list[float]]
 
 
 def _discharge(batteries: list[_Battery], rest_kw: list[float]) -> list[tuple[_Battery, list[float]]]:
-    """The powers at which the batteries give the rest; scaled down where a battery's energy would not last."""
+    """The powers at which the batteries give the rest, less where a battery's energy would not last."""
     hours = GRID / timedelta(hours=1)
     made = []
     for battery, given_kw in zip(batteries, _given(batteries, rest_kw), strict=True):

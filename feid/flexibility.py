@@ -18,7 +18,7 @@ AHEAD = timedelta(hours=36)
 FORECAST = AHEAD + timedelta(hours=1)
 """What an offer covers: it is good for every report that is due before the next one is issued."""
 LEARNED_FROM = timedelta(days=28)
-_SAFE = 0.95
+_SAFE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
