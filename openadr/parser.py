@@ -112,7 +112,11 @@ def disposable(raw: bytes, work: Callable[[], T]) -> T:
     thread.start()
     thread.join()
     if failure:
-        raise failure[0]
+        error = failure.pop()
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame: a cycle would keep the tree until the next collection
     _remember(names)
     return outcome[0]
 
