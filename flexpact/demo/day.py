@@ -24,7 +24,7 @@ from flexpact.demo.summary import Facts
 from flexpact.demo.view import View
 
 _LOOK_S = 0.25  # real seconds between two looks at the aggregator
-_START_S, _HISTORY_S, _SEAL_S = 60.0, 300.0, 60.0  # real seconds that a phase may take at most
+_START_S, _HISTORY_S, _LAST_READINGS_S, _SEAL_S = 120.0, 300.0, 120.0, 60.0  # real seconds that a phase may take at most
 OFFER_SHARE = 0.6
 
 
@@ -92,7 +92,8 @@ class Day:
         self._say(f"the operator asks for {power_kw:.1f} kW less, of {offered_kw:.1f} kW offered")
 
     async def seal(self) -> None:
-        """Stop the nodes, so that no new fact comes, and wait until every leaf is under an anchored checkpoint."""
+        """Wait for the day's last readings, stop the nodes, and have every leaf anchored."""
+        await self._until(self._all_metered, _LAST_READINGS_S, "the last readings of the day")
         self._say("the nodes stop, the last checkpoint is anchored")
         await self.fleet.stop(*self.plan.nodes)
         sealed = await self.control.post("/seal", {"timeout_s": _SEAL_S})
@@ -112,6 +113,11 @@ class Day:
             leaf = await self.control.get(f"/receipts/{index}")
             write_receipt(self.layout.receipts, index, leaf["record"].encode(), leaf["receipt"].encode())
         return await asyncio.to_thread(verify_directory, self.layout.receipts, self.layout.trust)
+
+    async def _all_metered(self) -> bool:
+        """Whether every node's load is known for the whole live part."""
+        curves = await self.control.get("/profiles", start=_text(self.plan.start), end=_text(self.plan.end))
+        return None not in curves["metered_kw"]
 
     async def facts(self) -> Facts:
         """Return what the aggregator, the simulator and the processes tell about the day."""
@@ -179,7 +185,7 @@ class Day:
         await asyncio.sleep(_LOOK_S)
         self.fleet.check()
         self.fleet.measure()
-        now = await self.observed()
+        now = await self.observed() if self.view.live else None
         if now is not None:
             self.view.show(now)
 

@@ -1,5 +1,6 @@
 """Where the demo shows itself: a live screen in a terminal, or one line for each phase."""
 
+import time
 from types import TracebackType
 from typing import Protocol
 
@@ -12,6 +13,8 @@ from flexpact.demo.snapshot import Snapshot
 
 class View(Protocol):
     """What the day tells about itself while it goes on."""
+
+    live: bool  # whether snapshots are wanted
 
     def __enter__(self) -> "View": ...
 
@@ -27,10 +30,13 @@ class View(Protocol):
 
 
 class PlainView:
-    """One line for each phase; snapshots are not shown."""
+    """One line for each phase, with the real seconds since the start; snapshots are not shown."""
+
+    live = False
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._began = time.monotonic()
 
     def __enter__(self) -> "PlainView":
         return self
@@ -40,7 +46,7 @@ class PlainView:
 
     def phase(self, text: str) -> None:
         """Print the line."""
-        self._console.print(text, highlight=False)
+        self._console.print(f"{time.monotonic() - self._began:5.0f} s  {text}", highlight=False, soft_wrap=True)
 
     def show(self, snapshot: Snapshot) -> None:
         """Show nothing."""
@@ -48,6 +54,8 @@ class PlainView:
 
 class LiveView:
     """The whole screen, drawn again in place a few times a second, in whatever size the terminal has now."""
+
+    live = True
 
     def __init__(self, console: Console) -> None:
         self._console = console
