@@ -21,6 +21,7 @@ from openadr import (
     ItemBase,
     Message,
     Poll,
+    RegisteredReport,
     RegisterReport,
     Report,
     ReportDescription,
@@ -132,8 +133,6 @@ class Desk:
 
     async def settle_in(self, fingerprint: str = ALICE, name: str = "alice") -> str:
         """A registered VEN that has answered the VTN's own metadata: nothing waits for it."""
-        from openadr import RegisteredReport
-
         ven_id = await self.register(fingerprint, name)
         own = await self.poll(fingerprint)
         assert isinstance(own, RegisterReport)

@@ -1,0 +1,139 @@
+"""Values: their times, and a table that does not depend on the order in which they came."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import shutil
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from openadr import Duration, Report, ReportInterval, ReportPayload, ResourceStatus
+from tests.vtn.desk import NOW, QUARTER, USAGE
+from vtn import reading
+from vtn.reading import Expected
+from vtn.schema import quarantine_table, reading_table
+from vtn.store import Database
+
+EXPECTED = Expected(USAGE, frozenset({"load", "home-01"}), None, None)
+SECOND = timedelta(seconds=1)
+
+
+def report(*intervals: ReportInterval, created: int = 0, **more: object) -> Report:
+    return Report(
+        intervals=intervals,
+        report_request_id="ask",
+        report_specifier_id="spec",
+        created_date_time=NOW + created * SECOND,
+        **more,  # type: ignore[arg-type] - fields by name
+    )
+
+
+def interval(value: float = 1.0, r_id: str = "load", **more: object) -> ReportInterval:
+    payloads = (ReportPayload(r_id=r_id, payload_float=value),)
+    return ReportInterval(payloads=payloads, **more)  # type: ignore[arg-type] - fields by name
+
+
+def times(made: Report) -> list[tuple[object, float]]:
+    return [(sample.start, sample.duration_s) for sample in reading.samples(made)]
+
+
+def test_rpt_24_intervals_without_a_start_follow_each_other_from_the_reports() -> None:
+    step = interval(duration=Duration(900))
+    assert times(report(step, step, dtstart=NOW)) == [(NOW, 900.0), (NOW + QUARTER, 900.0)]
+
+
+def test_intervals_own_start_goes_before_the_reports() -> None:
+    own = interval(dtstart=NOW + QUARTER, duration=Duration(60))
+    assert times(report(own, dtstart=NOW)) == [(NOW + QUARTER, 60.0)]
+
+
+def test_single_interval_takes_the_reports_duration() -> None:
+    assert times(report(interval(), dtstart=NOW, duration=Duration(900))) == [(NOW, 900.0)]
+
+
+def test_point_has_no_duration_and_value_without_any_time_is_quarantined() -> None:
+    assert times(report(interval(dtstart=NOW))) == [(NOW, 0.0)]
+    judged = reading.judge(report(interval()), EXPECTED, NOW)
+    assert [reason for _, reason in judged.bad] == ["the time of the value is missing"]
+    assert (judged.start, judged.end) == (None, None)
+
+
+def test_calendar_month_is_as_long_as_the_month() -> None:
+    assert times(report(interval(duration=Duration(0, 1)), dtstart=NOW)) == [(NOW, 31 * 86_400.0)]
+
+
+def test_negative_duration_counts_as_none() -> None:
+    assert times(report(interval(duration=Duration(-900)), dtstart=NOW)) == [(NOW, 0.0)]
+
+
+def test_rpt_30_resource_status_is_a_number() -> None:
+    states = itertools.product((False, True), repeat=2)
+    payloads = tuple(
+        ReportPayload(r_id="load", resource_status=ResourceStatus(online=online, manual_override=override))
+        for override, online in states
+    )
+    made = report(ReportInterval(dtstart=NOW, payloads=payloads))
+    assert [sample.value for sample in reading.samples(made)] == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_hash_is_that_of_the_values_whatever_the_reports_own_ids() -> None:
+    made = report(interval(dtstart=NOW))
+    same = replace(made, report_id="x", created_date_time=NOW + SECOND)
+    other = report(interval(2.0, dtstart=NOW))
+    digests = [reading.judge(item, EXPECTED, NOW).sha256 for item in (made, same, other)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+messages = st.builds(
+    lambda step, value, r_id, created, length: report(
+        interval(value, r_id, dtstart=NOW + step * QUARTER, duration=Duration(length)), created=created
+    ),
+    st.integers(-3, 0),
+    st.sampled_from([0.0, 1.0, 2.5, math.nan]),
+    st.sampled_from(["load", "home-01", "unknown"]),
+    st.integers(0, 3),
+    st.sampled_from([0, 900]),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), sent=st.lists(messages, min_size=1, max_size=8))
+def test_any_interleaving_of_retry_duplicate_and_reordering_gives_the_same_table(
+    data: st.DataObject, sent: list[Report], database_template: Path, tmp_path: Path
+) -> None:
+    order = data.draw(st.permutations(sent))
+    repeats = data.draw(st.lists(st.sampled_from(sent), max_size=6))
+    mixed = list(order)
+    for repeat in repeats:
+        mixed.insert(data.draw(st.integers(0, len(mixed))), repeat)
+    tables = [table_of(item, database_template, tmp_path) for item in (sent, mixed)]
+    assert tables[0] == tables[1]
+
+
+def table_of(sent: list[Report], template: Path, directory: Path) -> list[object]:
+    """The rows of readings and quarantine after these reports arrived in this order."""
+    for leftover in directory.glob("case.db*"):
+        leftover.unlink()
+    return asyncio.run(table_after(sent, Path(shutil.copy(template, directory / "case.db"))))
+
+
+async def table_after(sent: list[Report], path: Path) -> list[object]:
+    database = await Database.open(path)
+    try:
+        for item in sent:
+            async with database.write() as conn:
+                judged = reading.judge(item, EXPECTED, NOW)
+                await reading.keep(conn, "ven", item, report_name=USAGE, judged=judged, now=NOW)
+        async with database.read() as conn:
+            readings = (await conn.execute(select(reading_table))).all()
+            bad = (await conn.execute(select(quarantine_table))).all()
+        return [sorted(map(str, readings)), sorted(map(str, bad))]
+    finally:
+        await database.close()
