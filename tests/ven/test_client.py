@@ -1,0 +1,345 @@
+"""The VEN at work against the real VTN: every lost byte, every outage, every restart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from flexpact import pki
+from openadr import CreatedEvent, decode
+from openadr.enums import OptType
+from tests.ven.site import HISTORY, NOW, OFFER, USAGE, Site
+from tests.ven.wire import ALICE, PATIENCE_S, FastClock, Proxy, eventually, plain, running
+from tests.vtn.desk import Desk, anything_goes, make_event, request_all
+from ven.client import run
+from ven.errors import SettingsError, StateError
+from ven.settings import VenSettings
+from ven.store import Store
+from vtn import event as vtn_event
+from vtn import registration
+from vtn.report import readings
+from vtn.server import Server
+from vtn.settings import VtnSettings
+from vtn.store import Database
+
+FAR = timedelta(days=4000)
+
+
+class Metered(Site):
+    """A site whose meter is complete up to the clock."""
+
+    def __init__(self, clock: FastClock, **more: object) -> None:
+        super().__init__(**more)  # type: ignore[arg-type] - fields by name
+        self.clock = clock
+
+    def watermark(self, report_name: str) -> datetime | None:
+        self.complete_until = self.clock()
+        return super().watermark(report_name)
+
+
+@pytest.fixture
+async def desk(database: Database) -> AsyncIterator[Desk]:
+    async with aiohttp.ClientSession() as http:
+        opened = await Desk.open(database, http, poll_period_s=60)
+        await opened.enrol()
+        yield opened
+        await opened.server.stop()
+
+
+async def answers(desk: Desk) -> list[tuple[str, str]]:
+    return [(str(fact.body["event_id"]), str(fact.body["opt_type"])) for fact in await desk.facts("opt")]
+
+
+async def test_a_ven_registers_follows_an_event_and_reports_over_mutual_tls(
+    database: Database, tmp_path: Path
+) -> None:
+    today = datetime.now(UTC)
+    pki.make_authority(tmp_path, today)
+    server_id = pki.issue(tmp_path, "vtn", today, server=True)
+    ven = pki.issue(tmp_path, "alice", today, server=False)
+    async with database.write() as conn:
+        ven_id = await registration.enrol(conn, "alice", ven.fingerprint, NOW)
+    clock = FastClock()
+    settings = VtnSettings(port=0, cert=server_id.cert, key=server_id.key, ca=server_id.ca, poll_period_s=60)
+    server = Server(settings, database, clock, request_all)
+    await server.start()
+    site = Metered(clock)
+    ours = VenSettings(
+        vtn_url=f"https://127.0.0.1:{server.port}",
+        ven_name="alice",
+        state_path=tmp_path / "ven.db",
+        cert=ven.cert,
+        key=ven.key,
+        ca=ven.ca,
+        vtn_fingerprint=server_id.fingerprint,
+    )
+    async with running(ours, site, clock) as store:
+        await eventually(lambda: len(store.load().requests) == 2 and not store.waiting())
+        start = clock() + timedelta(hours=2)
+        async with database.write() as conn:
+            await vtn_event.publish(conn, make_event(start=start), ven_id, clock(), anything_goes)
+        await eventually(lambda: bool(site.timelines and site.timelines[-1].setpoints()))
+        async with database.write() as conn:
+            await vtn_event.cancel(conn, "e1", ven_id, clock())
+        await eventually(lambda: not site.timelines[-1].setpoints())
+        await eventually(lambda: not store.load().answers)
+    async with database.read() as conn:
+        rows = await readings(
+            conn,
+            ven_ids=[ven_id],
+            r_ids=["load", "home-01", "offer"],
+            report_names=[HISTORY, USAGE, OFFER],
+            start=NOW - timedelta(days=30),
+            end=clock() + timedelta(days=3),
+        )
+        (state,) = await vtn_event.event_states(conn, "e1")
+    # the 28 days begin between two readings of the site
+    assert sum(row.report_name == HISTORY for row in rows) == 2 * (28 * 96 - 1)
+    assert {row.report_name for row in rows} >= {HISTORY, OFFER}
+    assert (state.opt, state.response_code, state.modification_number) == ("optIn", "200", 1)
+    assert site.decided == [("e1", 0)]
+    await server.stop()
+
+
+class Cutter(Proxy):
+    """Cuts the DistributeEvent, then the answer to the CreatedEvent, after each number of bytes in turn."""
+
+    def __init__(self, target: int, site: Site) -> None:
+        super().__init__(target, cut=self._cut_one, replay=self._kept)
+        self.site = site
+        self.cuts = {"OadrPoll": 0, "EiEvent": 0}
+        self.lengths: dict[str, int] = {}
+        self.event = b""
+
+    def _cut_one(self, path: str, answer: bytes) -> int | None:
+        created = b"oadrCreatedEvent" in self.requests[-1][1]
+        relevant = created if path == "EiEvent" else b"oadrDistributeEvent" in answer
+        if not relevant or self.cuts.get(path, len(answer)) >= len(answer):
+            return None
+        if path == "OadrPoll":
+            self.event = answer  # the VTN would offer the same at each poll
+            assert not self.site.decided  # nothing is acted on before the last byte is there
+        self.lengths[path] = len(answer)
+        self.cuts[path] += 1
+        return self.cuts[path] - 1
+
+    def _kept(self, path: str) -> bytes | None:
+        waiting = path == "OadrPoll" and self.cuts[path] < len(self.event)
+        return self.event if waiting else None
+
+
+async def test_goals_70_an_event_cut_at_every_byte_is_acted_on_exactly_once(
+    desk: Desk, tmp_path: Path
+) -> None:
+    clock = FastClock(speed=200_000.0)
+    site = Site(offered=[])
+    async with Cutter(desk.server.port, site).serving() as proxy:
+        assert isinstance(proxy, Cutter)
+        settings = plain(proxy.port, tmp_path / "ven.db", backoff_cap_s=1.0)
+        async with running(settings, site, clock) as store:
+            await eventually(lambda: store.load().synced)
+            await desk.publish(make_event(start=NOW + FAR))
+            await eventually(lambda: bool(site.decided), 10 * PATIENCE_S)
+            await eventually(lambda: not store.load().answers, 10 * PATIENCE_S)
+            events = store.load().events
+    assert proxy.lengths == proxy.cuts
+    assert min(proxy.cuts.values()) > 200
+    assert site.decided == [("e1", 0)]
+    assert len(site.timelines) == 2
+    (held,) = events.values()
+    assert (held.event.event_id, held.opt_type) == ("e1", OptType.OPT_IN)
+    sent = {body for path, body in proxy.requests if b"oadrCreatedEvent" in body}
+    assert len(sent) == 1
+    assert await answers(desk) == [("e1", "optIn")]
+
+
+async def test_an_answer_not_acknowledged_before_a_restart_is_sent_after_it(
+    desk: Desk, tmp_path: Path
+) -> None:
+    clock = FastClock(speed=10_000.0)
+    site = Site(offered=[])
+    async with Proxy(desk.server.port).serving() as proxy:
+        settings = plain(proxy.port, tmp_path / "ven.db")
+        async with running(settings, site, clock) as store:
+            await eventually(lambda: store.load().synced)
+            proxy.down = lambda path: path == "EiEvent"
+            await desk.publish(make_event(start=NOW + FAR))
+            await eventually(lambda: bool(store.load().events))
+            assert isinstance(store.load().answers[0], CreatedEvent)
+        assert await answers(desk) == []
+        proxy.down = lambda _path: False
+        proxy.requests.clear()
+        async with running(settings, site, clock) as store:
+            await eventually(lambda: not store.load().answers)
+    assert site.decided == [("e1", 0)]
+    assert isinstance(decode(proxy.requests[0][1]), CreatedEvent)
+    assert await answers(desk) == [("e1", "optIn")]
+    # the site hears of its timeline at each start
+    assert [len(timeline.setpoints()) for timeline in site.timelines] == [0, 1, 1]
+
+
+async def test_reports_wait_for_the_vtn_and_arrive_oldest_first_and_unchanged(
+    desk: Desk, tmp_path: Path
+) -> None:
+    clock = FastClock(speed=3_600.0)
+    site = Metered(clock)
+    async with Proxy(desk.server.port).serving() as proxy:
+        settings = plain(proxy.port, tmp_path / "ven.db")
+        async with running(settings, site, clock) as store:
+            await eventually(lambda: len(store.load().requests) == 2 and not store.waiting())
+            proxy.down = lambda path: path == "EiReport"
+            proxy.requests.clear()
+            await eventually(lambda: sum(store.waiting().values()) > 4)
+            tried = [body for path, body in proxy.requests if path == "EiReport"]
+            polls = [path for path, _ in proxy.requests if path == "OadrPoll"]
+            proxy.down = lambda _path: False
+            proxy.requests.clear()
+            await eventually(lambda: not store.waiting())
+            refused = store.refused()
+    sent = [body for path, body in proxy.requests if path == "EiReport"]
+    assert set(tried) == {sent[0]}  # the same bytes at every try
+    assert polls  # and polling went on
+    assert refused == []
+    starts: dict[str, list[datetime]] = {}
+    for body in sent:
+        message = decode(body)
+        (report,) = message.reports  # type: ignore[attr-defined] - only UpdateReports go to EiReport here
+        starts.setdefault(report.report_request_id, []).append(report.dtstart)
+    for each in starts.values():
+        assert each == sorted(each)
+
+
+async def test_f14_events_held_go_on_while_the_vtn_is_away_and_new_ones_come_after(
+    desk: Desk, tmp_path: Path
+) -> None:
+    clock = FastClock(speed=10_000.0)
+    site = Site(offered=[])
+    async with Proxy(desk.server.port).serving() as proxy:
+        settings = plain(proxy.port, tmp_path / "ven.db", backoff_cap_s=5.0)
+        async with running(settings, site, clock) as store:
+            await eventually(lambda: store.load().synced)
+            await desk.publish(make_event(start=NOW + FAR))
+            await eventually(lambda: bool(store.load().events))
+            proxy.down = lambda _path: True
+            await desk.publish(make_event("e2", start=NOW + 2 * FAR))
+            seen = len(proxy.requests)
+            await eventually(lambda: len(proxy.requests) > seen + 20)
+            assert set(store.load().events) == {"e1"}
+            proxy.down = lambda _path: False
+            await eventually(lambda: set(store.load().events) == {"e1", "e2"})
+    assert site.decided == [("e1", 0), ("e2", 0)]
+
+
+async def test_a_vtn_that_forgot_its_vens_gets_a_new_registration(desk: Desk, tmp_path: Path) -> None:
+    clock = FastClock(speed=10_000.0)
+    site = Site(offered=[])
+    async with Proxy(desk.server.port).serving() as proxy:
+        settings = plain(proxy.port, tmp_path / "ven.db")
+        async with running(settings, site, clock) as store:
+            await eventually(lambda: store.load().synced)
+            before = store.load().registration
+            bob = "b2" * 32
+            await desk.enrol(bob, "bob")
+            proxy.fingerprint = bob  # another certificate: to the VTN nobody that it knows
+            await eventually(lambda: store.load().synced and store.load().registration != before)
+            known = store.load().registration
+    assert known is not None
+    assert known.ven_id == desk.ids[bob]
+
+
+async def test_a_ven_that_is_not_enrolled_keeps_asking_without_haste(desk: Desk, tmp_path: Path) -> None:
+    clock = FastClock(speed=60_000.0)
+    async with Proxy(desk.server.port, fingerprint="c3" * 32).serving() as proxy:
+        settings = plain(proxy.port, tmp_path / "ven.db")
+        async with running(settings, Site(), clock) as store:
+            await eventually(lambda: len(proxy.requests) >= 4)
+            assert store.load().registration is None
+            await desk.enrol("c3" * 32, "carol")
+            await eventually(lambda: store.load().synced)
+
+
+async def test_the_vtns_cancellation_ends_the_registration_and_the_events(desk: Desk, tmp_path: Path) -> None:
+    clock = FastClock(speed=10_000.0)
+    site = Site(offered=[])
+    async with Proxy(desk.server.port).serving() as proxy:
+        settings = plain(proxy.port, tmp_path / "ven.db", register_after_cancel_s=None)
+        async with running(settings, site, clock) as store:
+            await desk_has_an_event(desk, store)
+            async with desk.db.write() as conn:
+                await registration.cancel(conn, desk.ids[ALICE], NOW)
+            await eventually(lambda: store.load().registration is None and not store.load().answers)
+            assert store.load().events == {}
+    assert site.timelines[-1].setpoints() == []
+    async with desk.db.read() as conn:
+        (known,) = await registration.vens(conn)
+    assert known.registration_id is None
+
+
+async def desk_has_an_event(desk: Desk, store: Store) -> None:
+    await eventually(lambda: store.load().synced)
+    await desk.publish(make_event(start=NOW + FAR))
+    await eventually(lambda: bool(store.load().events) and not store.load().answers)
+
+
+async def test_the_vtns_wish_for_a_renewal_is_met(desk: Desk, tmp_path: Path) -> None:
+    clock = FastClock(speed=10_000.0)
+    async with (
+        Proxy(desk.server.port).serving() as proxy,
+        running(plain(proxy.port, tmp_path / "ven.db"), Site(offered=[]), clock) as store,
+    ):
+        await desk_has_an_event(desk, store)
+        before = store.load()
+        async with desk.db.write() as conn:
+            await registration.ask_to_register_again(conn, desk.ids[ALICE], NOW)
+        renewed = b"<ei:registrationID>"
+        await eventually(lambda: any(renewed in body for _, body in proxy.requests))
+        assert store.load().events == before.events
+
+
+async def test_a_state_that_cannot_be_written_ends_the_ven_with_one_sentence(
+    desk: Desk, tmp_path: Path
+) -> None:
+    clock = FastClock(speed=10_000.0)
+    settings = plain(desk.server.port, tmp_path / "ven.db")
+    store = Store.open(settings.state_path)
+    store._connection.execute(
+        "CREATE TRIGGER full BEFORE INSERT ON ven_state BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    )
+    async with Proxy(desk.server.port).serving() as proxy:
+        settings = plain(proxy.port, tmp_path / "ven.db")
+        with pytest.raises(StateError, match="cannot be written: disk full"):
+            async with asyncio.timeout(30):
+                await run(settings, Site(), store, clock, clock.sleep, asyncio.Event())
+    store.close()
+
+
+async def test_certificates_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
+    settings = VenSettings(
+        vtn_url="https://127.0.0.1:1",
+        ven_name="alice",
+        state_path=tmp_path / "ven.db",
+        cert=tmp_path / "missing.pem",
+    )
+    clock = FastClock()
+    store = Store.open(settings.state_path)
+    with pytest.raises(SettingsError, match="cert, key or ca cannot be used"):
+        await run(settings, Site(), store, clock, clock.sleep, asyncio.Event())
+    store.close()
+
+
+async def test_a_site_that_cannot_take_a_timeline_does_not_end_the_ven(desk: Desk, tmp_path: Path) -> None:
+    class Deaf(Site):
+        def follow(self, timeline: object) -> None:
+            raise RuntimeError("not now")
+
+    clock = FastClock(speed=10_000.0)
+    async with (
+        Proxy(desk.server.port).serving() as proxy,
+        running(plain(proxy.port, tmp_path / "ven.db"), Deaf(offered=[]), clock) as store,
+    ):
+        await desk_has_an_event(desk, store)
