@@ -225,6 +225,7 @@ class World:
         self._slot_kwh += self._power_kw[:, _ACTUAL] * hours
         self._now_s += step_s
         if self._now_s % SLOT_S == 0:
+            self._hold()  # what begins or ends at this instant belongs to its mark
             self._keep_mark(outdoor_c)
         if self._now_s % QUARTER_S == 0:
             self._meters.close()
