@@ -1,6 +1,7 @@
 """What the journal adds up to, kept in memory and moved on by the new facts alone: counting again is a start.
 
-History is counted apart: a node's history counts by the whole days that its reports cover.
+History is counted apart: a node's history counts by the whole days that its reports cover. Readings are metered
+values; what a forecast says is none.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.readings import HISTORY
+from aggregator.readings import HISTORY, TELEMETRY
 from vtn import journal
 
 FACTS_A_STEP = 2000
@@ -52,7 +53,7 @@ class Tally:
         body = fact.body
         if body["report_name"] != HISTORY:
             self.reports += 1
-            self.readings += int(body["readings"])
+            self.readings += int(body["readings"]) if body["report_name"] == TELEMETRY else 0
             return
         self.history_reports += 1
         if body["start"] and body["end"]:
