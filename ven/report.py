@@ -164,9 +164,8 @@ def accept(request: ReportRequest, offered: Mapping[str, Offer], now: datetime) 
         return HeldRequest(request, now, _aligned(interval.dtstart, offer))
     if not back:
         return HeldRequest(request, now, now)
-    if interval is None:
-        raise RefusedRequestError("454", "a periodic report needs a reportInterval")
-    return HeldRequest(request, now, _aligned(interval.dtstart, offer))
+    # RPT-17 wants an interval; a peer that leaves it out means from now on (docs/openadr-divergences.md)
+    return HeldRequest(request, now, _aligned(now if interval is None else interval.dtstart, offer))
 
 
 def _aligned(instant: datetime, offer: Offer) -> datetime:
@@ -258,11 +257,10 @@ def _due_history(held: HeldRequest, offer: Offer, watermark: datetime, limits: L
 def _grid(held: HeldRequest, offer: Offer) -> tuple[datetime, timedelta, datetime | None]:
     """Start, rhythm and end (None: until cancelled) of a periodic request."""
     interval = held.request.report_specifier.report_interval
-    if interval is None:  # refused when the request came
-        raise ValueError("a periodic report without interval")
-    start = _aligned(interval.dtstart, offer)
-    end = None if interval.end is None else start + (interval.end - interval.dtstart)
-    return start, _back(held.request, interval.dtstart), end
+    wanted = held.accepted_at if interval is None else interval.dtstart
+    start = _aligned(wanted, offer)
+    end = None if interval is None or interval.end is None else start + (interval.end - wanted)
+    return start, _back(held.request, wanted), end
 
 
 def _due_ahead(held: HeldRequest, offer: Offer, watermark: datetime, now: datetime) -> Due | None:

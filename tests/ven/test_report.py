@@ -104,7 +104,6 @@ REFUSED = {
     "RPT-15 coarser than offered": (ask(granularity=2 * HOUR, back=2 * HOUR), "454"),
     "RPT-15 not a multiple of the site's own": (ask(granularity=timedelta(minutes=20), back=HOUR), "454"),
     "RPT-15 longer than the rhythm": (ask(granularity=HOUR), "454"),
-    "RPT-17 periodic without an interval": (ask(start=None), "454"),
     "RPT-16 a periodic history": (ask(HISTORY), "454"),
     "RPT-17 a history without an interval": (ask(HISTORY, start=None, back=timedelta(0)), "454"),
     "RPT-20 a longer history than offered": (
@@ -147,6 +146,12 @@ def test_rpt_18_periodic_reports_lie_on_the_grid_of_their_start_without_gap_or_o
 def test_rpt_33_a_start_off_the_sites_own_grid_moves_up_to_it() -> None:
     desk = Desk(held(start=NOW + timedelta(minutes=7, seconds=30)))
     assert periods(desk.make(NOW + timedelta(minutes=31))) == [(NOW + QUARTER, QUARTER)]
+
+
+def test_a_periodic_request_without_an_interval_begins_when_it_came() -> None:
+    desk = Desk(held(start=None, now=NOW + timedelta(minutes=5)))
+    reports = desk.make(NOW + timedelta(minutes=50))
+    assert periods(reports) == [(NOW + QUARTER, QUARTER), (NOW + 2 * QUARTER, QUARTER)]
 
 
 def test_rpt_18_periodic_reports_end_with_their_interval() -> None:
