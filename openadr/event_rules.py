@@ -171,6 +171,8 @@ def _signal(signal: Signal, where: str) -> Iterator[Finding]:
     if signal.signal_type not in allowed:
         simple = signal.signal_name in (SignalName.SIMPLE, SignalName.SIMPLE_LOWER)
         yield Finding("EVT-28" if simple else "EVT-27", f"{where}: {name} is no combination of the standard")
+        if simple:
+            yield from _values(signal, where)
         return
     units = allowed[signal.signal_type]
     kind = signal.item_base.kind if signal.item_base else None
