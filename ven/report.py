@@ -119,7 +119,8 @@ def metadata(
 def _described(specifier: str, offer: Offer, now: datetime) -> Report:
     name = offer.first.report_name
     return Report(
-        duration=Duration.of(offer.first.history),
+        # how far back the data reach, or ahead; never shorter than a sampling period (RPT-06)
+        duration=Duration.of(max(offer.first.history, offer.first.ahead, offer.first.max_period)),
         report_descriptions=tuple(_description(capability) for capability in offer.capabilities),
         report_request_id="0",
         report_specifier_id=specifier,
