@@ -1,7 +1,7 @@
-"""How good the forecasts were: against what the homes would have taken and could have given without the event.
+"""How good the forecasts were: against what the homes would have taken and given without the event.
 
-Beside each stands weekly naive, the same quarter-hours a week before. nMAE is the sum of absolute errors over the
-sum of the true values, over all nodes and quarter-hours for which a forecast was made; None where there is none.
+Beside each stands weekly naive, the same quarter-hours a week before. nMAE is the sum of absolute errors over
+the sum of the true values, over all nodes and quarter-hours with a forecast; None where there is none.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ Values = Sequence[float | None]
 async def forecast_nmae(
     socket: Path, forecasts: Mapping[str, Any], midnight: datetime
 ) -> dict[str, float | None]:
-    """Return nMAE by name for the day that begins at `midnight` and that `forecasts` (GET /forecasts) is about."""
+    """Return nMAE by name for the day from `midnight` on, which `forecasts` (GET /forecasts) is about."""
     true = await _truth(socket, midnight, midnight + _DAY)
     before = await _truth(socket, midnight - _WEEK, midnight - _WEEK + _DAY)
     rows = {row["ven_name"]: row for row in forecasts["nodes"] if row["ven_name"] in true}
@@ -38,7 +38,7 @@ async def forecast_nmae(
 
 
 def nmae(pairs: Iterable[tuple[float, float | None]]) -> float | None:
-    """Return the sum of |true - forecast| over the sum of |true|, of the (true, forecast) pairs that have both."""
+    """Return the sum of |true - forecast| over that of |true|, of the (true, forecast) pairs with both."""
     known = [(true, forecast) for true, forecast in pairs if forecast is not None]
     total = sum(abs(true) for true, _ in known)
     if total == 0:

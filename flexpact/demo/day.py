@@ -1,10 +1,11 @@
-"""One day, from the first process to the verified receipts: what happens in which order, and what is waited for."""
+"""One day, from the first process to the verified receipts: what happens when, and what is waited for."""
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -13,19 +14,30 @@ from flexpact.clock import Clock, Course
 from flexpact.demo.accuracy import forecast_nmae
 from flexpact.demo.control import Control
 from flexpact.demo.errors import DemoError, TooLateError
+from flexpact.demo.faults import Fault, victim
 from flexpact.demo.homes import ask, true_reduction_kwh
 from flexpact.demo.layout import Layout, aggregator_settings, feid_settings, prepare
-from flexpact.demo.observe import Progress, snapshot
-from flexpact.demo.plan import HISTORY, Plan
+from flexpact.demo.observe import Progress, curves, snapshot
+from flexpact.demo.plan import DAY, HISTORY, Plan
 from flexpact.demo.processes import Fleet, free_port
 from flexpact.demo.receipts import Verdict, verify_directory, write_receipt
 from flexpact.demo.snapshot import Snapshot
 from flexpact.demo.summary import Facts
 from flexpact.demo.view import View
 
-_LOOK_S = 0.25  # real seconds between two looks at the aggregator
-_START_S, _HISTORY_S, _LAST_READINGS_S, _SEAL_S = 120.0, 300.0, 120.0, 60.0  # real seconds that a phase may take at most
+_LOOK_S = 0.25
+"""Real seconds between two looks at the aggregator."""
+_START_S, _HISTORY_S, _LAST_READINGS_S, _SEAL_S = (
+    120.0,
+    300.0,
+    120.0,
+    60.0,
+)
+"""Real seconds that a phase may take at most."""
 OFFER_SHARE = 0.6
+"""How much of what the nodes offer the operator asks for."""
+OUTAGE = timedelta(minutes=5)
+"""How long a killed process stays away, simulated."""
 
 
 @dataclass(slots=True)
@@ -43,13 +55,13 @@ class Day:
 
     async def set_up(self) -> None:
         """Start everything, the clock held at the start of the live part."""
-        self._say("keys, certificates and settings")
+        self.say("keys, certificates and settings")
         prints = prepare(self.layout, self.plan, Clock.real()())
         self._set_clock(None)
         self.clock = Clock.parse(f"@{self.layout.clock}")
-        self._say(f"28 days of {self.plan.households} homes are simulated")
+        self.say(f"28 days of {self.plan.households} homes are simulated")
         await self._start("homes", "feid", "simulate")
-        self._say("the chain starts, and a contract for checkpoints is deployed")
+        self.say("the chain starts, and a contract for checkpoints is deployed")
         chain_port, vtn_port = free_port(), free_port()
         chain_url = f"http://127.0.0.1:{chain_port}"
         contract = await self._start_chain(chain_port, chain_url)
@@ -57,10 +69,10 @@ class Day:
             self.layout, self.plan, prints, vtn_port=vtn_port, chain_url=chain_url, contract=contract
         )
         await self._until(self._homes_answer, _START_S, "the simulator to finish its history")
-        self._say("the aggregator starts")
+        self.say("the aggregator starts")
         await self._start("aggregator", "aggregator", "serve")
         await self._until(self.control.alive, _START_S, "the aggregator to answer on its control socket")
-        self._say(f"{len(self.plan.nodes)} nodes register and send 28 days of history")
+        self.say(f"{len(self.plan.nodes)} nodes register and send 28 days of history")
         for node in self.plan.nodes:
             feid_settings(self.layout, node, vtn_port)
             await self._start(node, "feid", "serve")
@@ -68,15 +80,39 @@ class Day:
 
     async def live(self) -> None:
         """Let the clock run, ask for the reduction, follow the day to its end."""
-        self._say(f"the day begins, at {self.plan.speed:g} times real time")
+        self.say(f"the day begins, at {self.plan.speed:g} times real time")
         self._set_clock(time.time() + 0.5)
+        fault, middle = self.plan.options.fault, self.plan.event_start + self.plan.event_length / 2
+        if fault is Fault.CHAIN_OFF:
+            await self._pull(fault)
         await self.until_time(self.plan.asked)
         await self.ask_for_reduction()
         await self.until_time(self.plan.event_start)
-        self._say("the event is on")
+        self.say("the event is on")
+        if fault in {Fault.KILL_AGGREGATOR, Fault.KILL_FEID}:
+            await self.until_time(middle)
+            await self._pull(fault)
+            await self.until_time(middle + OUTAGE)
+            await self._put_back(fault)
         await self.until_time(self.plan.event_end)
-        self._say("the event is over, its performance is settled")
+        self.say("the event is over, its performance is settled")
+        if fault is Fault.CHAIN_OFF:
+            await self.until_time(self.plan.event_end + OUTAGE)
+            await self._put_back(fault)
         await self.until_time(self.plan.end)
+
+    async def _pull(self, fault: Fault) -> None:
+        """Kill -9 the process that the fault names."""
+        name = victim(fault, self.called)
+        self.say(f"{name} is killed")
+        await self.fleet.kill(name)
+
+    async def _put_back(self, fault: Fault) -> None:
+        """Start that process again."""
+        name = victim(fault, self.called)
+        self.say(f"{name} starts again")
+        await self.fleet.restart(name)
+        await self._until(self.control.alive, _START_S, "the aggregator to answer again")
 
     async def ask_for_reduction(self) -> None:
         """Ask for about 60 % of what the nodes offer over the event, as an operator would."""
@@ -85,16 +121,14 @@ class Day:
         offered_kw = float(preview["expected_kw"])
         power_kw = round(OFFER_SHARE * offered_kw, 1)
         if power_kw <= 0:
-            raise DemoError(
-                f"the nodes offer {offered_kw:.1f} kW for the event, so there is nothing to ask for"
-            )
+            raise DemoError(f"the nodes offer {offered_kw:.1f} kW, so there is nothing to ask for")
         self.request = await self.control.post("/requests", {**period, "power_kw": power_kw})
-        self._say(f"the operator asks for {power_kw:.1f} kW less, of {offered_kw:.1f} kW offered")
+        self.say(f"the operator asks for {power_kw:.1f} kW less, of {offered_kw:.1f} kW offered")
 
     async def seal(self) -> None:
         """Wait for the day's last readings, stop the nodes, and have every leaf anchored."""
         await self._until(self._all_metered, _LAST_READINGS_S, "the last readings of the day")
-        self._say("the nodes stop, the last checkpoint is anchored")
+        self.say("the nodes stop, the last checkpoint is anchored")
         await self.fleet.stop(*self.plan.nodes)
         sealed = await self.control.post("/seal", {"timeout_s": _SEAL_S})
         if not sealed["complete"]:
@@ -104,9 +138,11 @@ class Day:
             )
 
     async def export(self) -> Verdict:
-        """Write the trust file and every leaf's record and receipt, and verify them all offline."""
+        """Write statements, trust file and every leaf's record and receipt; verify all receipts offline."""
+        statements = await self.control.get("/statements")
+        (self.layout.directory / "statements.json").write_text(json.dumps(statements, indent=1), "utf-8")
         counts = await self.control.get("/summary")
-        self._say(f"{counts['leaves']} receipts are written and verified offline")
+        self.say(f"{counts['leaves']} receipts are written and verified offline")
         trust = await self.control.get("/trust")
         self.layout.trust.write_text(trust["trust"], encoding="utf-8")
         for index in range(int(counts["leaves"])):
@@ -119,9 +155,14 @@ class Day:
         curves = await self.control.get("/profiles", start=_text(self.plan.start), end=_text(self.plan.end))
         return None not in curves["metered_kw"]
 
+    @property
+    def called(self) -> list[str]:
+        """The names of the nodes that the request called."""
+        return [node["ven_name"] for node in self.request.get("nodes", ())]
+
     async def facts(self) -> Facts:
         """Return what the aggregator, the simulator and the processes tell about the day."""
-        called = [node["ven_name"] for node in self.request["nodes"]]
+        called = self.called
         socket = self.layout.simulator_socket
         day = (self.plan.midnight + self.plan.utc_offset).date()
         forecasts = await self.control.get("/forecasts", day=day.isoformat())
@@ -168,7 +209,8 @@ class Day:
         draft.write_text(str(Course(self.plan.start, real_start_s, self.plan.speed)), encoding="ascii")
         draft.replace(self.layout.clock)
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Say what begins now."""
         self.progress.phase = text
         self.view.phase(text)
 
@@ -196,6 +238,13 @@ class Day:
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
         return snapshot(status, self.plan, self.progress)
+
+    async def whole_day(self) -> Snapshot | None:
+        """Return how things stand, with the curves of the day that was played, also when it is past."""
+        now = await self.observed()
+        day = {"start": _text(self.plan.midnight), "end": _text(self.plan.midnight + DAY)}
+        played = curves(await self.control.get("/profiles", **day), self.plan)
+        return None if now is None else replace(now, now=min(now.now, self.plan.end), curves=played)
 
     async def _homes_answer(self) -> bool:
         if not self.layout.simulator_socket.exists():

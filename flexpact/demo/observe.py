@@ -26,8 +26,8 @@ def snapshot(status: Mapping[str, Any], plan: Plan, progress: Progress) -> Snaps
         now=now,
         phase=progress.phase,
         progress=_share(now, plan),
-        nodes=[_node(row) for row in status["nodes"]],
-        curves=_curves(status["portfolio"], plan),
+        nodes=[_node(row, called=status["event"] is not None) for row in status["nodes"]],
+        curves=curves(status["portfolio"], plan),
         evidence=Evidence(
             leaves=counts["leaves"],
             checkpoints=counts["checkpoints"],
@@ -43,18 +43,20 @@ def _share(now: datetime, plan: Plan) -> float:
     return min(1.0, max(0.0, (now - plan.start) / (plan.end - plan.start)))
 
 
-def _node(row: Mapping[str, Any]) -> NodeRow:
+def _node(row: Mapping[str, Any], *, called: bool) -> NodeRow:
+    waiting = "not called" if called else f"{row['history_days']} days of history"
     return NodeRow(
         name=row["ven_name"],
         registered=row["registered"],
         load_kw=row["load_kw"],
         target_kw=row["target_kw"],
         opt=row["opt"],
-        state=row["event_status"] or f"{row['history_days']} days of history",
+        state=row["event_status"] or waiting,
     )
 
 
-def _curves(portfolio: Mapping[str, Any], plan: Plan) -> Curves:
+def curves(portfolio: Mapping[str, Any], plan: Plan) -> Curves:
+    """Return the portfolio's profiles (GET /status or /profiles) as curves."""
     times = portfolio["times"]
     return Curves(
         start=datetime.fromisoformat(times[0]) if times else plan.start,
@@ -73,4 +75,6 @@ def _event(event: Mapping[str, Any] | None) -> EventRow | None:
         end=datetime.fromisoformat(event["end"]),
         power_kw=event["power_kw"],
         status=event["status"],
+        requested_kwh=event["requested_kwh"],
+        delivered_kwh=event["delivered_kwh"],
     )

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 from flexpact.demo.errors import DemoError
+from flexpact.demo.faults import Fault
 
 HISTORY = timedelta(days=28)
 DAY = timedelta(days=1)
@@ -26,7 +27,7 @@ class Options:
     vens: int = 6
     households_per_ven: int = 10
     window: bool = False
-    fault: str | None = None
+    fault: Fault | None = None
     peer: bool = False
 
 
@@ -48,6 +49,11 @@ class Plan:
     def nodes(self) -> tuple[str, ...]:
         """The names of the virtual nodes."""
         return tuple(f"node-{number}" for number in range(1, self.options.vens + 1))
+
+    @property
+    def event_length(self) -> timedelta:
+        """How long the reduction is asked for."""
+        return self.event_end - self.event_start
 
     @property
     def zone(self) -> str:

@@ -45,7 +45,8 @@ async def play(options: Options, view: View) -> Outcome:
             await day.live()
             await day.seal()
             verdict = await day.export()
-            last = await day.observed()
+            day.say(f"{verdict.verified} of {verdict.receipts} receipts verified offline")
+            last = await day.whole_day()
             facts = await day.facts()
     if last is not None:
         (layout.directory / "terminal.svg").write_text(picture(last), encoding="utf-8")

@@ -54,7 +54,7 @@ class Fleet:
         self._children[name] = Child(name, arguments, log, process, peak)
 
     async def run(self, name: str, *arguments: str) -> str:
-        """Run `flexpact ARGUMENTS` to its end and return the last line it said; `ChildDiedError` on failure."""
+        """Run `flexpact ARGUMENTS` to its end, return its last line; `ChildDiedError` if it fails."""
         log = self._logs / f"{name}.log"
         process = await _spawn(arguments, log)
         if await process.wait() != 0:

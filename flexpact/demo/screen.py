@@ -26,11 +26,12 @@ def render(snapshot: Snapshot, width: int = WIDTH) -> RenderableType:
     inner = max(20, width - 4)
     return Group(
         _head(snapshot, width),
+        Text(f" {snapshot.phase}", no_wrap=True, overflow="ellipsis"),
         Panel(_nodes(snapshot), title="virtual nodes", title_align="left", border_style="dim"),
         Panel(_event(snapshot.event), title="event", title_align="left", border_style="dim"),
         Panel(_load(snapshot, inner), title=_legend(), title_align="left", border_style="dim"),
         Panel(_evidence(snapshot.evidence), title="evidence", title_align="left", border_style="dim"),
-        Text(snapshot.note, style="dim"),
+        Text(f" {snapshot.note}", style="dim", no_wrap=True, overflow="ellipsis"),
     )
 
 
@@ -48,8 +49,7 @@ def _head(snapshot: Snapshot, width: int) -> Table:
     head.add_row(
         Text("flexpact", style="bold"),
         Text(snapshot.now.strftime("%Y-%m-%d %H:%M UTC"), style="bold cyan"),
-        ProgressBar(total=1.0, completed=snapshot.progress, width=max(10, width - 70)),
-        Text(snapshot.phase),
+        ProgressBar(total=1.0, completed=snapshot.progress, width=max(10, width - 36)),
     )
     return head
 
@@ -86,8 +86,11 @@ def _event(event: EventRow | None) -> Text:
     if event is None:
         return Text("none yet", style="dim")
     when = f"{event.start:%H:%M}-{event.end:%H:%M} UTC"
-    text = Text(f"{event.event_id}  {when}  {event.power_kw:.1f} kW less  ")
-    return text.append(event.status, style="bold green" if event.status == "active" else "bold")
+    text = Text(f"{when}   {event.power_kw:.1f} kW less asked   ")
+    text.append(event.status, style="bold green" if event.status == "active" else "bold")
+    if event.delivered_kwh is not None:
+        text.append(f"   {event.delivered_kwh:.1f} kWh delivered of {event.requested_kwh:.1f} asked")
+    return text
 
 
 def _legend() -> Text:

@@ -19,13 +19,15 @@ class NodeRow:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """The event of the day: when, how much, and where it stands now."""
+    """The event of the day: when, how much, where it stands now, what the statements say so far."""
 
     event_id: str
     start: datetime
     end: datetime
     power_kw: float
     status: str
+    requested_kwh: float = 0.0
+    delivered_kwh: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,9 @@ class PlainView:
 
     def phase(self, text: str) -> None:
         """Print the line."""
-        self._console.print(f"{time.monotonic() - self._began:5.0f} s  {text}", highlight=False, soft_wrap=True)
+        self._console.print(
+            f"{time.monotonic() - self._began:5.0f} s  {text}", highlight=False, soft_wrap=True
+        )
 
     def show(self, snapshot: Snapshot) -> None:
         """Show nothing."""

@@ -15,7 +15,7 @@ BUSY = Snapshot(
     [NodeRow("node-1", True, 12.34, 5.0, "optIn", "active"), NodeRow("node-2", True, None, None, "optOut")],
     Curves(START, [5.0] * 72 + [None] * 24, [None] * 60 + [8.0] * 36, [6.0] * 96),
     Evidence(42, 7, 40, "block 9"),
-    EventRow("event-7", START + timedelta(hours=17), START + timedelta(hours=19), 5.0, "active"),
+    EventRow("event-7", START + timedelta(hours=17), START + timedelta(hours=19), 5.0, "active", 10.0, 8.5),
     "logs in demo-out/logs",
 )
 
@@ -29,8 +29,8 @@ def _text(snapshot: Snapshot, width: int = 100) -> str:
 
 def test_the_screen_says_what_the_snapshot_holds() -> None:
     shown = _text(BUSY)
-    for words in ("18:00 UTC", "the event is on", "12.3", "optIn", "optOut", "event-7", "17:00-19:00",
-                  "leaves 42", "checkpoints 7", "anchored 40", "block 9", "demo-out/logs"):  # fmt: skip
+    for words in ("18:00 UTC", "the event is on", "12.3", "optIn", "optOut", "17:00-19:00",
+                  "leaves 42", "checkpoints 7", "anchored 40", "block 9", "demo-out/logs", "8.5 kWh delivered of 10.0"):  # fmt: skip
         assert words in shown
 
 
