@@ -28,6 +28,7 @@ _SOC_MARGIN_PERCENT = (
 )
 _FORGET = timedelta(minutes=90)  # how long what a home can give now tells more than what is usual
 _FIRM = 0.8  # part of its home's load that a battery can be counted on for: no minute is like the mean
+_ALL_OUT = 1.2  # times that is aimed at where everything else does not suffice
 _TINY_KW = 0.05
 _SURE = {DeviceKind.HEAT_PUMP: 0, DeviceKind.EV_CHARGER: 1, DeviceKind.WATER_HEATER: 2}
 """Loads in the order in which they are paused: a heat pump runs on, a car that is there goes on charging."""
@@ -42,12 +43,10 @@ class _Battery:
     """What its own control would do."""
     home_kw: list[float]
     """What its home takes beside what can be paused: it can give no more."""
-    energy_kwh: float
-
-    def most_kw(self, step: int) -> float:
-        """The reduction that it can be counted on for in a step, by its power."""
-        most_kw = min(-self.device.min_power_kw, _FIRM * self.home_kw[step])
-        return max(0.0, self.normal_kw[step] + most_kw)
+    most_kw: list[float]
+    """The reduction that it can be counted on for, by its power and its home."""
+    lasting_kw: float
+    """The discharge that its energy lasts for."""
 
     def power_kw(self, step: int, reduction_kw: float) -> float:
         """The power at which it is expected to give a reduction.
@@ -55,11 +54,10 @@ class _Battery:
         The home's load varies, and where it is below the discharge the rest is not given: of a discharge of
         u times the mean load, about tanh(u) is.
         """
-        give_kw = reduction_kw - self.normal_kw[step]
-        home_kw = self.home_kw[step]
-        if give_kw <= 0 or home_kw <= 0:
-            return -give_kw
-        return max(-home_kw * atanh(min(give_kw / home_kw, _FIRM)), self.device.min_power_kw)
+        give_kw, home_kw = reduction_kw - self.normal_kw[step], self.home_kw[step]
+        if give_kw > 0 and home_kw > 0:
+            give_kw = home_kw * atanh(min(give_kw / home_kw, _FIRM * _ALL_OUT))
+        return round(max(-give_kw, self.device.min_power_kw, -self.lasting_kw), 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +67,11 @@ class _Load:
     device: Device
     sureness: int
     expected_kw: list[float]
+
+    @property
+    def is_car(self) -> bool:
+        """Whether a cap above zero gives just that much less reduction: a car takes what it may."""
+        return self.device.kind is DeviceKind.EV_CHARGER
 
 
 def grid_floor(at: datetime) -> datetime:
@@ -98,17 +101,17 @@ def plan_event(event: Event, state: SiteState, limits: Limits) -> tuple[tuple[tu
         requested_kw(event, max(mark, event.dtstart), _can_give(state, mark), _load(state, mark))
         for mark in marks
     ]
-    batteries = _batteries(state, limits, marks)
-    paused = _choose(_loads(state, marks), target_kw, batteries)
-    rest_kw = _rest(target_kw, paused)
-    powers = _discharge(batteries, rest_kw)
-    return tuple(
-        tuple(
-            [(load.device.device_id, 0.0) for load in paused if target_kw[step] > _TINY_KW]
-            + [(b.device.device_id, kw[step]) for b, kw in powers if rest_kw[step] > _TINY_KW]
-        )
-        for step in range(len(marks))
-    )
+    hours = sum(kw > _TINY_KW for kw in target_kw) * (GRID / timedelta(hours=1))
+    batteries, loads = _batteries(state, limits, marks, hours), _loads(state, marks)
+    paused: list[_Load] = []
+    plan: list[tuple[tuple[str, float], ...]] = []
+    for step, wanted_kw in enumerate(target_kw):
+        if wanted_kw <= _TINY_KW:
+            plan.append(())
+            continue
+        paused += _choose([load for load in loads if load not in paused], paused, batteries, step, wanted_kw)
+        plan.append(_powers(paused, batteries, step, wanted_kw))
+    return tuple(plan)
 
 
 def requested_kw(event: Event, at: datetime, can_give_kw: float, load_kw: float) -> float:
@@ -223,70 +226,65 @@ def could_give_kw(battery: DeviceState) -> float:
     return max(0.0, battery.available_kw - battery.power_kw)
 
 
-def _batteries(state: SiteState, limits: Limits, marks: list[datetime]) -> list[_Battery]:
+def _batteries(state: SiteState, limits: Limits, marks: list[datetime], hours: float) -> list[_Battery]:
+    """Batteries of known charge, over the steps of an event that asks for something during so many hours."""
     yesterday = {usual.device_id: usual for usual in state.yesterday}
     made = []
     for device, doing in state.pairs().values():
-        if device.kind is not DeviceKind.BATTERY or doing.soc_percent is None:
+        if device.kind is not DeviceKind.BATTERY or doing.soc_percent is None or not hours:
             continue
         usual = yesterday.get(device.device_id, UsualBattery(device.device_id, (), ()))
         spare = max(0.0, doing.soc_percent - limits.soc_reserve_percent - _SOC_MARGIN_PERCENT) / 100
+        lasting_kw = min(
+            -device.min_power_kw, limits.capacity_kw(device.home_id), spare * device.capacity_kwh / hours
+        )
         now_kw = could_give_kw(doing)
-        capacity_kw = limits.capacity_kw(device.home_id)
-        home = [
-            min(capacity_kw, (now_kw + (_usual(usual.give_kw, state, mark) or now_kw)) / 2) for mark in marks
-        ]
+        home = [(now_kw + (_usual(usual.give_kw, state, mark) or now_kw)) / 2 for mark in marks]
         normal = [_usual(usual.power_kw, state, mark) for mark in marks]
-        made.append(_Battery(device, normal, home, spare * device.capacity_kwh))
+        most = [max(0.0, min(lasting_kw, _FIRM * kw) + of) for kw, of in zip(home, normal, strict=True)]
+        made.append(_Battery(device, normal, home, most, lasting_kw))
     return sorted(made, key=lambda b: b.device.device_id)
 
 
-def _rest(target_kw: list[float], paused: list[_Load]) -> list[float]:
-    """What is left to the batteries in each step."""
-    return [max(0.0, kw - sum(load.expected_kw[n] for load in paused)) for n, kw in enumerate(target_kw)]
+def _choose(
+    loads: list[_Load], paused: list[_Load], batteries: list[_Battery], step: int, wanted_kw: float
+) -> list[_Load]:
+    """The loads to pause from this step on: as many as meet the request together with paused ones and
+    batteries.
 
-
-def _choose(loads: list[_Load], target_kw: list[float], batteries: list[_Battery]) -> list[_Load]:
-    """The loads to pause: as many as are needed so that loads and batteries together meet the request."""
+    What is paused stays paused: a load that is let go catches up, and takes more than if it had gone on.
+    """
+    missing_kw = (
+        wanted_kw - sum(x.expected_kw[step] for x in paused) - sum(b.most_kw[step] for b in batteries)
+    )
     chosen: list[_Load] = []
     for load in loads:
-        rest_kw = _rest(target_kw, chosen)
-        given_kw = _given(batteries, rest_kw)
-        missing_kw = [kw - sum(of[n] for of in given_kw) for n, kw in enumerate(rest_kw)]
-        if sum(missing_kw) <= _TINY_KW * len(missing_kw):
+        if missing_kw <= _TINY_KW:
             break
-        helps_kw = sum(min(kw, missing) for kw, missing in zip(load.expected_kw, missing_kw, strict=True))
-        if helps_kw > _TINY_KW:
+        if load.expected_kw[step] > _TINY_KW:
             chosen.append(load)
+            missing_kw -= load.expected_kw[step]
+    for load in chosen[:-1]:
+        if missing_kw + load.expected_kw[step] <= _TINY_KW:  # a larger one came after it that does it alone
+            chosen.remove(load)
+            missing_kw += load.expected_kw[step]
     return chosen
 
 
-def _given(batteries: list[_Battery], rest_kw: list[float]) -> list[list[float]]:
-    """The reduction of each battery in each step: each gives in proportion to what it can, for as long as
-    is asked.
+def _powers(
+    paused: list[_Load], batteries: list[_Battery], step: int, wanted_kw: float
+) -> tuple[tuple[str, float], ...]:
+    """Powers in one step: batteries fill what is missing; a car may go on as far as more is paused than was
+    asked.
     """
-    hours = sum(kw > _TINY_KW for kw in rest_kw) * (GRID / timedelta(hours=1))
-    given: list[list[float]] = [[] for _ in batteries]
-    for step, wanted_kw in enumerate(rest_kw):
-        able = [
-            min(b.most_kw(step), max(0.0, b.energy_kwh / hours + b.normal_kw[step]) if hours else 0.0)
-            for b in batteries
-        ]
-        part = min(1.0, wanted_kw / sum(able)) if sum(able) > 0 else 0.0
-        for of, kw in zip(given, able, strict=True):
-            of.append(kw * part)
-    return given
-
-
-def _discharge(batteries: list[_Battery], rest_kw: list[float]) -> list[tuple[_Battery, list[float]]]:
-    """The powers at which the batteries give the rest, less where a battery's energy would not last."""
-    hours = GRID / timedelta(hours=1)
-    made = []
-    for battery, given_kw in zip(batteries, _given(batteries, rest_kw), strict=True):
-        power = [battery.power_kw(step, kw) for step, kw in enumerate(given_kw)]
-        used_kwh = (
-            -sum(min(0.0, kw) for kw, rest in zip(power, rest_kw, strict=True) if rest > _TINY_KW) * hours
-        )
-        part = min(1.0, battery.energy_kwh / used_kwh) if used_kwh > 0 else 1.0
-        made.append((battery, [round(min(0.0, kw) * part + max(0.0, kw), 3) for kw in power]))
-    return made
+    rest_kw = wanted_kw - sum(load.expected_kw[step] for load in paused)
+    powers: list[tuple[str, float]] = []
+    for load in paused:
+        spare_kw = min(max(0.0, -rest_kw), load.expected_kw[step]) if load.is_car else 0.0
+        rest_kw += spare_kw
+        powers.append((load.device.device_id, round(spare_kw, 3)))
+    able_kw = sum(b.most_kw[step] for b in batteries)
+    part = min(max(0.0, rest_kw) / able_kw, _ALL_OUT) if able_kw > 0 else 0.0
+    if part > 0:
+        powers += [(b.device.device_id, b.power_kw(step, b.most_kw[step] * part)) for b in batteries]
+    return tuple(powers)

@@ -42,12 +42,14 @@ async def frozen_state(event: Event, driver: Driver, store: Store, devices: Sequ
 
 def _usual_homes(store: Store, at: datetime, quarters: int) -> tuple[UsualHome, ...]:
     """Each home's load and flexibility at these hours: the mean of days past, recent and like days first."""
-    known_until = quarter_floor(at) - timedelta(hours=1)
-    registers = store.registers(known_until - timedelta(days=_USUAL_DAYS), known_until)
+    begin = quarter_floor(at)
+    known_until = begin - timedelta(hours=1)
     by_home: dict[str, dict[datetime, Register]] = {}
-    for register in registers:
-        by_home.setdefault(register.home_id, {})[register.start] = register
-    starts = [quarter_floor(at) + QUARTER * n for n in range(quarters)]
+    for age in range(1, _USUAL_DAYS + 1):
+        first = begin - timedelta(days=age) - QUARTER
+        for register in store.registers(first, min(known_until, first + QUARTER * (quarters + 2))):
+            by_home.setdefault(register.home_id, {})[register.start] = register
+    starts = [begin + QUARTER * n for n in range(quarters)]
     return tuple(
         UsualHome(
             home,
