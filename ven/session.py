@@ -18,7 +18,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 from openadr import (
@@ -91,6 +91,7 @@ class Session:
         self._capabilities = tuple(facility.capabilities())
         self._offers = report.offers(self._capabilities)
         self._wait_until: datetime | None = None
+        self._waits_since = datetime.min.replace(tzinfo=UTC)
         self._queue: deque[Message] = deque(saved.answers)
         self.state = self._resumed()
 
@@ -109,10 +110,16 @@ class Session:
         kept = prune(self.saved.events, now)
         if len(kept) != len(self.saved.events):
             self.saved = replace(self.saved, events=kept)
-        if not self._queue and (self.waits_until is None or now >= self.waits_until):
+        if not self._queue and not self._is_waiting(now):
             self._wait_until = None
             self._queue.append(self._next(now))
         return list(self._queue)
+
+    def _is_waiting(self, now: datetime) -> bool:
+        until = self.waits_until
+        # a clock that was set back must not make the pause longer
+        set_back = self._wait_until is not None and now < self._waits_since
+        return until is not None and now < until and not set_back
 
     @property
     def waits_until(self) -> datetime | None:
@@ -210,6 +217,7 @@ class Session:
 
     def _wait(self, seconds: float, now: datetime) -> None:
         self._wait_until = now + timedelta(seconds=seconds)
+        self._waits_since = now
 
     @property
     def poll_period_s(self) -> float:

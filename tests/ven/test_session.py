@@ -170,6 +170,13 @@ def test_poll_07_the_vtns_rhythm_is_a_lower_bound_and_jitter_only_adds() -> None
     assert session.due(NOW + timedelta(seconds=315)) == [Poll(VEN)]
 
 
+def test_goals_77_a_clock_that_is_set_back_does_not_silence_the_ven() -> None:
+    session = ready()
+    talk(session, ok())
+    assert session.due(NOW) == []
+    assert session.due(NOW - HOUR) == [Poll(VEN)]
+
+
 def test_poll_03_the_ven_polls_at_once_until_the_vtn_has_nothing() -> None:
     session = ready()
     asked = talk(session, create_report(ask()), ok(), distribute(make_event()), ok(), ok())
