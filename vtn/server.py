@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import ssl
 import zlib
 from collections.abc import Callable, Mapping
@@ -112,7 +113,8 @@ class Server:
         try:
             await web.TCPSite(runner, host, port, ssl_context=context, backlog=4096).start()
         except OSError as error:
-            raise StartupError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise StartupError(f"cannot listen on {host} port {port}: {reason}") from error
 
     async def stop(self) -> None:
         """Finish the requests under way and close."""
@@ -177,7 +179,10 @@ class Server:
         if (request.content_length or 0) > limit:
             raise TooLarge
         if request.content.is_eof():  # it came with the headers
-            return await request.content.read()
+            whole = await request.content.read()
+            if len(whole) > limit:
+                raise TooLarge
+            return whole
         body = bytearray()
         try:
             async with asyncio.timeout(self._settings.body_timeout_s):
