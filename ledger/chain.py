@@ -17,7 +17,7 @@ from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI, SignedTransactionAPI
 from eth.chains.base import MiningChain
 from eth.consensus.applier import ConsensusApplier
 from eth.consensus.noproof import NoProofConsensus
-from eth.exceptions import CanonicalHeadNotFound, HeaderNotFound, TransactionNotFound, VMError
+from eth.exceptions import CanonicalHeadNotFound, HeaderNotFound, PyEVMError, TransactionNotFound
 from eth.vm.forks.cancun import CancunVM
 from eth.vm.spoof import SpoofTransaction
 from eth_utils.exceptions import ValidationError
@@ -26,7 +26,10 @@ from trie.hexary import HexaryTrie
 
 from ledger.errors import ChainError
 from ledger.keyvalue import SqliteStore
+from ledger.stack import restore_recursion_limit
 from ledger.state import keccak256, rlp_encode
+
+restore_recursion_limit()
 
 CHAIN_ID = 20_260_002
 GAS_LIMIT = 30_000_000
@@ -122,24 +125,26 @@ class EmbeddedChain:
 
     def call(self, transaction: SpoofTransaction, header: BlockHeaderAPI) -> bytes:
         """What a call returns at a block, without a trace left; RevertedError if the contract reverts."""
+        return bytes(self._executed(transaction, header).output)
+
+    def estimate(self, transaction: SpoofTransaction, header: BlockHeaderAPI) -> int:
+        """Enough gas for a transaction; RevertedError if it would be reverted."""
+        left = self._executed(transaction, header).get_gas_remaining()
+        used = int(transaction.gas - left)
+        # A caller keeps a 64th of the gas from what it calls, so that somewhat more is needed than is used.
+        return min(used + used // 4, MAX_TRANSACTION_GAS)
+
+    def _executed(self, transaction: SpoofTransaction, header: BlockHeaderAPI) -> Any:
         try:
             with self._chain.get_vm(header).in_costless_state() as state:
                 computation = state.costless_execute_transaction(transaction)
-        except ValidationError as error:
+        except (ValidationError, PyEVMError) as error:
             raise RefusedError(f"cannot be executed: {error}") from error
         if computation.is_error:
             raise RevertedError(
                 f"execution reverted: {_reason(computation.output)}", bytes(computation.output)
             )
-        return bytes(computation.output)
-
-    def estimate(self, transaction: SpoofTransaction, header: BlockHeaderAPI) -> int:
-        """The gas that a transaction needs; RevertedError if it would be reverted."""
-        self.call(transaction, header)
-        try:
-            return int(self._chain.estimate_gas(transaction, header))
-        except VMError as error:
-            raise RefusedError(f"cannot be executed: {error}") from error
+        return computation
 
     def unsigned(
         self, sender: bytes, to: bytes, value: int, *, data: bytes, gas: int, header: BlockHeaderAPI
@@ -175,7 +180,7 @@ class EmbeddedChain:
         try:
             transaction = CancunVM.get_transaction_builder().decode(raw)
             transaction.validate()
-        except (RLPException, ValidationError, ValueError) as error:
+        except (RLPException, ValidationError, PyEVMError, ValueError) as error:
             raise RefusedError(f"not a signed transaction: {error}") from error
         if transaction.chain_id != CHAIN_ID:
             raise RefusedError(f"signed for chain {transaction.chain_id}, this is {CHAIN_ID}")
@@ -189,7 +194,7 @@ class EmbeddedChain:
         try:
             with self._store.transaction():
                 self._chain.mine_all([transaction])
-        except ValidationError as error:
+        except (ValidationError, PyEVMError) as error:
             raise RefusedError(f"cannot be executed: {error}") from error
 
     def _genesis(self) -> Any:

@@ -26,7 +26,10 @@ from ledger import contracts
 from ledger.errors import ChainError, ChainUnavailableError, KeyFileError
 from ledger.keyfile import read_secret, write_secret
 from ledger.receipt import SLOT, Anchor
+from ledger.stack import restore_recursion_limit
 from ledger.state import keccak256, rlp_encode
+
+restore_recursion_limit()
 
 Result = TypeVar("Result")
 

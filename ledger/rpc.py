@@ -264,6 +264,8 @@ def _proof(chain: EmbeddedChain, address: bytes, slots: list[int], header: Block
 
 
 def _unsigned(chain: EmbeddedChain, call: dict[str, Any], header: BlockHeaderAPI) -> Any:
+    if not isinstance(call, dict):
+        raise TypeError("the first parameter is not an object")
     data = _bytes(call.get("data") or call.get("input") or "0x")
     gas = min(int(call["gas"], 16), MAX_TRANSACTION_GAS) if call.get("gas") else MAX_TRANSACTION_GAS
     sender = _bytes(call["from"]) if call.get("from") else ZERO_ADDRESS
@@ -272,7 +274,7 @@ def _unsigned(chain: EmbeddedChain, call: dict[str, Any], header: BlockHeaderAPI
 
 
 def _bytes(text: str) -> bytes:
-    if not text.startswith("0x"):
+    if not isinstance(text, str) or not text.startswith("0x"):
         raise ValueError(f"{text!r} does not start with 0x")
     return bytes.fromhex(text[2:])
 

@@ -341,5 +341,5 @@ async def test_the_proof_of_another_checkpoint_is_named_with_both_values(site: S
     async with site.database.read() as conn:
         found = await store.newest_anchor(conn)
     assert found is not None
-    with pytest.raises(VerificationError, match="shows another checkpoint: expected .*, got "):
+    with pytest.raises(VerificationError, match=r"shows another checkpoint: expected .*, got "):
         check_anchor(found[1], 2, found[0].root)

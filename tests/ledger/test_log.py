@@ -103,7 +103,7 @@ async def test_checkpoints_do_not_depend_on_how_records_were_batched(log: Log, d
         at_once = await log.publish(conn, START)
         for table in (store.leaf_table, store.tile_table, store.checkpoint_table):
             await conn.execute(table.delete())
-    chance, done = random.Random(1), 0  # noqa: S311 - a seeded test
+    chance, done = random.Random(1), 0
     while done < len(records):
         count = chance.choice([1, 7, 256, 300])
         async with database.write() as conn:

@@ -30,7 +30,7 @@ def proof(trie: Any, key: bytes) -> list[bytes]:
 
 
 def random_entries(count: int, seed: int) -> dict[bytes, bytes]:
-    chance = random.Random(seed)  # noqa: S311 - a seeded test
+    chance = random.Random(seed)
     return {
         chance.randbytes(20): chance.randbytes(chance.choice([1, 5, 31, 32, 33, 70])) for _ in range(count)
     }
@@ -130,6 +130,14 @@ def test_a_node_that_no_trie_holds_is_refused(node: state.Item, reason: str) -> 
     raw = state.rlp_encode(node)
     with pytest.raises(MalformedError, match=reason):
         state.prove("x", state.keccak256(raw), b"key", [raw])
+
+
+def test_an_empty_trie_proves_absence_without_nodes() -> None:
+    root, trie = tree({})
+    assert root == state.EMPTY_TRIE
+    assert state.prove("x", root, b"key", proof(trie, b"key")) is None
+    with pytest.raises(MalformedError, match="not needed"):
+        state.prove("x", root, b"key", [b"\x80"])
 
 
 def test_a_leaf_with_a_list_as_value_is_refused() -> None:

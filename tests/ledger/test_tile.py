@@ -29,7 +29,7 @@ def whole() -> dict[tile.Place, bytes]:
 
 
 def test_tiles_do_not_depend_on_how_leaves_arrive(whole: dict[tile.Place, bytes]) -> None:
-    chance = random.Random(2)  # noqa: S311 - a seeded test
+    chance = random.Random(2)
     batches: list[int] = []
     while (left := COUNT - sum(batches)) > 0:
         batches.append(min(left, chance.choice([1, 2, 255, 256, 257, 1000, 5000])))

@@ -1,0 +1,81 @@
+"""The committed artefacts are what the sources compile to, with the compiler that the lock file names."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ledger import contracts
+from ledger.contracts import build
+
+
+def test_the_committed_artefacts_are_what_the_sources_compile_to() -> None:
+    build.check(build.default_cache())
+
+
+def test_a_changed_source_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in build.HERE.iterdir():
+        if path.is_file():
+            shutil.copy(path, tmp_path / path.name)
+    source = (tmp_path / "CheckpointLog.sol").read_text(encoding="utf-8")
+    (tmp_path / "CheckpointLog.sol").write_text(source.replace("size > expectedSize", "size >= expectedSize"))
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    with pytest.raises(
+        build.BuildError, match=r"CheckpointLog\.json is not what CheckpointLog\.sol compiles to"
+    ):
+        build.check(build.default_cache())
+    (tmp_path / "CheckpointLog.sol").write_text("contract {")
+    with pytest.raises(build.BuildError, match="the compiler complains"):
+        build.check(build.default_cache())
+
+
+def test_the_lock_file_names_no_address() -> None:
+    lock = json.loads((build.HERE / "package-lock.json").read_text(encoding="utf-8"))
+    packages = [entry for name, entry in lock["packages"].items() if name]
+    assert packages
+    assert all("resolved" not in entry and entry["integrity"].startswith("sha512-") for entry in packages)
+
+
+def test_a_missing_tool_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(build.BuildError, match="npm is missing"):
+        build.build(tmp_path / "cache")
+
+
+def test_a_tool_that_fails_says_why(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    shutil.copy(build.HERE / "package-lock.json", cache / "installed-lock.json")  # claims what is not there
+    with pytest.raises(build.BuildError, match="Cannot find module 'solc'"):
+        build.build(cache)
+
+
+def test_the_command_checks(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "ledger.contracts.build",
+        "--check",
+        "--cache",
+        str(build.default_cache()),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_an_artefact_is_complete() -> None:
+    artefact = contracts.load("CheckpointLog")
+    assert artefact.bytecode.startswith("0x60")
+    assert {entry.get("name") for entry in artefact.abi} == {
+        None,
+        "Published",
+        "head",
+        "publish",
+        "publisher",
+    }
