@@ -1,6 +1,7 @@
 """What was agreed with a node, and which of its clauses a call would break.
 
-The local mirror of the agreement contracts: every path to an event asks ``broken_clauses``, none asks the chain.
+The local mirror of the agreement contracts: every path to an event asks ``broken_clauses``, none asks the
+chain.
 """
 
 from collections.abc import Sequence

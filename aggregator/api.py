@@ -1,14 +1,14 @@
 """The control API on a Unix socket: JSON in, JSON out, for the operator's tools on this machine.
 
-Rules: bodies are checked at the border; every refusal is ``{"error": text}``, made in one place; whoever may open the
-socket is the operator (mode 0600).
+Rules: bodies are checked at the border; every refusal is ``{"error": text}``, made in one place; whoever
+may open the socket is the operator (mode 0600).
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -23,15 +23,14 @@ from sqlalchemy.exc import DBAPIError
 from aggregator import request as operator_request
 from aggregator.curve import CurveMaker
 from aggregator.dispatch import ReductionRequest
-from aggregator.errors import RequestRefused, SettingsError
+from aggregator.errors import RequestRefusedError, SettingsError
 from aggregator.overview import Overview, described
 from aggregator.portfolio import Portfolio
 from aggregator.profile import Period
 from aggregator.request import Asked
 from ledger.errors import UnknownLeafError
 from ledger.log import Log
-from vtn.errors import NotAdmitted, StoreError
-from vtn.errors import UnknownObject as UnknownToVtn
+from vtn.errors import NotAdmitted, StoreError, UnknownObject
 from vtn.store import Database
 
 log = structlog.get_logger(__name__)
@@ -58,15 +57,15 @@ class RequestBody(BaseModel):
     idempotency_key: str | None = Field(default=None, min_length=1, max_length=128)
 
     def asked(self, header_key: str | None) -> Asked:
-        """The request as a value; RequestRefused where it cannot be one."""
+        """The request as a value; RequestRefusedError where it cannot be one."""
         if (self.power_kw is None) == (self.nodes is None):
-            raise RequestRefused("give either power_kw or nodes")
+            raise RequestRefusedError("give either power_kw or nodes")
         watts = {name: int(kw * 1000) for name, kw in self.nodes.items()} if self.nodes is not None else None
         if watts is not None and min(watts.values()) <= 0:
-            raise RequestRefused("the power of each node must be above 0")
+            raise RequestRefusedError("the power of each node must be above 0")
         power_w = sum(watts.values()) if watts is not None else int((self.power_kw or 0) * 1000)
         if power_w <= 0:
-            raise RequestRefused("less than one watt cannot be asked for")
+            raise RequestRefusedError("less than one watt cannot be asked for")
         period = operator_request.period_of(self.start, self.end)
         return Asked(
             ReductionRequest(period, power_w), watts, self.test_event, self.idempotency_key or header_key
@@ -192,7 +191,7 @@ class Api:
         """The portfolio's curves over a period of at most two months."""
         start, end = _instant(request, "start"), _instant(request, "end")
         if not start < end or (end - start).days > LONGEST_PROFILE_DAYS:
-            raise RequestRefused(f"end must lie after start, by {LONGEST_PROFILE_DAYS} days at most")
+            raise RequestRefusedError(f"end must lie after start, by {LONGEST_PROFILE_DAYS} days at most")
         async with self.db.read() as conn:
             ven_ids = [node.ven_id for node in await self.portfolio.nodes(conn)]
             return web.json_response(
@@ -211,7 +210,7 @@ class Api:
         try:
             day = date.fromisoformat(text) if text else self.portfolio.calendar.day_of(self.clock())
         except ValueError as error:
-            raise RequestRefused(f"day is no date: {text!r}") from error
+            raise RequestRefusedError(f"day is no date: {text!r}") from error
         async with self.db.read() as conn:
             return web.json_response(await self.overview.forecasts(conn, day))
 
@@ -219,7 +218,7 @@ class Api:
         """A leaf's record and receipt, as the files that a verifier reads."""
         index = request.match_info["index"]
         if not index.isascii() or not index.isdigit() or len(index) > 15:
-            raise RequestRefused(f"a leaf index is a number, not {index[:20]!r}")
+            raise RequestRefusedError(f"a leaf index is a number, not {index[:20]!r}")
         async with self.db.read() as conn:
             record, receipt = await self.log.receipt(conn, int(index))
         return web.json_response({"record": record.to_file().decode(), "receipt": receipt.to_file().decode()})
@@ -250,21 +249,26 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return await handler(request)
     except web.HTTPException as error:
         return _refusal(error.status, error.reason)
+    except RequestRefusedError as error:
+        return _refusal(error.http_status, str(error))
     except ValidationError as error:
         first = error.errors()[0]
         return _refusal(400, f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}")
-    except RequestRefused as error:
-        return _refusal(error.http_status, str(error))
-    except NotAdmitted as error:
+    except Exception as error:  # a control request must never end the process
+        return _told(error, request.path)
+
+
+def _told(error: Exception, path: str) -> web.Response:
+    """The refusal for what other packages raise; only what is our mistake hides its text."""
+    if isinstance(error, NotAdmitted):
         return _refusal(422, str(error))
-    except (UnknownLeafError, UnknownToVtn) as error:
+    if isinstance(error, UnknownLeafError | UnknownObject):
         return _refusal(404, str(error))
-    except (StoreError, DBAPIError) as error:
+    if isinstance(error, StoreError | DBAPIError):
         log.error("the database does not take changes", error=str(error))
         return _refusal(503, "the database does not take changes; nothing was kept, try again")
-    except Exception:
-        log.exception("a control request failed", path=request.path)
-        return _refusal(500, "this is our mistake; the log says more")
+    log.error("a control request failed", path=path, exc_info=error)
+    return _refusal(500, "this is our mistake; the log says more")
 
 
 def _refusal(status: int, text: str | None) -> web.Response:
@@ -276,9 +280,9 @@ def _instant(request: web.Request, name: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError as error:
-        raise RequestRefused(f"{name} is no time: {text!r}") from error
+        raise RequestRefusedError(f"{name} is no time: {text!r}") from error
     if instant.tzinfo is None:
-        raise RequestRefused(f"{name} needs a time zone, such as a Z at the end")
+        raise RequestRefusedError(f"{name} needs a time zone, such as a Z at the end")
     return instant
 
 
@@ -287,9 +291,7 @@ async def listen(app: web.Application, path: Path) -> web.AppRunner:
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            path.unlink()  # left by a process that was killed
+        await asyncio.to_thread(_make_way, path)
         mask = os.umask(0o177)  # the socket is the owner's from its first instant on
         try:
             await web.UnixSite(runner, str(path)).start()
@@ -299,3 +301,10 @@ async def listen(app: web.Application, path: Path) -> web.AppRunner:
         await runner.cleanup()
         raise SettingsError(f"cannot listen on {path}: {error.strerror or error}") from error
     return runner
+
+
+def _make_way(path: Path) -> None:
+    """Make the socket's folder, and remove a socket that a killed process left; anything else stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_socket():
+        path.unlink()

@@ -1,7 +1,8 @@
 """Facts and statements become leaves of the Merkle log, in the transaction that marks them sealed.
 
-Rules: every journal fact and every statement is sealed once, in the order in which it was written; a kill between
-two steps loses and doubles nothing, because leaf and position are one transaction. Records hold text and integers.
+Rules: every journal fact and every statement is sealed once, in the order in which it was written; a kill
+between two steps loses and doubles nothing, because leaf and position are one transaction. Records hold
+text and integers.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """What a node would have used: 10-of-10 and high-4-of-5 with a same-day additive adjustment.
 
-Rules (docs/measurement.md tells them to users):
+Rules:
 - A *like day* is an earlier day of the same type (working day; weekend or holiday) on which the node was not
   called and whose readings are complete over the event's clock times and over those of the adjustment window.
-- ``10-of-10`` is the mean of the last 10 like days, ``high-4-of-5`` the mean of those 4 of the last 5 that used
-  most energy in the event's clock times (of two equal days the later one).
-  With fewer like days all that there are count, but fewer than 5 carry no baseline.
+- ``10-of-10`` is the mean of the last 10 like days, ``high-4-of-5`` the mean of those 4 of the last 5 that
+  used most energy in the event's clock times (of two equal days the later one). With fewer like days all
+  that there are count, but fewer than 5 carry no baseline.
 - The adjustment is metered minus unadjusted baseline, averaged over the 3 hours that end at the last quarter
   hour before the notification (a node that knows of its event could raise them), inside the event's day and
   outside other events; under 4 known quarter hours there is none. It is capped at ``cap`` times the
@@ -60,7 +60,9 @@ class Question:
 
 
 def adjustment_window(event: Period, notified_at: datetime, calendar: Calendar) -> Period | None:
-    """The 3 hours before the notification, as far as they lie in the event's day; None if under an hour is left."""
+    """The 3 hours before the notification, as far as they lie in the event's day; None if under an hour is
+    left.
+    """
     end = floor_to(min(notified_at, event.start), QUARTER)
     midnight = calendar.day(calendar.day_of(event.start)).start
     start = max(end - ADJUSTMENT_WINDOW, midnight)

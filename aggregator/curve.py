@@ -1,7 +1,7 @@
 """The portfolio's curves of one local day: metered, baseline, forecast; and each node's part in them.
 
-Baselines cost a look at weeks of readings, so they are made once for each node and day, again when more history has
-come, and once for each call when the readings before its notification are there.
+Baselines cost a look at weeks of readings, so they are made once for each node and day, again when more
+history has come, and once for each call when the readings before its notification are there.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator import store
 from aggregator.baseline import Question, adjustment_window, baseline, typical_day
-from aggregator.errors import BaselineError, ForecastError
-from aggregator.forecast import day_ahead, weekly_naive
+from aggregator.errors import BaselineError
 from aggregator.profile import QUARTER, Calendar, LoadProfile, Period, total
 from aggregator.readings import LOAD, LOAD_FORECAST, metered
 from aggregator.settings import ProgrammeSettings
@@ -50,7 +49,9 @@ class CurveMaker:
     async def curves(
         self, conn: AsyncConnection, ven_ids: Sequence[str], period: Period, history: Mapping[str, int]
     ) -> Curves:
-        """The curves over a period; ``history`` (whole days by node) says when a baseline is to be made again."""
+        """The curves over a period; ``history`` (whole days by node) says when a baseline is to be made
+        again.
+        """
         found = await metered(conn, ven_ids, [LOAD], period)
         loads = {
             ven_id: found.profile(ven_id, LOAD, period)
@@ -148,15 +149,6 @@ async def history_is_in(conn: AsyncConnection, ven_ids: Sequence[str], midnight:
     last = Period(midnight - QUARTER, midnight)
     found = await metered(conn, ven_ids, [LOAD], last)
     return bool(ven_ids) and all(found.arrived.get((ven_id, LOAD)) for ven_id in ven_ids)
-
-
-def portfolio_forecast(load: LoadProfile, day: date, calendar: Calendar) -> LoadProfile | None:
-    """The day-ahead forecast, or the week before where there are too few readings; None without either."""
-    try:
-        return day_ahead(load, day, calendar)
-    except ForecastError:
-        naive = weekly_naive(load, day, calendar)
-        return naive if naive.known() else None
 
 
 def numbers(profile: LoadProfile) -> list[float | None]:

@@ -2,8 +2,8 @@
 
 A node's firm power is the lowest quarter hour of its offer over the period, at most its agreed capacity: one
 constant reduction that its forecast says it can hold. Cost is linear in power, so taking the cheapest first
-and only a part of the last is optimal. Nodes at one price: the larger first (fewer are disturbed), then by name,
-so the same offers always give the same dispatch.
+and only a part of the last is optimal. Nodes at one price: the larger first (fewer are disturbed), then by
+name, so the same offers always give the same dispatch.
 """
 
 import math

@@ -2,9 +2,9 @@
 
 AggregatorError
 ├── SettingsError       the person who wrote the configuration file
-├── RequestRefused      the operator: the request cannot be carried out as asked
-│   ├── UnknownObject   ... because what it names does not exist
-│   └── KeyReused       ... because its idempotency key belongs to another request
+├── RequestRefusedError      the operator: the request cannot be carried out as asked
+│   ├── UnknownObjectError   ... because what it names does not exist
+│   └── KeyReusedError       ... because its idempotency key belongs to another request
 ├── BaselineError       nobody: the readings do not carry a baseline (yet)
 └── ForecastError       nobody: the readings do not carry a forecast (yet)
 """
@@ -21,19 +21,19 @@ class SettingsError(AggregatorError):
     """The configuration cannot be used; correct the named field and start again."""
 
 
-class RequestRefused(AggregatorError):
+class RequestRefusedError(AggregatorError):
     """The request cannot be carried out as asked."""
 
     http_status = 422
 
 
-class UnknownObject(RequestRefused):
+class UnknownObjectError(RequestRefusedError):
     """There is no such request, event or receipt."""
 
     http_status = 404
 
 
-class KeyReused(RequestRefused):
+class KeyReusedError(RequestRefusedError):
     """This idempotency key was used for a different request before; use a new key."""
 
     http_status = 409

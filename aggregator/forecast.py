@@ -1,10 +1,11 @@
 """The portfolio's load on the next day, made at midnight from the nodes' histories.
 
-The sum is forecast as such, not as the sum of forecasts: errors of single nodes cancel in it. A ridge regression
-weighs what is known at midnight (the same quarter hour of earlier days, means by age and by day type, their smoothed
-curves, yesterday's level). It is pulled towards the equal mean of its inputs instead of towards zero, which is what
-four weeks of data need. On the 60 household meters of four weeks the error (sum of errors over sum of load) is 0.125,
-weekly naive 0.230, yesterday 0.137, the mean of seven days 0.149.
+The sum is forecast as such, not as the sum of forecasts: errors of single nodes cancel in it. A ridge
+regression weighs what is known at midnight (the same quarter hour of earlier days, means by age and by day
+type, their smoothed curves, yesterday's level). It is pulled towards the equal mean of its inputs instead
+of towards zero, which is what four weeks of data need. On the 60 household meters of four weeks the error
+(sum of errors over sum of load) is 0.125, weekly naive 0.230, yesterday 0.137, the mean of seven days
+0.149.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ def _dates(day: date, count: int) -> list[date]:
 
 
 def _past_days(load: LoadProfile, day: date, calendar: Calendar) -> Array:
-    """Rows of 96 quarter hours by local time, NaN where nothing is known, from the first day with any reading."""
+    """Rows of 96 quarter hours by local time, NaN where nothing is known, from the first day with any
+    reading.
+    """
     import numpy as np  # noqa: PLC0415
 
     midnight = calendar.day(day).start
@@ -123,7 +126,9 @@ def _smooth(day: Array, reach: int) -> Array:
 
 
 def _laid_out(made: Array, day: date, calendar: Calendar) -> LoadProfile:
-    """The 96 values on the day's real quarter hours: a day of 23 or 25 hours skips or repeats by local time."""
+    """The 96 values on the day's real quarter hours: a day of 23 or 25 hours skips or repeats by local
+    time.
+    """
     period: Period = calendar.day(day)
     kw = []
     for slot in period.slots():

@@ -1,6 +1,7 @@
 """What the platform knows about itself, as JSON: status, summary, nodes, events, forecasts, statements.
 
-Read only. Power in kW, energy in kWh, money in minor units or as text in units of the currency, times as ISO text.
+Read only. Power in kW, energy in kWh, money in minor units or as text in units of the currency, times as
+ISO text.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator import store
 from aggregator.curve import PORTFOLIO, CurveMaker, Curves, numbers, portfolio_load, times
 from aggregator.dispatch import energy_wh
-from aggregator.errors import UnknownObject
+from aggregator.errors import UnknownObjectError
 from aggregator.forecast import weekly_naive
 from aggregator.portfolio import Portfolio
 from aggregator.profile import QUARTER, LoadProfile, Period
@@ -67,21 +68,22 @@ class Overview:
         }
 
     async def counts(self, conn: AsyncConnection) -> dict[str, int]:
-        """Everything that is counted; ``delivered`` and ``opted_in`` count nodes, ``reports`` leave history out."""
+        """Everything that is counted; ``delivered`` and ``opted_in`` count nodes, ``reports`` leave history
+        out.
+        """
         await self.tally.advance(conn)
         vens = await registration.vens(conn)
-        events = await store.event_ids(conn)
-        states = [state for event_id in events for state in await vtn_event.event_states(conn, event_id)]
+        totals = await store.totals(conn)
         return {
             "vens": sum(ven.registration_id is not None for ven in vens),
-            "events": len(events),
-            "delivered": sum(state.delivered_at is not None for state in states),
-            "opted_in": sum(state.opt == "optIn" for state in states),
+            "events": totals.events,
+            "delivered": totals.delivered,
+            "opted_in": totals.opted_in,
             "reports": self.tally.reports,
             "readings": self.tally.readings,
             "history_reports": self.tally.history_reports,
             "history_days": sum(self.tally.history_days(ven.ven_id) for ven in vens),
-            "statements": len(store.newest(await store.statements(conn))),
+            "statements": totals.statements,
             "leaves": await ledger_store.log_size(conn),
             "checkpoints": await ledger_store.checkpoint_count(conn),
             "anchored": await ledger_store.anchored_size(conn),
@@ -89,19 +91,19 @@ class Overview:
 
     async def summary(self, conn: AsyncConnection) -> dict[str, Any]:
         """The counts, and what all settled events asked for and got by their newest statements."""
-        newest = [stored.statement for stored in store.newest(await store.statements(conn))]
+        totals = await store.totals(conn)
         return {
             **await self.counts(conn),
-            "requested_kwh": sum(statement.requested_wh for statement in newest) / 1000,
-            "delivered_kwh": sum(statement.delivered_wh for statement in newest) / 1000,
+            "requested_kwh": totals.requested_wh / 1000,
+            "delivered_kwh": totals.delivered_wh / 1000,
             "incentive_total": await incentive_total(conn),
         }
 
     async def event(self, conn: AsyncConnection, event_id: str, now: datetime) -> dict[str, Any]:
-        """One event with the part of each node; UnknownObject if there is none of that name."""
+        """One event with the part of each node; UnknownObjectError if there is none of that name."""
         calls = await store.calls(conn, event_id=event_id)
         if not calls:
-            raise UnknownObject(f"there is no event {event_id}")
+            raise UnknownObjectError(f"there is no event {event_id}")
         period = calls[0].period
         names = {ven.ven_id: ven.ven_name for ven in await registration.vens(conn)}
         states = {state.ven_id: state for state in await vtn_event.event_states(conn, event_id)}
@@ -149,7 +151,8 @@ class Overview:
     async def forecasts(self, conn: AsyncConnection, day: date) -> dict[str, Any]:
         """What was forecast for a local day before it began, beside weekly naive and what was metered since.
 
-        A node's forecast is the last one issued by midnight, or its first one of the day where it had none yet.
+        A node's forecast is the last one issued by midnight, or its first one of the day where it had none
+        yet.
         """
         calendar = self.portfolio.calendar
         period = calendar.day(day)
@@ -207,12 +210,8 @@ def described(curves: Curves) -> dict[str, Any]:
 
 async def incentive_total(conn: AsyncConnection) -> str:
     """All incentives by the newest statements, in units of the currency with two decimals."""
-    newest = store.newest(await store.statements(conn))
-    return str(
-        Decimal(sum(stored.statement.incentive_minor for stored in newest))
-        .scaleb(-2)
-        .quantize(Decimal("0.01"))
-    )
+    totals = await store.totals(conn)
+    return str(Decimal(totals.incentive_minor).scaleb(-2).quantize(Decimal("0.01")))
 
 
 async def _issued(
@@ -251,7 +250,8 @@ def _node_row(
     curves: Curves,
     offers: Mapping[str, tuple[datetime, LoadProfile]],
     part: Mapping[str, Any],
-    contacts: Mapping[str, datetime],
+    last_contact: datetime | None,
+    *,
     now: datetime,
 ) -> dict[str, Any]:
     last, load_kw = _last_known(curves.metered.get(ven.ven_id))
@@ -261,7 +261,7 @@ def _node_row(
         "ven_name": ven.ven_name,
         "ven_id": ven.ven_id,
         "registered": ven.registration_id is not None,
-        "last_contact": _text(contacts.get(ven.ven_id, ven.last_contact)),
+        "last_contact": _text(last_contact),
         "load_kw": load_kw,
         "baseline_kw": None if usual is None else _number(usual.at(last or now)),
         "offer_kw": None if offer is None else _number(offer[1].at(now)),

@@ -32,8 +32,8 @@ class IntervalPerformance:
 class Performance:
     """A node's performance in one event.
 
-    ``method`` is the baseline's name, or ``none`` where the readings carried none: then there are no intervals.
-    ``opted_out_at`` is when the node last said that it stays out; None if it did not.
+    ``method`` is the baseline's name, or ``none`` where the readings carried none: then there are no
+    intervals. ``opted_out_at`` is when the node last said that it stays out; None if it did not.
     """
 
     event_id: str
@@ -81,7 +81,9 @@ def unmeasured(event_id: str, ven_id: str, opted_out_at: datetime | None = None)
 def home_weights(
     usual: Mapping[str, LoadProfile], metered: Mapping[str, LoadProfile], period: Period
 ) -> dict[str, int]:
-    """What each home used less than usual over the period, in Wh and at least 0: the weights of their shares."""
+    """What each home used less than usual over the period, in Wh and at least 0: the weights of their
+    shares.
+    """
     weights = {}
     for home, expected in usual.items():
         pairs = [(expected.at(slot), metered[home].at(slot)) for slot in period.slots()]

@@ -1,7 +1,8 @@
 """The Virtual Nodes, what was agreed with them, and whether an event may be sent to one: ``admit``.
 
-Every path to an event passes ``Portfolio.admit``, which reads the local mirror of the agreements and the calls so far
-in the transaction that publishes, so two requests at once cannot both take the last call of a day.
+Every path to an event passes ``Portfolio.admit``, which reads the local mirror of the agreements and the
+calls so far in the transaction that publishes, so two requests at once cannot both take the last call of a
+day.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ class Portfolio:
     async def offers(
         self, conn: AsyncConnection, request: ReductionRequest, now: datetime
     ) -> list[FlexibilityOffer]:
-        """What each node offers for the request's period, its price, and the clauses against asking it at all."""
+        """What each node offers for the request's period, its price, and the clauses against asking it at
+        all.
+        """
         issued = await store.newest_series(conn, OFFER, self.offers_until(now))
         nothing = LoadProfile(request.period.start, QUARTER, ())
         found = []

@@ -1,8 +1,8 @@
 """What is asked of a node, and its readings as load profiles.
 
-Rules: the wire carries energy in Wh; a quarter hour is known when usable readings cover it wholly. Of two readings of
-one quarter hour the telemetry counts before the history, whichever came first. Readings marked bad or as no value have
-arrived, but nothing is known by them.
+Rules: the wire carries energy in Wh; a quarter hour is known when usable readings cover it wholly. Of two
+readings of one quarter hour the telemetry counts before the history, whichever came first. Readings marked
+bad or as no value have arrived, but nothing is known by them.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ async def issued(
 def report_requests(
     ven_id: str, reports: Sequence[Report], history: Period | None, now: datetime
 ) -> list[ReportRequest]:
-    """What to ask of a node that has sent its metadata: history once, telemetry and offers regularly, all data points.
+    """What to ask of a node that has sent its metadata: history once, telemetry and offers regularly, all
+    data points.
 
     ``history`` is None where it is known already. The ids are those of the metadata's order, so asking again
     continues the same requests.

@@ -1,7 +1,7 @@
 """An operator's request: previewed, sent as events, taken back. The same key twice is one request.
 
-A request, its calls, the events and their outbox rows are one transaction: whoever got an answer finds all of it after
-any crash, and whoever got none finds nothing of it.
+A request, its calls, the events and their outbox rows are one transaction: whoever got an answer finds all
+of it after any crash, and whoever got none finds nothing of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator import store
 from aggregator.agreement import Call
 from aggregator.dispatch import Assignment, Dispatch, Passed, ReductionRequest, energy_wh, plan_dispatch
-from aggregator.errors import KeyReused, RequestRefused, UnknownObject
+from aggregator.errors import KeyReusedError, RequestRefusedError, UnknownObjectError
 from aggregator.portfolio import Node, Portfolio
 from aggregator.profile import QUARTER, Period, floor_to
 from aggregator.settlement import LOAD_DISPATCH
@@ -62,18 +62,18 @@ async def send(
 ) -> dict[str, Any]:
     """Plan, publish the events, and answer; the same key gives the first answer again.
 
-    RequestRefused if no node can give anything, KeyReused if the key stands for another request.
+    RequestRefusedError if no node can give anything, KeyReusedError if the key stands for another request.
     """
     if asked.key is not None:
         earlier = await store.find_request(conn, idempotency_key=asked.key)
         if earlier is not None:
             if earlier.asked != asked.text():
-                raise KeyReused
+                raise KeyReusedError
             return earlier.answer
     dispatch = await plan(conn, portfolio, asked, now)
     if not dispatch.assignments:
         reasons = [f"{passed.ven_name}: {passed.hits[0].text}" for passed in dispatch.passed]
-        raise RequestRefused("; ".join(["no node can give anything", *reasons]))
+        raise RequestRefusedError("; ".join(["no node can give anything", *reasons]))
     period = asked.reduction.period
     name = f"{period.start:%Y%m%dT%H%M%SZ}-{await store.count_starting(conn, period.start) + 1}"
     now = now.replace(
@@ -104,15 +104,15 @@ async def send(
 async def cancel(conn: AsyncConnection, request_id: str, now: datetime) -> dict[str, Any]:
     """Take a request back: its nodes are told at their next poll. What they gave before counts until now.
 
-    A second time changes nothing. RequestRefused once it is over.
+    A second time changes nothing. RequestRefusedError once it is over.
     """
     found = await store.find_request(conn, request_id=request_id)
     if found is None:
-        raise UnknownObject(f"there is no request {request_id}")
+        raise UnknownObjectError(f"there is no request {request_id}")
     calls = await store.calls(conn, event_id=found.event_id)
     if found.cancelled_at is None:
         if now >= calls[0].period.end:
-            raise RequestRefused(f"it ended at {calls[0].period.end.isoformat()}")
+            raise RequestRefusedError(f"it ended at {calls[0].period.end.isoformat()}")
         for call in calls:
             await vtn_event.cancel(conn, found.event_id, call.ven_id, now)
         await store.cancel_request(conn, found.event_id, floor_to(now, QUARTER), now)
@@ -124,7 +124,9 @@ async def cancel(conn: AsyncConnection, request_id: str, now: datetime) -> dict[
 
 
 def event_of(call: store.StoredCall, market_context: str, notification: Duration | None = None) -> Event:
-    """The event of one node: SIMPLE level 1, and LOAD_DISPATCH with its own change of power (negative: less)."""
+    """The event of one node: SIMPLE level 1, and LOAD_DISPATCH with its own change of power (negative:
+    less).
+    """
     length = Duration.of(call.period.end - call.period.start)
     return Event(
         descriptor=EventDescriptor(
@@ -181,7 +183,7 @@ async def _as_told(conn: AsyncConnection, portfolio: Portfolio, asked: Asked, no
     nodes: dict[str, Node] = {node.ven_name: node for node in await portfolio.nodes(conn)}
     unknown = sorted(chosen.keys() - nodes.keys())
     if unknown:
-        raise UnknownObject(f"there is no node {unknown[0]}")
+        raise UnknownObjectError(f"there is no node {unknown[0]}")
     hits = await portfolio.hits(conn, {name: Call(period, power_w) for name, power_w in chosen.items()}, now)
     assignments = []
     for name, power_w in sorted(chosen.items()):
@@ -194,15 +196,15 @@ async def _as_told(conn: AsyncConnection, portfolio: Portfolio, asked: Asked, no
 
 
 def period_of(start: datetime, end: datetime) -> Period:
-    """The period of a request; RequestRefused with the values that cannot be."""
+    """The period of a request; RequestRefusedError with the values that cannot be."""
     if start.tzinfo is None or end.tzinfo is None:
-        raise RequestRefused("start and end need a time zone, such as a Z at the end")
+        raise RequestRefusedError("start and end need a time zone, such as a Z at the end")
     if end <= start:
-        raise RequestRefused(f"it must end after it starts: {start.isoformat()} to {end.isoformat()}")
+        raise RequestRefusedError(f"it must end after it starts: {start.isoformat()} to {end.isoformat()}")
     if end - start > LONGEST:
-        raise RequestRefused(f"it lasts {end - start}, at most {LONGEST} can be asked for")
+        raise RequestRefusedError(f"it lasts {end - start}, at most {LONGEST} can be asked for")
     if start.microsecond or end.microsecond:
-        raise RequestRefused("start and end must be whole seconds")
+        raise RequestRefusedError("start and end must be whole seconds")
     return Period(start.astimezone(UTC), end.astimezone(UTC))
 
 

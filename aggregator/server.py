@@ -1,12 +1,13 @@
-"""The aggregator as a process: VTN, control API, and four tasks that carry on whatever the database says is due.
+"""The aggregator as a process: VTN, control API, and five tasks that carry on whatever the database says is
+due.
 
-- *attend* wakes on new facts: keeps offers, settles, forecasts.
+- *attend* wakes on new facts: keeps offers and settles; behind it *forecast*, once a day.
 - *look* wakes every few minutes: seals what has gathered, and wakes *attend*, because deadlines pass.
 - *checkpoint* seals and signs on the clock's grid.
 - *anchor* brings checkpoints to the chain; nothing ever waits for it.
 
-Rules: no state but in the database, so a process killed anywhere goes on where it was; a task that fails says so and
-tries again. Times of the business go through the clock, waiting for peers in real seconds.
+Rules: no state but in the database, so a process killed anywhere goes on where it was; a task that fails
+says so and tries again. Times of the business go through the clock, waiting for peers in real seconds.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -22,7 +23,8 @@ from aiohttp import web
 
 from aggregator import audit, portfolio, store
 from aggregator.api import Api, listen
-from aggregator.curve import PORTFOLIO, CurveMaker, history_is_in, portfolio_forecast, portfolio_load
+from aggregator.curve import PORTFOLIO, CurveMaker, history_is_in, portfolio_load
+from aggregator.forecaster import portfolio_forecast
 from aggregator.overview import Overview
 from aggregator.profile import QUARTER, Period, floor_to
 from aggregator.readings import LOAD_FORECAST, OFFER, OFFERS, issued, report_requests
@@ -66,12 +68,16 @@ class Aggregator:
         self._maker = CurveMaker(settings.programme)
         self._tally = Tally()
         self._news = asyncio.Event()
+        self._attended = asyncio.Event()
         self._published = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._db: Database | None = None
         self._vtn: Server | None = None
         self._api: web.AppRunner | None = None
         self._last_anchor_at: datetime | None = None
+        self._forecast_day: date | None = None
+        self._forecast_late_at = clock()
+        self._forecast_tried = False
 
     @property
     def port(self) -> int:
@@ -81,7 +87,9 @@ class Aggregator:
         return self._vtn.port
 
     async def start(self) -> None:
-        """Open everything and begin; StartupError or SettingsError says in one sentence what stands in the way."""
+        """Open everything and begin; StartupError or SettingsError says in one sentence what stands in the
+        way.
+        """
         self._db = db = await Database.open(self._settings.database)
         db.listen(self._hear)
         async with db.write() as conn:
@@ -93,6 +101,7 @@ class Aggregator:
         self._api = await listen(self._make_api(db, self._vtn).app(), self._settings.socket)
         work = {
             "attend": self._attend,
+            "forecast": self._forecast,
             "look": self._look,
             "checkpoint": self._checkpoint,
             "anchor": self._anchor,
@@ -110,7 +119,9 @@ class Aggregator:
         )
 
     async def stop(self) -> None:
-        """Stop listening, seal and sign what there is, and close; what is not anchored yet is anchored later."""
+        """Stop listening, seal and sign what there is, and close; what is not anchored yet is anchored
+        later.
+        """
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -178,10 +189,9 @@ class Aggregator:
         reports = self._tally.fresh[:]
         await self._keep_offers(db, reports)
         await self._settle(db, reports, now)
-        del self._tally.fresh[
-            : len(reports)
-        ]  # only now: a fault before this starts over with the same reports
-        await self._forecast(db, now)
+        # only now: a fault before this starts over with the same reports
+        del self._tally.fresh[: len(reports)]
+        self._attended.set()
 
     async def _settle(self, db: Database, reports: Sequence[journal.Fact], now: datetime) -> None:
         for statement in await settle_due(db, self._settings.programme, reports, now):
@@ -198,20 +208,30 @@ class Aggregator:
                 for ven_id, r_id, (made_at, profile) in found:
                     await store.add_series(conn, ven_id, r_id, made_at, profile)
 
-    async def _forecast(self, db: Database, now: datetime) -> None:
-        """Make the portfolio's forecast of the day once the readings up to midnight are in, or late without some."""
+    async def _forecast(self, db: Database) -> None:
+        """Make the portfolio's forecast of the day when the readings up to midnight are in, or late without
+        some.
+        """
+        await self._attended.wait()
+        self._attended.clear()
+        now = self._clock()
         calendar = self._portfolio.calendar
         day = calendar.day_of(now)
         midnight = calendar.day(day).start
+        if self._forecast_day != day:
+            self._forecast_day, self._forecast_late_at = day, now + FORECAST_PATIENCE
+            self._forecast_tried = False
         async with db.read() as conn:
             newest = (await store.newest_series(conn, LOAD_FORECAST, now)).get(PORTFOLIO)
             if newest is not None and newest[0] == midnight:
                 return
             ven_ids = [node.ven_id for node in await self._portfolio.nodes(conn)]
-            if now < midnight + FORECAST_PATIENCE and not await history_is_in(conn, ven_ids, midnight):
+            in_time = now < self._forecast_late_at
+            if in_time and (self._forecast_tried or not await history_is_in(conn, ven_ids, midnight)):
                 return
+            self._forecast_tried, self._forecast_late_at = True, now + FORECAST_PATIENCE
             load = await portfolio_load(conn, ven_ids, Period(midnight - LOOK_BACK, midnight))
-        made = await asyncio.to_thread(portfolio_forecast, load, day, calendar)
+        made = await portfolio_forecast(load, day, calendar)
         if made is not None:
             async with db.write() as conn:
                 await store.add_series(conn, PORTFOLIO, LOAD_FORECAST, midnight, made)
@@ -226,7 +246,9 @@ class Aggregator:
         await self._sign(db)
 
     async def _sign(self, db: Database) -> None:
-        """Seal and sign all there is, and note up to where reports need not be looked at again after a restart."""
+        """Seal and sign all there is, and note up to where reports need not be looked at again after a
+        restart.
+        """
         await audit.seal(db, self._log)
         fresh = self._tally.fresh
         attended = fresh[0].seq - 1 if fresh else self._tally.seq
@@ -259,10 +281,12 @@ class Aggregator:
     async def _seal_all(self, timeout_s: float) -> bool:
         """Settle what is due, seal, sign, anchor; whether the chain had everything within ``timeout_s``."""
         db = self._db
-        if db is None or self._anchorer is None:
+        if db is None:
             return False
         await self._settle(db, [], self._clock())
         await self._sign(db)
+        if self._anchorer is None:
+            return False
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while not await self._anchored(db):

@@ -1,7 +1,8 @@
 """What a performance is worth under an agreement.
 
 - incentive = price x min(delivered, requested) kWh, never below nothing.
-- penalty = rate x max(0, threshold x requested - delivered) kWh; a node that used more than its baseline owes more.
+- penalty = rate x max(0, threshold x requested - delivered) kWh; a node that used more than its baseline
+  owes more.
 - amount = incentive - penalty, rounded once, half-even, to minor units. Incentive and penalty as shown add up
   to it: the incentive is rounded half-even, the penalty is the difference.
 - Test events pay nothing. An opt-out before the free period ends costs nothing and earns nothing; a later one
@@ -105,8 +106,8 @@ def settle(event: Event, performance: Performance, agreement: Agreement) -> Stat
 def shares(amount_minor: int, weights: Mapping[str, int]) -> dict[str, int]:
     """``amount_minor`` split by the weights (at least 0) with the largest remainder, nothing lost.
 
-    Remainders that are equal go by name. All-zero weights, and what a node owes, split evenly: a penalty is the
-    node's, and no home can be told apart by what did not happen.
+    Remainders that are equal go by name. All-zero weights, and what a node owes, split evenly: a penalty is
+    the node's, and no home can be told apart by what did not happen.
     """
     if not weights:
         return {}

@@ -1,9 +1,9 @@
-"""Statements in the database: made when a call's readings are complete or its deadline has passed, and again when late
-data change what it says.
+"""Statements in the database: made when a call's readings are complete or its deadline has passed, and
+again when late data change what it says.
 
-Rules: a statement is a function of the call, the agreement it was made under, the readings and the opts, never of when
-something arrived, so it can be made again after any crash with the same result. A revision is written once: whoever
-writes it looks again, as the only writer, whether it still follows the last one.
+Rules: a statement is a function of the call, the agreement it was made under, the readings and the opts,
+never of when something arrived, so it can be made again after any crash with the same result. A revision is
+written once: whoever writes it looks again, as the only writer, whether it still follows the last one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
-"""The aggregator's tables and all its SQL: agreements, requests, calls, offers, forecasts, statements, positions.
-
-A request, its calls and its events are written in one transaction; a statement is written once per revision and
-never changed; a position moves in the transaction that did the work it stands for.
+"""All SQL of the aggregator: agreements, requests, calls, forecasts, statements, positions; the tables are
+in `schema`.
 """
 
 from __future__ import annotations
@@ -13,100 +11,22 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    Index,
-    Integer,
-    MetaData,
-    Table,
-    Text,
-    UniqueConstraint,
-    func,
-    select,
-    update,
-)
+from sqlalchemy import case, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.agreement import Agreement
 from aggregator.profile import LoadProfile, Period
+from aggregator.schema import (
+    agreement_table,
+    call_table,
+    position_table,
+    request_table,
+    series_table,
+    statement_table,
+)
 from aggregator.settlement import Outcome, Statement
-from vtn.schema import Instant
-
-metadata = MetaData()
-
-# Every version of every agreement; the newest of a node is in force, a call keeps the one it was made under.
-agreement_table = Table(
-    "agg_agreement",
-    metadata,
-    Column("agreement_id", Integer, primary_key=True, autoincrement=True),
-    Column("ven_id", Text, nullable=False),
-    Column("terms", Text, nullable=False),
-    Column("since", Instant, nullable=False),
-    Index("agg_agreement_by_ven", "ven_id", "agreement_id"),
-    sqlite_autoincrement=True,
-)
-request_table = Table(
-    "agg_request",
-    metadata,
-    Column("request_id", Text, primary_key=True),
-    Column("event_id", Text, nullable=False, unique=True),
-    Column("idempotency_key", Text, unique=True),
-    Column("asked", Text, nullable=False),  # the request as canonical JSON: a key names one request only
-    Column("answer", Text, nullable=False),
-    Column("requested_at", Instant, nullable=False),
-    Column("cancelled_at", Instant),
-)
-# One node's part in an event. A call that is taken back before it starts is cancelled, one that is stopped while it
-# runs ends earlier. settled_revision 0: no statement yet.
-call_table = Table(
-    "agg_call",
-    metadata,
-    Column("event_id", Text, primary_key=True),
-    Column("ven_id", Text, primary_key=True),
-    Column("agreement_id", Integer, nullable=False),
-    Column("start", Instant, nullable=False),
-    Column("end", Instant, nullable=False),
-    Column("power_w", Integer, nullable=False),
-    Column("test_event", Boolean, nullable=False),
-    Column("notified_at", Instant, nullable=False),
-    Column("cancelled_at", Instant),
-    Column("settled_revision", Integer, nullable=False, default=0),
-    Index("agg_call_by_ven", "ven_id", "start"),
-    Index("agg_call_by_end", "end"),
-)
-# Forecasts as they were issued, one row for a series: nodes' offers and load forecasts, and our own (ven_id '').
-series_table = Table(
-    "agg_series",
-    metadata,
-    Column("ven_id", Text, primary_key=True),
-    Column("r_id", Text, primary_key=True),
-    Column("issued_at", Instant, primary_key=True),
-    Column("start", Instant, nullable=False),
-    Column("step_s", Integer, nullable=False),
-    Column("values_kw", Text, nullable=False),
-    sqlite_with_rowid=False,
-)
-statement_table = Table(
-    "agg_statement",
-    metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
-    Column("event_id", Text, nullable=False),
-    Column("ven_id", Text, nullable=False),
-    Column("revision", Integer, nullable=False),
-    Column("body", Text, nullable=False),
-    Column("detail", Text, nullable=False),  # intervals and home shares
-    Column("made_at", Instant, nullable=False),
-    UniqueConstraint("event_id", "ven_id", "revision"),
-    sqlite_autoincrement=True,
-)
-position_table = Table(
-    "agg_position",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("seq", Integer, nullable=False),
-)
+from vtn.schema import event_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,13 +151,6 @@ async def newest_request(conn: AsyncConnection) -> StoredRequest | None:
     return None if request_id is None else await find_request(conn, request_id=request_id)
 
 
-async def event_ids(conn: AsyncConnection) -> list[str]:
-    """The events of all requests that were not taken back."""
-    t = request_table
-    query = select(t.c.event_id).where(t.c.cancelled_at.is_(None)).order_by(t.c.requested_at, t.c.event_id)
-    return list((await conn.execute(query)).scalars())
-
-
 async def count_starting(conn: AsyncConnection, start: datetime) -> int:
     """How many requests there were for that start."""
     t = call_table
@@ -281,7 +194,9 @@ async def calls(
     ven_id: str | None = None,
     open_until: datetime | None = None,
 ) -> list[StoredCall]:
-    """Calls of an event, of a node, or all that have ended by an instant and wait for their first statement."""
+    """Calls of an event, of a node, or all that have ended by an instant and wait for their first
+    statement.
+    """
     t = call_table
     columns = (t.c.event_id, t.c.ven_id, t.c.agreement_id, t.c.start, t.c.end, t.c.power_w)
     query = select(*columns, t.c.test_event, t.c.notified_at, t.c.cancelled_at, t.c.settled_revision)
@@ -385,6 +300,38 @@ async def statements(
         query = query.where(t.c.event_id == event_id)
     rows = await conn.execute(query)
     return [StoredStatement(seq, _statement(body), json.loads(detail), at) for seq, body, detail, at in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What all events came to; ``delivered`` and ``opted_in`` count nodes, statements their newest
+    revisions.
+    """
+
+    events: int
+    delivered: int
+    opted_in: int
+    statements: int
+    requested_wh: int
+    delivered_wh: int
+    incentive_minor: int
+
+
+async def totals(conn: AsyncConnection) -> Totals:
+    """Counts and sums over all requests that were not taken back, and over all statements."""
+    r, e, c, s = request_table, event_table, call_table, statement_table
+    sent = select(r.c.event_id).where(r.c.cancelled_at.is_(None))
+    events = (await conn.execute(select(func.count()).select_from(sent.subquery()))).scalar_one()
+    opted_in = func.sum(case((e.c.opt == "optIn", 1), else_=0))
+    nodes = select(func.count(e.c.delivered_at), opted_in).where(e.c.event_id.in_(sent))
+    delivered, opted = (await conn.execute(nodes)).one()
+    fields = ("requested_wh", "delivered_wh", "incentive_minor")
+    sums = [func.sum(func.json_extract(s.c.body, f"$.{name}")) for name in fields]
+    is_newest = (
+        (c.c.event_id == s.c.event_id) & (c.c.ven_id == s.c.ven_id) & (c.c.settled_revision == s.c.revision)
+    )
+    found = (await conn.execute(select(func.count(), *sums).select_from(s.join(c, is_newest)))).one()
+    return Totals(events, delivered, opted or 0, *(number or 0 for number in found))
 
 
 def newest(found: Sequence[StoredStatement]) -> list[StoredStatement]:

@@ -1,7 +1,7 @@
 """What the journal adds up to, kept in memory and moved on by the new facts alone: counting again is a start.
 
-History is counted apart: a node's history counts by the whole days that its reports cover. Readings are metered
-values; what a forecast says is none.
+History is counted apart: a node's history counts by the whole days that its reports cover. Readings are
+metered values; what a forecast says is none.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ FACTS_A_STEP = 2000
 
 @dataclass(slots=True)
 class Tally:
-    """Running counts; ``advance`` before reading them. ``fresh`` gathers the reports for whoever takes them."""
+    """Running counts; ``advance`` before reading them. ``fresh`` gathers the reports for whoever takes
+    them.
+    """
 
     seq: int = 0
     reports: int = 0

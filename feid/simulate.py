@@ -275,7 +275,7 @@ async def serve(
     stop: asyncio.Event,
 ) -> None:
     """Simulate until `stop`; the socket appears when the history is complete. SimulatorError if it cannot."""
-    _free(scenario.socket)
+    _check_free(scenario.socket)
     simulator = Simulator(scenario, clock)
     await simulator.live_through_history()
     try:
@@ -298,8 +298,8 @@ async def serve(
         scenario.socket.unlink(missing_ok=True)
 
 
-def _free(path: Path) -> None:
-    """Take away the socket of a simulator that died; refuse if one lives there, or something else does."""
+def _check_free(path: Path) -> None:
+    """Refuse a path where a simulator lives, or something else; asyncio itself replaces a dead one's socket."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -312,7 +312,6 @@ def _free(path: Path) -> None:
         try:
             probe.connect(str(path))
         except OSError:
-            path.unlink()
             return
     raise SimulatorError(f"cannot listen on {path}: a simulator answers there already")
 

@@ -11,7 +11,7 @@ from openadr.enums import SignalName
 from openadr.errors import MalformedXml, ProtocolError, TooLarge, TransportError
 from openadr.event import DistributeEvent
 from openadr.finding import Finding
-from openadr.parser import DEFAULT_LIMITS, Limits, disposable, parse, readable_name, validate
+from openadr.parser import DEFAULT_LIMITS, Limits, readable_name, validate, with_tree
 
 
 class Outcome(StrEnum):
@@ -41,16 +41,12 @@ class Verdict:
 def check_bytes(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Verdict:
     """The verdict on one message; never raises for what the bytes say."""
     try:
-        return disposable(raw, lambda: _check(raw, limits))
-    except TooLarge as error:
-        return Verdict(Outcome.MALFORMED, text=error.description)
-
-
-def _check(raw: bytes, limits: Limits) -> Verdict:
-    try:
-        root = parse(raw, limits)
+        return with_tree(raw, limits, lambda root: _check(root, limits))
     except (MalformedXml, TooLarge) as error:
         return Verdict(Outcome.MALFORMED, text=error.description)
+
+
+def _check(root: etree._Element, limits: Limits) -> Verdict:
     payload = payload_element(root)
     found = profile(root)
     name = etree.QName(payload).localname
@@ -60,6 +56,8 @@ def _check(raw: bytes, limits: Limits) -> Verdict:
         )
     try:
         findings = _findings_a(root) if found == "2.0a" else _findings_b(root, payload, limits)
+    except TooLarge as error:
+        return Verdict(Outcome.MALFORMED, found, name, None, error.description)
     except TransportError as error:
         return Verdict(Outcome.SCHEMA, found, name, None, error.description)
     except ProtocolError as error:

@@ -11,7 +11,7 @@ from lxml import etree
 
 from openadr import event, opt, registration, report, response
 from openadr.errors import EncodeError, MalformedXml, ProtocolError, SchemaInvalid, TooLarge
-from openadr.parser import DEFAULT_LIMITS, Limits, check_size, disposable, parse, readable_name, validate
+from openadr.parser import DEFAULT_LIMITS, Limits, readable_name, validate, with_tree
 from openadr.plan import Plan, plan
 from openadr.wire import NAMESPACE_20A, NAMESPACES, Message, clark
 
@@ -46,22 +46,23 @@ def decode(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Message:
     """
     if len(raw) <= _CACHED_BODY_BYTES and limits is DEFAULT_LIMITS:
         return _decode_small(bytes(raw))
-    check_size(raw, limits)
-    return disposable(raw, lambda: _decode(raw, limits))
+    return _decode(raw, limits)
 
 
 @lru_cache(maxsize=_CACHED_BODIES)
 def _decode_small(raw: bytes) -> Message:
-    return disposable(raw, lambda: _decode(raw, DEFAULT_LIMITS))
+    return _decode(raw, DEFAULT_LIMITS)
 
 
 def _decode(raw: bytes, limits: Limits) -> Message:
-    root = parse(raw, limits)
-    payload = payload_element(root)
-    if len(raw) > limits.max_bytes and payload.tag not in _REPORT_MESSAGES:
-        raise TooLarge(f"body of {len(raw)} bytes, the limit is {limits.max_bytes}")
-    validate(root)
-    return read(payload, limits)
+    def read_tree(root: etree._Element) -> Message:
+        payload = payload_element(root)
+        if len(raw) > limits.max_bytes and payload.tag not in _REPORT_MESSAGES:
+            raise TooLarge(f"body of {len(raw)} bytes, the limit is {limits.max_bytes}")
+        validate(root)
+        return read(payload, limits)
+
+    return with_tree(raw, limits, read_tree)
 
 
 def payload_element(root: etree._Element) -> etree._Element:

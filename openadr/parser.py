@@ -4,8 +4,7 @@ Three steps, each of which only ever refuses: the raw bytes are counted before l
 parses without network, entities and comments, and the tree is validated with the 2.0b schema. The schema
 files come inside the wheel of openleadr and are read from there; that package itself is never imported.
 
-libxml2 keeps every name that a thread has ever parsed. A body whose names are new is therefore parsed in a
-thread of its own, whose memory goes with it; only names that a valid body used are kept (see `disposable`).
+`with_tree` is the way in; `memory` says why a body may be parsed in a thread of its own.
 """
 
 import importlib.util
@@ -20,6 +19,7 @@ from typing import TypeVar
 from lxml import etree
 
 from openadr.errors import MalformedXml, SchemaInvalid, TooLarge
+from openadr.memory import parse_apart
 from openadr.wire import NAMESPACES
 
 T = TypeVar("T")
@@ -42,15 +42,6 @@ DEFAULT_LIMITS = Limits()
 _PREFIX_OF = {uri: prefix for prefix, uri in NAMESPACES.items()}
 _CLARK_NAME = re.compile(r"\{([^}]*)\}")
 _FORBIDDEN = (b"<!DOCTYPE", b"<!ENTITY")
-# start tags, attribute names, and namespace declarations with their value: all that libxml2 keeps for ever
-_KEPT = (
-    re.compile(rb"<([^\s/>!][^\s/>]*)"),
-    re.compile(rb"\s([^\s=<>\"']+)\s*=\s*[\"']"),
-    re.compile(rb"\sxmlns[^\s=]*\s*=\s*(?:\"[^\"]*\"|'[^']*')"),
-)
-_MAX_KNOWN_NAMES = 4096
-_MAX_NAME_BYTES = 512
-_known_names: set[bytes] = set()
 
 
 def schema_directory() -> Path:
@@ -92,50 +83,25 @@ class _Thread(threading.local):
 _thread = _Thread()
 
 
-def disposable(raw: bytes, work: Callable[[], T]) -> T:
-    """The result of `work`, which parses `raw`; in a thread of its own where `raw` has names never met."""
-    names = {name for pattern in _KEPT for name in pattern.findall(raw)}
-    if names <= _known_names:
-        return work()
-    if max(map(len, names)) > _MAX_NAME_BYTES:
-        raise TooLarge(f"a name or namespace of more than {_MAX_NAME_BYTES} bytes")
-    outcome: list[T] = []
-    failure: list[BaseException] = []
+def with_tree(raw: bytes, limits: Limits, work: Callable[[etree._Element], T]) -> T:
+    """The result of `work` on the tree of `raw`; what `work` returns must not hold the tree.
 
-    def run() -> None:
-        try:
-            outcome.append(work())
-        except BaseException as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=run, name="openadr-parser")
-    thread.start()
-    thread.join()
-    if failure:
-        error = failure.pop()
-        try:
-            raise error
-        finally:
-            del error  # its traceback holds this frame: a cycle would keep the tree until the next collection
-    _remember(names)
-    return outcome[0]
-
-
-def _remember(names: set[bytes]) -> None:
-    if len(_known_names) + len(names) <= _MAX_KNOWN_NAMES:
-        _known_names.update(names)
-
-
-def check_size(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> None:
-    """Refuses a body that is too large for any message."""
-    if len(raw) > limits.max_report_bytes:
-        raise TooLarge(f"body of {len(raw)} bytes, the limit is {limits.max_report_bytes}")
+    MalformedXml or TooLarge where there is no tree within the limits.
+    """
+    _check_markup(raw, limits)
+    return parse_apart(raw, lambda: work(_tree(raw, limits)))
 
 
 def parse(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> etree._Element:
-    """The root of a well-formed document within the limits, without comments; MalformedXml, TooLarge."""
-    check_size(raw, limits)
+    """The root of a well-formed document within the limits, without comments, for bytes that one trusts.
+
+    MalformedXml or TooLarge as in `with_tree`, but libxml2 remembers the names.
+    """
     _check_markup(raw, limits)
+    return _tree(raw, limits)
+
+
+def _tree(raw: bytes, limits: Limits) -> etree._Element:
     try:
         root = etree.fromstring(raw, _thread.parser)
     except etree.XMLSyntaxError as error:
@@ -157,6 +123,9 @@ def validate(root: etree._Element) -> None:
 
 
 def _check_markup(raw: bytes, limits: Limits) -> None:
+    """Refuses by counting bytes what is too large or uses forbidden markup."""
+    if len(raw) > limits.max_report_bytes:
+        raise TooLarge(f"body of {len(raw)} bytes, the limit is {limits.max_report_bytes}")
     for forbidden in _FORBIDDEN:
         if forbidden in raw:
             raise MalformedXml(f"{forbidden[2:].decode()} is not allowed")
@@ -165,6 +134,8 @@ def _check_markup(raw: bytes, limits: Limits) -> None:
         raise MalformedXml("a processing instruction is not allowed")
     if raw.count(b"<") > limits.max_nodes * 2 + 2:  # start and end tag
         raise TooLarge(f"more than {limits.max_nodes} elements")
+    if raw.count(b"=") > limits.max_nodes * 2:
+        raise TooLarge(f"more than {limits.max_nodes} attributes")
 
 
 def _check_tree(raw: bytes, root: etree._Element, limits: Limits) -> None:

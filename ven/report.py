@@ -165,7 +165,7 @@ def accept(request: ReportRequest, offered: Mapping[str, Offer], now: datetime) 
         return HeldRequest(request, now, _aligned(interval.dtstart, offer))
     if not back:
         return HeldRequest(request, now, now)
-    # RPT-17 wants an interval; a peer that leaves it out means from now on (docs/openadr-divergences.md)
+    # RPT-17 wants an interval; a peer that leaves it out means from now on (docs/ven-session.md)
     return HeldRequest(request, now, _aligned(now if interval is None else interval.dtstart, offer))
 
 

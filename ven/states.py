@@ -105,7 +105,7 @@ TRANSITIONS: Mapping[State, Requests] = {
         **_answers(State.SYNCING),
         RequestEvent: {
             DistributeEvent: Next(State.READY, State.READY),
-            # some VTNs answer so where there are no events (docs/openadr-divergences.md)
+            # some VTNs answer so where there are no events (docs/ven-session.md)
             Response: Next(State.READY, State.READY),
         },
     },

@@ -31,6 +31,9 @@ def demo(
     vens: Annotated[int, typer.Option(min=1, max=20, help="How many virtual nodes.")] = 6,
     households_per_ven: Annotated[int, typer.Option(min=1, max=40, help="How many homes behind each.")] = 10,
     window: Annotated[bool, typer.Option("--window", help="Six hours around the event, at 60x.")] = False,
+    peer: Annotated[
+        bool, typer.Option("--peer", help="Real time: a foreign VEN, and an event of two minutes.")
+    ] = False,
     fault: Annotated[Fault | None, typer.Option(help="What goes wrong; implies --window.")] = None,
 ) -> None:
     """Play one day of a whole platform on this machine.
@@ -54,6 +57,7 @@ def demo(
         households_per_ven=households_per_ven,
         window=window or fault is not None,
         fault=fault,
+        peer=peer,
     )
     live = console.is_terminal and not headless
     try:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,7 +22,7 @@ from flexpact.demo.plan import DAY, HISTORY, Plan
 from flexpact.demo.processes import Fleet, free_port
 from flexpact.demo.receipts import Verdict, verify_directory, write_receipt
 from flexpact.demo.snapshot import Snapshot
-from flexpact.demo.summary import Facts
+from flexpact.demo.summary import Check, Facts, Summary, event_checks, evidence_checks
 from flexpact.demo.view import View
 
 _LOOK_S = 0.25
@@ -50,6 +50,7 @@ class Day:
     control: Control
     view: View
     clock: Clock = field(init=False)
+    vtn_port: int = 0
     progress: Progress = field(default_factory=Progress)
     request: Mapping[str, Any] = field(default_factory=dict)
 
@@ -57,16 +58,15 @@ class Day:
         """Start everything, the clock held at the start of the live part."""
         self.say("keys, certificates and settings")
         prints = prepare(self.layout, self.plan, Clock.real()())
-        self._set_clock(None)
-        self.clock = Clock.parse(f"@{self.layout.clock}")
+        self.clock = self._first_clock()
         self.say(f"28 days of {self.plan.households} homes are simulated")
         await self._start("homes", "feid", "simulate")
         self.say("the chain starts, and a contract for checkpoints is deployed")
-        chain_port, vtn_port = free_port(), free_port()
+        chain_port, self.vtn_port = free_port(), free_port()
         chain_url = f"http://127.0.0.1:{chain_port}"
         contract = await self._start_chain(chain_port, chain_url)
         aggregator_settings(
-            self.layout, self.plan, prints, vtn_port=vtn_port, chain_url=chain_url, contract=contract
+            self.layout, self.plan, prints, vtn_port=self.vtn_port, chain_url=chain_url, contract=contract
         )
         await self._until(self._homes_answer, _START_S, "the simulator to finish its history")
         self.say("the aggregator starts")
@@ -74,7 +74,7 @@ class Day:
         await self._until(self.control.alive, _START_S, "the aggregator to answer on its control socket")
         self.say(f"{len(self.plan.nodes)} nodes register and send 28 days of history")
         for node in self.plan.nodes:
-            feid_settings(self.layout, node, vtn_port)
+            feid_settings(self.layout, self.plan, node, self.vtn_port)
             await self._start(node, "feid", "serve")
         await self._until(self._history_is_in, _HISTORY_S, "the history of every node")
 
@@ -128,6 +128,10 @@ class Day:
     async def seal(self) -> None:
         """Wait for the day's last readings, stop the nodes, and have every leaf anchored."""
         await self._until(self._all_metered, _LAST_READINGS_S, "the last readings of the day")
+        await self.anchor()
+
+    async def anchor(self) -> None:
+        """Stop the nodes, so that no new fact comes, and have every leaf anchored."""
         self.say("the nodes stop, the last checkpoint is anchored")
         await self.fleet.stop(*self.plan.nodes)
         sealed = await self.control.post("/seal", {"timeout_s": _SEAL_S})
@@ -160,20 +164,31 @@ class Day:
         """The names of the nodes that the request called."""
         return [node["ven_name"] for node in self.request.get("nodes", ())]
 
-    async def facts(self) -> Facts:
-        """Return what the aggregator, the simulator and the processes tell about the day."""
-        called = self.called
+    async def true_kwh(self) -> float:
+        """Return what the called nodes really gave, which the simulator alone knows."""
         socket = self.layout.simulator_socket
+        return await true_reduction_kwh(socket, self.called, self.plan.event_start, self.plan.event_end)
+
+    async def accuracy(self) -> Mapping[str, float | None]:
+        """Return the errors of the day's forecasts by name."""
         day = (self.plan.midnight + self.plan.utc_offset).date()
         forecasts = await self.control.get("/forecasts", day=day.isoformat())
+        return await forecast_nmae(self.layout.simulator_socket, forecasts, self.plan.midnight)
+
+    async def facts(self) -> Facts:
+        """Return what the aggregator, the simulator and the processes tell about the day."""
         return Facts(
             counts=await self.control.get("/summary"),
-            nodes_called=len(called),
-            true_kwh=await true_reduction_kwh(socket, called, self.plan.event_start, self.plan.event_end),
-            forecast_nmae=await forecast_nmae(socket, forecasts, self.plan.midnight),
+            nodes_called=len(self.called),
+            true_kwh=await self.true_kwh(),
+            forecast_nmae=await self.accuracy(),
             aggregator_rss_mb=self.fleet.peak_rss_mb("aggregator"),
             feid_rss_mb_max=self.fleet.peak_rss_mb("node-"),
         )
+
+    def checks(self, summary: Summary, facts: Facts, trouble: str) -> Sequence[Check]:
+        """Return every check, held or not; `trouble` is the first one that a receipt gave."""
+        return [*evidence_checks(summary, trouble), *event_checks(summary, facts)]
 
     async def until_time(self, moment: datetime) -> None:
         """Return when the clock has reached `moment`, showing how things stand meanwhile."""
@@ -202,6 +217,13 @@ class Day:
         await self._until(lambda: _answers(url), _START_S, "the chain to answer")
         key = str(self.layout.chain_key)
         return await self.fleet.run("deploy", "ledger", "deploy", "--rpc", url, "--key-file", key)
+
+    def _first_clock(self) -> Clock:
+        """Return the clock of all processes: held at the start of the live part, or the real one."""
+        if self.plan.options.peer:
+            return Clock.real()
+        self._set_clock(None)
+        return Clock.parse(f"@{self.layout.clock}")
 
     def _set_clock(self, real_start_s: float | None) -> None:
         """Write the clock that everybody reads; in one step, so that nobody reads half of it."""
@@ -255,9 +277,10 @@ class Day:
     async def _history_is_in(self) -> bool:
         """Whether every node has registered and reported the whole history."""
         nodes = (await self.control.get("/status"))["nodes"]
-        days = sum(min(node["history_days"], HISTORY.days) for node in nodes)
-        self.progress.note = f"{days} of {len(nodes) * HISTORY.days} node-days of history have arrived"
-        return bool(days == len(nodes) * HISTORY.days)
+        days = sum(min(n["history_days"], HISTORY.days) for n in nodes if n["ven_name"] in self.plan.nodes)
+        wanted = len(self.plan.nodes) * HISTORY.days
+        self.progress.note = f"{days} of {wanted} node-days of history have arrived"
+        return bool(days == wanted)
 
 
 async def _answers(url: str) -> bool:

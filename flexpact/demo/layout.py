@@ -15,8 +15,8 @@ from ledger.errors import LedgerError
 
 LOG_ORIGIN = "demo.flexpact.example/log"
 CHECKPOINT_PERIOD_S = 900
-POLL_PERIOD_S = 300
-_PEER = "peer"
+_POLL_PERIOD_S, _REAL_POLL_PERIOD_S = 300, 10
+PEER = "peer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def prepare(layout: Layout, plan: Plan, real_now: datetime) -> Mapping[str, str]
             directory.mkdir(parents=True)
         make_authority(layout.pki, real_now)
         issue(layout.pki, "vtn", real_now, server=True)
-        names = [*plan.nodes, *([_PEER] if plan.options.peer else [])]
+        names = [*plan.nodes, *([PEER] if plan.options.peer else [])]
         prints = {name: issue(layout.pki, name, real_now, server=False).fingerprint for name in names}
         SigningKey.generate(LOG_ORIGIN).save(layout.log_key)
         layout.chain_key.touch(mode=0o600)
@@ -121,7 +121,7 @@ def aggregator_settings(
             "key": layout.pki / "vtn.key",
             "ca": layout.pki / "ca.pem",
             "vtn_id": "DEMO-VTN",
-            "poll_period_s": POLL_PERIOD_S,
+            "poll_period_s": poll_period_s(plan),
         },
         "log": {"origin": LOG_ORIGIN, "key_file": layout.log_key},
         "chain": {"rpc_url": chain_url, "contract": contract, "key_file": layout.chain_key},
@@ -130,13 +130,14 @@ def aggregator_settings(
             "zone": plan.zone,
             "history_days": HISTORY.days,
             "checkpoint_period_s": CHECKPOINT_PERIOD_S,
+            "settlement_deadline_s": 30 if plan.options.peer else 7200,
         },
         "nodes": [
             {
                 "ven_name": name,
                 "fingerprint": fingerprint,
-                "ven_id": f"ven-{number + 1}",
-                "agreement": _agreement(number),
+                "ven_id": ven_id(number),
+                "agreement": _agreement(number, notice_min=0 if plan.options.peer else 60),
             }
             for number, (name, fingerprint) in enumerate(prints.items())
         ],
@@ -144,7 +145,7 @@ def aggregator_settings(
     return write_toml(layout.settings("aggregator"), content)
 
 
-def feid_settings(layout: Layout, node: str, vtn_port: int) -> Path:
+def feid_settings(layout: Layout, plan: Plan, node: str, vtn_port: int) -> Path:
     """Write one box's settings and return their path."""
     content: dict[str, object] = {
         "node": node,
@@ -158,11 +159,16 @@ def feid_settings(layout: Layout, node: str, vtn_port: int) -> Path:
             "cert": layout.pki / f"{node}.pem",
             "key": layout.pki / f"{node}.key",
             "ca": layout.pki / "ca.pem",
-            "poll_period_s": POLL_PERIOD_S,
+            "poll_period_s": poll_period_s(plan),
             "market_contexts": [MARKET_CONTEXT],
         },
     }
     return write_toml(layout.settings(node), content)
+
+
+def poll_period_s(plan: Plan) -> int:
+    """Return how often nodes poll, in seconds of the plan's clock."""
+    return _REAL_POLL_PERIOD_S if plan.options.peer else _POLL_PERIOD_S
 
 
 def _homes(layout: Layout, plan: Plan) -> dict[str, object]:
@@ -179,7 +185,12 @@ def _homes(layout: Layout, plan: Plan) -> dict[str, object]:
     return content
 
 
-def _agreement(number: int) -> dict[str, object]:
+def ven_id(number: int) -> str:
+    """Return the id of the node with this number, counted from 0."""
+    return f"ven-{number + 1}"
+
+
+def _agreement(number: int, *, notice_min: int) -> dict[str, object]:
     """Return the terms of the node with this number: later ones cost more, so that there is a choice."""
     return {
         "capacity_kw": 60,
@@ -187,6 +198,6 @@ def _agreement(number: int) -> dict[str, object]:
         "penalty_minor_per_kwh": 20,
         "threshold": "0.8",
         "max_calls_per_day": 2,
-        "notice_min": 60,
+        "notice_min": notice_min,
         "currency": "EUR",
     }

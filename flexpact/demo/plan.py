@@ -92,6 +92,24 @@ def make_plan(options: Options, first_reading: datetime | None = None) -> Plan:
     )
 
 
+def make_peer_plan(options: Options, now: datetime) -> Plan:
+    """Return the plan of a short while in real time; the event's times are set when the stranger is there."""
+    quarter_s = int(QUARTER.total_seconds())
+    start = datetime.fromtimestamp(int(now.timestamp()) // quarter_s * quarter_s, UTC)
+    midnight = start.replace(hour=0, minute=0)
+    return Plan(
+        options=options,
+        midnight=midnight,
+        start=start,
+        asked=start,
+        event_start=start,
+        event_end=start,
+        end=midnight + DAY,
+        speed=1.0,
+        utc_offset=timedelta(0),
+    )
+
+
 def _first_day(first_reading: datetime) -> datetime:
     """Return the first local midnight with the whole history before it."""
     zone = timezone(first_reading.utcoffset() or timedelta(0))

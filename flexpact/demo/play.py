@@ -8,14 +8,16 @@ from datetime import datetime
 from pathlib import Path
 
 from feid.meters import MeterFileError, read_meters
+from flexpact.clock import Clock
 from flexpact.demo.control import Control
 from flexpact.demo.day import Day
 from flexpact.demo.errors import DemoError
 from flexpact.demo.layout import Layout
-from flexpact.demo.plan import Options, make_plan
+from flexpact.demo.peer import PeerDay
+from flexpact.demo.plan import Options, Plan, make_peer_plan, make_plan
 from flexpact.demo.processes import Fleet, make_directory
 from flexpact.demo.screen import picture
-from flexpact.demo.summary import Check, Summary, checks, summarise
+from flexpact.demo.summary import Check, Summary, summarise
 from flexpact.demo.view import View
 
 
@@ -35,12 +37,12 @@ class Outcome:
 async def play(options: Options, view: View) -> Outcome:
     """Play the day, write everything that it leaves in `options.out`, and return what it came to."""
     began = time.monotonic()
-    plan = make_plan(options, _first_reading(options))
+    plan = _plan(options)
     make_directory(options.out)
     with tempfile.TemporaryDirectory(prefix="flexpact-") as sockets:
         layout = Layout(options.out.resolve(), Path(sockets))
         async with Fleet(layout.logs) as fleet, Control(layout.control_socket) as control:
-            day = Day(plan, layout, fleet, control, view)
+            day = (PeerDay if options.peer else Day)(plan, layout, fleet, control, view)
             await day.set_up()
             await day.live()
             await day.seal()
@@ -52,7 +54,13 @@ async def play(options: Options, view: View) -> Outcome:
         (layout.directory / "terminal.svg").write_text(picture(last), encoding="utf-8")
     summary = summarise(plan, facts, verdict, time.monotonic() - began)
     summary.write(layout.directory / "summary.json")
-    return Outcome(summary, checks(summary, facts, verdict.trouble))
+    return Outcome(summary, day.checks(summary, facts, verdict.trouble))
+
+
+def _plan(options: Options) -> Plan:
+    if options.peer:
+        return make_peer_plan(options, Clock.real()())
+    return make_plan(options, _first_reading(options))
 
 
 def _first_reading(options: Options) -> datetime | None:

@@ -25,6 +25,7 @@ class Child:
     """One process: how it was started, where its log lies, the most memory it ever had resident."""
 
     name: str
+    module: str
     arguments: Sequence[str]
     log: Path
     process: asyncio.subprocess.Process
@@ -46,17 +47,17 @@ class Fleet:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def start(self, name: str, *arguments: str) -> None:
-        """Start `flexpact ARGUMENTS` as the child `name`, its output in the logs."""
+    async def start(self, name: str, *arguments: str, module: str = "flexpact") -> None:
+        """Start `flexpact ARGUMENTS` (or another module) as the child `name`, its output in the logs."""
         log = self._logs / f"{name}.log"
-        process = await _spawn(arguments, log)
+        process = await _spawn(module, arguments, log)
         peak = self._children[name].peak_rss_mb if name in self._children else 0.0
-        self._children[name] = Child(name, arguments, log, process, peak)
+        self._children[name] = Child(name, module, arguments, log, process, peak)
 
     async def run(self, name: str, *arguments: str) -> str:
         """Run `flexpact ARGUMENTS` to its end, return its last line; `ChildDiedError` if it fails."""
         log = self._logs / f"{name}.log"
-        process = await _spawn(arguments, log)
+        process = await _spawn("flexpact", arguments, log)
         if await process.wait() != 0:
             raise ChildDiedError(f"{name} failed: {last_words(log)}")
         return last_words(log)
@@ -71,7 +72,8 @@ class Fleet:
 
     async def restart(self, name: str) -> None:
         """Start the child again, as it was started before."""
-        await self.start(name, *self._children[name].arguments)
+        child = self._children[name]
+        await self.start(name, *child.arguments, module=child.module)
 
     async def wait(self, name: str) -> None:
         """Return when the child has ended."""
@@ -115,13 +117,13 @@ class Fleet:
                 await child.process.wait()
 
 
-async def _spawn(arguments: Sequence[str], log: Path) -> asyncio.subprocess.Process:
+async def _spawn(module: str, arguments: Sequence[str], log: Path) -> asyncio.subprocess.Process:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     with log.open("ab") as out:
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "flexpact",
+            module,
             *arguments,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=out,

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -20,6 +20,8 @@ from tests.aggregator.box import QUARTER, Box
 
 START = datetime(2026, 1, 20, tzinfo=UTC)  # a Tuesday
 ORIGIN = "test.example/log"
+EVENING = {"start": "2026-01-20T17:00:00Z", "end": "2026-01-20T19:00:00Z"}
+END = START + timedelta(hours=19)
 
 
 class HandClock:
@@ -119,19 +121,27 @@ class Platform:
         now = self.clock.now
         await box.report("offers", now, now + timedelta(hours=36), now)
 
-    async def run_to(self, end: datetime, *, offers: bool = True) -> None:
-        """Let quarter hours pass: polls, telemetry of the quarter before, offers each hour."""
-        while self.clock.now < end:
-            await self.clock.move(self.clock.now + QUARTER)
-            now = self.clock.now
-            for box in self.boxes.values():
+    async def jump(self, to: datetime, *, silent: frozenset[str] = frozenset()) -> None:
+        """Let time pass, then have all nodes poll, report the time that passed in one message, and offer anew."""
+        before = self.clock.now
+        await self.clock.move(to)
+        for box in self.boxes.values():
+            if box.name not in silent:
                 await box.poll()
-                await box.report("telemetry", now - QUARTER, now, now)
-                if offers and now.minute == 0:
-                    await self.offer(box)
+                await box.report("telemetry", before, to, to)
+                await self.offer(box)
 
-
-Make = Callable[..., Awaitable[Platform]]
+    async def ask(self, power_kw: float, **more: Any) -> dict[str, Any]:
+        """Jump to 14:07, ask for a reduction from 17:00 to 19:00, and let all nodes take their event."""
+        await self.jump(START + timedelta(hours=14))
+        await self.clock.move(START + timedelta(hours=14, minutes=7))
+        answer: dict[str, Any] = await self.post(
+            "/requests", {**EVENING, "power_kw": power_kw, **more}, status=201
+        )
+        for node in answer["nodes"]:
+            await self.boxes[node["ven_name"]].poll_for_event()
+        await self.clock.move(START + timedelta(hours=14))  # the meters' grid
+        return answer
 
 
 def node_settings(number: int, **changes: Any) -> dict[str, Any]:

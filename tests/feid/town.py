@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from feid.agent import Agent
+from feid.control import grid_floor
 from feid.drivers.simulated import Connection, SimulatedDriver
 from feid.guard import Limits
 from feid.scenario import Scenario
@@ -66,7 +67,7 @@ class Town:
         """Move the clock, and give back control when everything before that instant has happened."""
         self.clock.move_to(instant)
         driver = self.driver()
-        await driver.states(instant)
+        await driver.states(grid_floor(instant))
         await driver.close()
 
     def driver(self, node: str = "node-1") -> SimulatedDriver:
@@ -109,11 +110,18 @@ class Town:
 
 
 @asynccontextmanager
-async def town(folder: Path, seed: int = 1, start: datetime = DAY, homes: int = 10) -> AsyncIterator[Town]:
-    """A town of one node, with ten days of history before `start`."""
+async def town(
+    folder: Path, seed: int = 1, start: datetime = DAY, days_of_history: int = 10
+) -> AsyncIterator[Town]:
+    """A town of one node, of ten homes, with some days of history before `start`."""
     clock, stop = HandClock(start), asyncio.Event()
     scenario = Scenario(
-        socket=folder / "sim.sock", seed=seed, start=start, days_of_history=10, nodes=1, homes_per_node=homes
+        socket=folder / "sim.sock",
+        seed=seed,
+        start=start,
+        days_of_history=days_of_history,
+        nodes=1,
+        homes_per_node=10,
     )
     serving = asyncio.create_task(serve(scenario, clock, clock.sleep, stop))
     while not scenario.socket.exists():

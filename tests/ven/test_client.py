@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -53,6 +55,12 @@ async def desk(database: Database) -> AsyncIterator[Desk]:
 
 async def answers(desk: Desk) -> list[tuple[str, str]]:
     return [(str(fact.body["event_id"]), str(fact.body["opt_type"])) for fact in await desk.facts("opt")]
+
+
+def rows(path: Path, table: str) -> int:
+    """How many rows a reader of the state file sees that knows nothing of the VEN's process."""
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
 async def test_a_ven_registers_follows_an_event_and_reports_over_mutual_tls(
@@ -167,10 +175,18 @@ async def test_an_answer_not_acknowledged_before_a_restart_is_sent_after_it(
         settings = plain(proxy.port, tmp_path / "ven.db")
         async with running(settings, site, clock) as store:
             await eventually(lambda: store.load().synced)
-            proxy.down = lambda path: path == "EiEvent"
+            on_disk: list[int] = []
+
+            def down(path: str) -> bool:
+                if path == "EiEvent":  # the CreatedEvent has just left the VEN
+                    on_disk.append(rows(settings.state_path, "ven_event"))
+                return path == "EiEvent"
+
+            proxy.down = down
             await desk.publish(make_event(start=NOW + FAR))
-            await eventually(lambda: bool(store.load().events))
+            await eventually(lambda: bool(on_disk))
             assert isinstance(store.load().answers[0], CreatedEvent)
+            assert on_disk[0] == 1
         assert await answers(desk) == []
         proxy.down = lambda _path: False
         proxy.requests.clear()
