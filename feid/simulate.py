@@ -299,7 +299,7 @@ async def serve(
 
 
 def _check_free(path: Path) -> None:
-    """Refuse a path where a simulator lives, or something else; asyncio itself replaces a dead one's socket."""
+    """Refuse a path where a simulator lives, or something else; asyncio replaces the socket of a dead one."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
