@@ -1,0 +1,77 @@
+"""What libxml2 would remember of a body, and how to make it forget.
+
+libxml2 keeps every name and namespace that a thread has ever parsed, and parses nothing new any more when it
+has kept too many. A body whose names are new is therefore parsed in a thread of its own, whose memory goes
+with it; only the names of accepted bodies are remembered as known, and not more than 4096 of them.
+"""
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from openadr.errors import TooLarge
+
+T = TypeVar("T")
+
+_MAX_NAME_BYTES = 512
+_MAX_KNOWN_NAMES = 4096
+_TAG = re.compile(rb"<([^\s/>!][^\s/>]*)")
+_QUOTED = re.compile(rb"\s*(\"[^\"]*\"|'[^']*')")
+_UNKNOWN = b"="  # stands for a name that could not be told; never known
+_known: set[bytes] = set()
+
+
+def parse_apart(raw: bytes, work: Callable[[], T]) -> T:
+    """The result of `work`, which parses `raw`; in a thread of its own where `raw` has names never met."""
+    names = kept_names(raw)
+    if names <= _known:
+        return work()
+    if max(map(len, names)) > _MAX_NAME_BYTES:
+        raise TooLarge(f"a name or namespace of more than {_MAX_NAME_BYTES} bytes")
+    result = _in_own_thread(work)
+    if _UNKNOWN not in names and len(_known) + len(names) <= _MAX_KNOWN_NAMES:
+        _known.update(names)
+    return result
+
+
+def kept_names(raw: bytes) -> set[bytes]:
+    """Tags, attribute names and namespace declarations with their value; too many rather than too few.
+
+    Costs a pass over the bytes and a little for each `<` and `=`, whatever else the body holds.
+    """
+    return {*_TAG.findall(raw), *_attributes(raw)}
+
+
+def _attributes(raw: bytes) -> Iterator[bytes]:
+    position = raw.find(b"=")
+    while position >= 0:
+        before = raw[max(0, position - _MAX_NAME_BYTES - 1) : position].rsplit(None, 1)
+        name = before[-1] if before else _UNKNOWN
+        yield name
+        if name.startswith(b"xmlns"):
+            value = _QUOTED.match(raw, position + 1)
+            yield value[1] if value else _UNKNOWN
+        position = raw.find(b"=", position + 1)
+
+
+def _in_own_thread(work: Callable[[], T]) -> T:
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(work())
+        except BaseException as error:  # carried over to the caller's thread
+            failure.append(error)
+
+    thread = threading.Thread(target=run, name="openadr-parser")
+    thread.start()
+    thread.join()
+    if failure:
+        error = failure.pop()
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame: a cycle would keep the tree until the next collection
+    return outcome[0]
