@@ -135,6 +135,14 @@ def test_a_cancelled_event_is_not_revived_by_its_own_number_but_by_a_higher_one(
     assert listener.timeline.at(NOW + HOUR) is not None
 
 
+def test_a_cancellation_with_an_unchanged_number_is_taken() -> None:
+    listener = Listener()
+    listener.told(make_event())
+    answer = listener.told(cancelled(make_event(), 0))
+    assert (answer.code, answer.opt_type) == ("200", OptType.OPT_IN)
+    assert listener.timeline.at(NOW + HOUR) is None
+
+
 def test_a_cancellation_that_comes_before_its_event_wins_over_it() -> None:
     listener = Listener()
     listener.told(cancelled(make_event(), 1))
