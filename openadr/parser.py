@@ -142,7 +142,7 @@ def _check_tree(raw: bytes, root: etree._Element, limits: Limits) -> None:
     """Exact counts, each only where the bytes do not already show that the limit holds."""
     if root.getroottree().docinfo.internalDTD is not None:
         raise MalformedXml("DOCTYPE is not allowed")
-    if raw.count(b"<") + raw.count(b"=") > limits.max_nodes:
+    if raw.count(b"<") - raw.count(b"</") + raw.count(b"=") > limits.max_nodes:
         nodes = int(_count(root, "count(//*) + count(//@*)"))
         if nodes > limits.max_nodes:
             raise TooLarge(f"{nodes} elements and attributes, the limit is {limits.max_nodes}")

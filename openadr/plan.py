@@ -242,7 +242,7 @@ def _read_action(spec: _Field, tag: str) -> ReadAction:
 def _value_reader(spec: _Field, tag: str) -> Callable[[etree._Element, int], Any]:
     if spec.kind is XmlNode:
         return lambda element, max_id: read_tree(element)
-    if is_dataclass(spec.kind) and spec.kind.__dataclass_fields__ and _has_paths(spec.kind):
+    if is_dataclass(spec.kind) and _has_paths(spec.kind):
         inner = plan(spec.kind, _namespace(tag))
         return inner.read
     if spec.kind is tuple:
