@@ -54,8 +54,11 @@ class Overview:
         parts = {part["ven_id"]: part for part in event["nodes"]} if event else {}
         offers = await store.newest_series(conn, OFFER, now)
         rows = [
-            _node_row(ven, curves, offers, parts.get(ven.ven_id, {}), contacts, now)
-            | {"history_days": history[ven.ven_id]}
+            {
+                **_node_row(ven, curves, offers, parts.get(ven.ven_id, {}), now=now),
+                "last_contact": _text(contacts.get(ven.ven_id, ven.last_contact)),
+                "history_days": history[ven.ven_id],
+            }
             for ven in vens
         ]
         return {
@@ -250,7 +253,6 @@ def _node_row(
     curves: Curves,
     offers: Mapping[str, tuple[datetime, LoadProfile]],
     part: Mapping[str, Any],
-    last_contact: datetime | None,
     *,
     now: datetime,
 ) -> dict[str, Any]:
@@ -261,7 +263,6 @@ def _node_row(
         "ven_name": ven.ven_name,
         "ven_id": ven.ven_id,
         "registered": ven.registration_id is not None,
-        "last_contact": _text(last_contact),
         "load_kw": load_kw,
         "baseline_kw": None if usual is None else _number(usual.at(last or now)),
         "offer_kw": None if offer is None else _number(offer[1].at(now)),

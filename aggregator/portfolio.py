@@ -83,7 +83,7 @@ class Portfolio:
         return found
 
     async def admit(self, conn: AsyncConnection, event: Event, ven_id: str, now: datetime) -> None:
-        """Nothing if the agreement allows this event now; NotAdmitted names the first clause that does not."""
+        """Nothing if the agreement allows this event now; NotAdmitted names the first clause against it."""
         if event.end is None:
             raise NotAdmitted("period", "an event without an end cannot be settled")
         node = {node.ven_id: node for node in await self.nodes(conn)}.get(ven_id)

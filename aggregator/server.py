@@ -198,7 +198,7 @@ class Aggregator:
             log.info("statement made", **statement.body())
 
     async def _keep_offers(self, db: Database, reports: Sequence[journal.Fact]) -> None:
-        """Copy nodes' forecasts as they were issued, before newer ones take their place among the readings."""
+        """Copy nodes' forecasts as they were issued, before newer ones replace them among the readings."""
         async with db.read() as conn:
             found = [
                 (fact.ven_id, r_id, made) for fact in reports for r_id, made in await _series(conn, fact)

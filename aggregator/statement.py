@@ -60,7 +60,7 @@ async def settle_due(
 
 
 async def _is_complete(conn: AsyncConnection, calendar: Calendar, call: store.StoredCall) -> bool:
-    """Whether a reading, good or bad, came for each quarter hour of the event and of the adjustment window."""
+    """Whether a reading, good or bad, came for each quarter hour of event and adjustment window."""
     window = adjustment_window(call.period, call.notified_at, calendar)
     needed = {*call.period.slots(), *(window.slots() if window else ())}
     if not needed:

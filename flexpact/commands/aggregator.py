@@ -105,6 +105,7 @@ def status(socket: Socket) -> None:
 
 @app.command()
 def request(
+    *,
     socket: Socket,
     start: Annotated[str, typer.Option(help="Start, such as 2026-01-20T17:00:00Z.")],
     end: Annotated[str, typer.Option(help="End, such as 2026-01-20T19:00:00Z.")],

@@ -1,6 +1,7 @@
 """A node of the test's own: it speaks real OpenADR over a real socket, and its meter is a formula.
 
-`load_kw(instant)` is what the node would use; from the opt-in on it uses less by what the event asks, times `obedience`.
+`load_kw(instant)` is what the node would use; from the opt-in on it uses less by what the event asks, times
+`obedience`.
 """
 
 from collections.abc import Callable

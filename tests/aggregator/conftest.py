@@ -16,7 +16,7 @@ import pytest
 from aggregator.server import Aggregator
 from aggregator.settings import AggregatorSettings
 from ledger.checkpoint import SigningKey
-from tests.aggregator.box import QUARTER, Box
+from tests.aggregator.box import Box
 
 START = datetime(2026, 1, 20, tzinfo=UTC)  # a Tuesday
 ORIGIN = "test.example/log"
@@ -98,9 +98,9 @@ class Platform:
 
     async def until(self, path: str, condition: Callable[[Any], bool]) -> Any:
         """Ask until the answer is as wanted; the tasks behind it need turns of the loop, not time."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not condition(answer := await self.get(path)):
-                await asyncio.sleep(0)
+                pass
         return answer
 
     async def settled(self, count: int) -> list[dict[str, Any]]:
@@ -122,7 +122,9 @@ class Platform:
         await box.report("offers", now, now + timedelta(hours=36), now)
 
     async def jump(self, to: datetime, *, silent: frozenset[str] = frozenset()) -> None:
-        """Let time pass, then have all nodes poll, report the time that passed in one message, and offer anew."""
+        """Let time pass, then have all nodes poll, report the time that passed in one message, and offer
+        anew.
+        """
         before = self.clock.now
         await self.clock.move(to)
         for box in self.boxes.values():

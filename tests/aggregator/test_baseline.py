@@ -52,7 +52,8 @@ def days(found: Baseline) -> list[int]:
     return [day.day for day in found.days]
 
 
-# The ten working days before Tuesday the 20th: 6 7 8 9, 12 13 14 15 16, 19. Their loads 1 to 10 average to 5.5.
+# The ten working days before Tuesday the 20th: 6 7 8 9, 12 13 14 15 16, 19. Their loads 1 to 10 average to
+# 5.5.
 TEN = dict(zip([6, 7, 8, 9, 12, 13, 14, 15, 16, 19], range(1, 11), strict=True))
 
 
