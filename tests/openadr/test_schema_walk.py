@@ -1,0 +1,59 @@
+"""No message that the schema allows makes the package fail (GOALS 10)."""
+
+from functools import cache
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lxml import etree
+
+from openadr import ProtocolError, decode, encode
+from openadr.checker import Outcome, check_bytes
+from openadr.codec import messages
+from openadr.errors import TransportError
+from openadr.parser import parse, validate
+from tests.openadr.schema_walk import Schema
+
+
+@cache
+def the_schema() -> Schema:
+    return Schema()
+
+
+def keeps_every_promise(tag: str, seed: int) -> bool:
+    """Whether the random message was read; refusing it by an application error is the other right answer."""
+    raw = etree.tostring(the_schema().message(Random(seed), tag))
+    validate(parse(raw))
+    assert check_bytes(raw).outcome in (Outcome.OK, Outcome.RULE)
+    try:
+        message = decode(raw)
+    except ProtocolError as error:
+        assert not isinstance(error, TransportError), "the schema allows it"
+        assert error.rule
+        assert error.message_name
+        return False
+    written = encode(message)
+    validate(parse(written))
+    assert decode(written) == message
+    return True
+
+
+@pytest.mark.parametrize("tag", sorted(messages()), ids=lambda tag: tag.rpartition("}")[2])
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=25)
+def test_a_random_message_is_read_or_refused_by_a_rule(tag: str, seed: int) -> None:
+    keeps_every_promise(tag, seed)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("tag", sorted(messages()), ids=lambda tag: tag.rpartition("}")[2])
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=2000)
+def test_many_random_messages_are_read_or_refused_by_a_rule(tag: str, seed: int) -> None:
+    keeps_every_promise(tag, seed)
+
+
+@pytest.mark.parametrize("tag", sorted(messages()), ids=lambda tag: tag.rpartition("}")[2])
+def test_most_kinds_of_random_messages_are_read(tag: str) -> None:
+    assert any(keeps_every_promise(tag, seed) for seed in range(60))
