@@ -60,6 +60,8 @@ async def created_event(
 ) -> ProtocolError | None:
     """Take a VEN's answers: the good ones count, a fault is given back for the reply (EVT-34, EVT-38)."""
     fault: ProtocolError | None = None
+    if not message.response.is_success:
+        return None  # EVT-35: then the answers are not examined
     for response in message.event_responses:
         fault = await _answer(conn, response, ven, now) or fault
     return fault

@@ -96,7 +96,7 @@ async def test_evt_14_request_without_events_gets_an_empty_list(desk: Desk) -> N
     await desk.settle_in()
     reply = await desk.say(RequestEvent(request_id="q7", ven_id=desk.ids[ALICE]))
     assert isinstance(reply, DistributeEvent)
-    assert (reply.events, reply.vtn_id) == ((), "flexpact")
+    assert (reply.events, reply.vtn_id) == ((), "FLEXPACT")
     assert reply.response is not None
     assert (reply.response.code, reply.response.request_id) == ("200", "q7")
     assert reply.request_id

@@ -11,7 +11,6 @@ from openadr import (
     ActivePeriod,
     CanceledOpt,
     CancelOpt,
-    CreatedEvent,
     CreatedOpt,
     CreateOpt,
     DistributeEvent,
@@ -22,7 +21,7 @@ from openadr import (
     Target,
 )
 from openadr.enums import OptType
-from tests.vtn.desk import ALICE, NOW, Desk, make_event
+from tests.vtn.desk import ALICE, NOW, Desk, created_event, make_event
 from vtn import event, opt
 from vtn.opt import OptEntry
 from vtn.schema import opt_table
@@ -113,9 +112,10 @@ async def test_answer_that_refuses_the_event_carries_its_code(desk: Desk) -> Non
     assert isinstance(await desk.poll(), Response)
 
 
-async def test_evt_35_error_without_answers_answers_nothing(desk: Desk) -> None:
-    await told(desk)
-    message = CreatedEvent(response=EiResponse("452", "who?", ""), ven_id=desk.ids[ALICE])
+async def test_evt_35_answers_beside_an_error_are_not_examined(desk: Desk) -> None:
+    item = await told(desk)
+    answers = created_event(desk.ids[ALICE], item)
+    message = replace(answers, response=EiResponse("452", "who?", ""))
     reply = await desk.say(message)
     assert isinstance(reply, Response)
     assert reply.response.code == "200"

@@ -47,7 +47,7 @@ async def ven(desk: Desk, name: str = "alice") -> Ven:
 async def test_reg_03_query_of_a_stranger_tells_profiles_and_no_ids(desk: Desk) -> None:
     reply = await party(desk, QueryRegistration(request_id="q1"), STRANGER)
     assert (reply.response.code, reply.response.request_id) == ("200", "q1")
-    assert (reply.ven_id, reply.registration_id, reply.vtn_id) == (None, None, "flexpact")
+    assert (reply.ven_id, reply.registration_id, reply.vtn_id) == (None, None, "FLEXPACT")
     assert [profile.profile_name for profile in reply.profiles] == [ProfileName.B]
 
 
@@ -62,7 +62,7 @@ async def test_reg_04_query_of_a_registered_ven_tells_its_ids_and_changes_nothin
 async def test_reg_08_registration_gives_ids_profiles_and_the_poll_period(desk: Desk) -> None:
     ven_id = await desk.enrol()
     reply = await party(desk, create())
-    assert (reply.response.code, reply.ven_id, reply.vtn_id) == ("200", ven_id, "flexpact")
+    assert (reply.response.code, reply.ven_id, reply.vtn_id) == ("200", ven_id, "FLEXPACT")
     assert reply.registration_id
     assert str(reply.requested_poll_freq) == "PT10S"
     assert (await ven(desk)).registered_at == NOW
