@@ -42,9 +42,7 @@ async def test_a_command_that_must_succeed_is_waited_for(tmp_path: Path) -> None
             await fleet.run("authority", "pki", "authority", str(tmp_path / "pki"))
 
 
-async def test_a_child_killed_from_outside_is_reported(
-    tmp_path: Path, chain: list[str]
-) -> None:
+async def test_a_child_killed_from_outside_is_reported(tmp_path: Path, chain: list[str]) -> None:
     async with Fleet(tmp_path / "logs") as fleet:
         await fleet.start("chain", *chain)
         fleet.check()
@@ -52,9 +50,7 @@ async def test_a_child_killed_from_outside_is_reported(
         assert "signal SIGKILL" in await _died(fleet, "chain")
 
 
-async def test_a_child_that_the_demo_kills_is_no_accident(
-    tmp_path: Path, chain: list[str]
-) -> None:
+async def test_a_child_that_the_demo_kills_is_no_accident(tmp_path: Path, chain: list[str]) -> None:
     async with Fleet(tmp_path / "logs") as fleet:
         await fleet.start("chain", *chain)
         first = fleet.pid("chain")

@@ -1,0 +1,76 @@
+import json
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from flexpact.demo.errors import DemoError
+from flexpact.demo.plan import Options, make_plan
+from flexpact.demo.receipts import Verdict
+from flexpact.demo.summary import Facts, Summary, event_checks, evidence_checks, summarise
+
+FACTS = Facts(
+    counts={
+        "vens": 6, "events": 1, "delivered": 4, "opted_in": 4, "reports": 600, "readings": 6336,
+        "requested_kwh": 100.0, "delivered_kwh": 96.5, "statements": 4, "incentive_total": "31.20",
+        "leaves": 800, "checkpoints": 90, "anchored": 800,
+    },
+    nodes_called=4,
+    true_kwh=97.25,
+    forecast_nmae={"load": 0.1, "load_weekly_naive": 0.2, "portfolio": None},
+    aggregator_rss_mb=250.0,
+    feid_rss_mb_max=80.0,
+)  # fmt: skip
+SUMMARY = summarise(make_plan(Options(out=Path("out"))), FACTS, Verdict(800, 800), 321.12345)
+
+
+def _failed(summary: Summary, facts: Facts = FACTS) -> list[str]:
+    checks = [*event_checks(summary, facts), *evidence_checks(summary, "000007.receipt.txt: broken")]
+    return [f"{check.name}: {check.sentence}" for check in checks if not check.held]
+
+
+def test_a_day_on_which_everything_held_fails_no_check() -> None:
+    assert _failed(SUMMARY) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"delivered": 3}, "the event reached every called node: expected 4, got 3"),
+        ({"opted_in": 5}, "every called node opted in: expected 4, got 5"),
+        ({"statements": 0}, "every called node has a statement: expected 4, got 0"),
+        ({"true_kwh": 49.0}, "devices changed the load: expected more than 50.0 kWh, got 49.0"),
+        ({"delivered_kwh": 0.0}, "the baseline saw the reduction: expected more than 0.0 kWh, got 0.0"),
+        ({"anchored": 799}, "every leaf is under an anchored checkpoint: expected 800, got 799"),
+        ({"receipts_verified": 799}, "799 of 800 receipts verify; 000007.receipt.txt: broken"),
+        ({"aggregator_rss_mb": 300.0}, "the aggregator's memory: expected below 300 MB, got 300"),
+        ({"feid_rss_mb_max": 0.0}, "a FEID's memory: expected below 90 MB, got 0"),
+    ],
+)
+def test_a_check_that_fails_says_what_was_expected_and_what_came(
+    change: dict[str, int | float], says: str
+) -> None:
+    failed = _failed(replace(SUMMARY, **change))  # type: ignore[arg-type]  # the fields are of two types
+    assert len(failed) == 1
+    assert says in failed[0]
+
+
+def test_a_node_that_did_not_register_fails_the_day() -> None:
+    assert _failed(SUMMARY, replace(FACTS, counts={**FACTS.counts, "vens": 5})) == [
+        "every node registered: expected 6, got 5"
+    ]
+
+
+def test_the_summary_is_written_with_numbers(tmp_path: Path) -> None:
+    SUMMARY.write(tmp_path / "summary.json")
+    written = json.loads((tmp_path / "summary.json").read_text())
+    assert written["incentive_total"] == 31.2
+    assert written["wall_s"] == 321.123
+    assert written["forecast_nmae"] == {"load": 0.1, "load_weekly_naive": 0.2, "portfolio": None}
+    assert SUMMARY.incentive_total == Decimal("31.20")
+
+
+def test_a_summary_that_cannot_be_written_is_told_with_its_place(tmp_path: Path) -> None:
+    with pytest.raises(DemoError, match="nowhere"):
+        SUMMARY.write(tmp_path / "nowhere" / "summary.json")
