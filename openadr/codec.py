@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from lxml import etree
 
 from openadr import event, opt, registration, report, response
-from openadr.errors import EncodeError, MalformedXml, ProtocolError, SchemaInvalid, TooLarge
+from openadr.errors import EncodeError, ProtocolError, SchemaInvalid, TooLarge
 from openadr.parser import DEFAULT_LIMITS, Limits, readable_name, validate, with_tree
 from openadr.plan import Plan, plan
 from openadr.wire import NAMESPACE_20A, NAMESPACES, Message, clark
@@ -88,12 +88,10 @@ def read(element: etree._Element, limits: Limits = DEFAULT_LIMITS) -> Message:
     if cls is None:
         raise SchemaInvalid(f"element {readable_name(element.tag)}: not a message of OpenADR 2.0b")
     try:
-        message = plan(cls).read(element, limits.max_id_chars)
+        message: Message = plan(cls).read(element, limits.max_id_chars)
     except ProtocolError as error:
         error.message_name = cls.__name__
         raise
-    if not isinstance(message, Message):
-        raise MalformedXml("not a message")
     return message
 
 

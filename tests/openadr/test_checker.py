@@ -61,6 +61,11 @@ def test_a_body_beyond_the_limits_is_malformed() -> None:
     assert check_bytes(b"<a>" + b"<b/>" * 30_000 + b"</a>").outcome is Outcome.MALFORMED
 
 
+def test_an_identifier_beyond_the_limit_is_malformed() -> None:
+    verdict = check_bytes(encode(Poll("v" * 129)))
+    assert (verdict.outcome, verdict.message) == (Outcome.MALFORMED, "oadrPoll")
+
+
 def test_an_event_of_2_0a_is_checked_by_its_own_profile() -> None:
     assert verdict_a(EVENT_A) == ("ok", None, "")
 
@@ -135,9 +140,11 @@ def test_one_file_that_is_not_ok_gives_exit_status_1() -> None:
 def test_what_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "loop.xml").symlink_to(tmp_path / "loop.xml")
-    status, output = run(str(tmp_path / "none.xml"), str(tmp_path / "empty"), str(tmp_path), "--json")
+    paths = (tmp_path / "none.xml", tmp_path / ("n" * 300), tmp_path / "empty", tmp_path)
+    status, output = run(*map(str, paths), "--json")
     assert status == 1
-    missing, empty, loop = (row["text"] for row in rows(output))
+    missing, long, empty, loop = (row["text"] for row in rows(output))
+    assert long == "cannot be read: File name too long"
     assert missing == "cannot be read: No such file or directory"
     assert empty == "there is no *.xml file in this directory"
     assert loop is not None

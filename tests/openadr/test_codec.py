@@ -199,6 +199,11 @@ def test_a_2_0a_message_is_told_apart() -> None:
         decode(raw)
 
 
+def test_an_element_that_is_no_message_is_refused() -> None:
+    with pytest.raises(SchemaInvalid, match="element ei:venID: not a message"):
+        decode(b'<venID xmlns="http://docs.oasis-open.org/ns/energyinterop/201110">v</venID>')
+
+
 def test_a_payload_without_a_message_is_refused() -> None:
     with pytest.raises(SchemaInvalid, match="oadrSignedObject"):
         decode(wrapped(""))

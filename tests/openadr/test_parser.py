@@ -7,7 +7,7 @@ import pytest
 
 from openadr import Poll, ProtocolError, decode, encode
 from openadr.errors import MalformedXml, SchemaInvalid, TooLarge
-from openadr.parser import DEFAULT_LIMITS, Limits, parse, validate
+from openadr.parser import DEFAULT_LIMITS, Limits, parse, schema_directory, validate
 from openadr.wire import NAMESPACES
 
 POLL = encode(Poll("ven-1"))
@@ -172,3 +172,9 @@ def test_names_of_refused_bodies_are_forgotten() -> None:
 def test_a_name_that_is_longer_than_any_of_the_standard_is_not_even_parsed() -> None:
     with pytest.raises(TooLarge, match="512 bytes"):
         decode(b"<" + b"a" * 513 + b"/>")
+
+
+def test_missing_schema_files_are_a_clear_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match="install openleadr"):
+        schema_directory()
