@@ -27,6 +27,8 @@ from ven.saved import Saved
 from ven.schema import MIGRATIONS
 
 REFUSED_KEPT = 100
+# a database, but not one that we wrote: damaged all the same
+_UNREADABLE = (ProtocolError, ValueError, KeyError, TypeError)
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -56,17 +58,13 @@ class Store:
             if copy.exists() and (not path.exists() or not path.stat().st_size):
                 return cls._restored(path)
             return cls._opened(path)
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode not in _DAMAGED:
+        except (sqlite3.DatabaseError, *_UNREADABLE) as error:
+            if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode not in _DAMAGED:
                 raise StateError(f"the state file {path} cannot be used: {error}") from error
-        except (ProtocolError, ValueError, KeyError, TypeError) as error:
-            # readable as a database, but not as what we wrote: damaged all the same
             if not copy.exists():
                 raise StateError(_hopeless(path)) from error
         except OSError as error:
             raise StateError(f"the state file {path} cannot be used: {error.strerror}") from error
-        if not copy.exists():
-            raise StateError(_hopeless(path))
         return cls._restored(path)
 
     @classmethod
@@ -91,7 +89,7 @@ class Store:
             saved = replace(good.load(), synced=False)
             good.close()
             store = cls._opened(path)
-        except (sqlite3.DatabaseError, ProtocolError, ValueError, KeyError, TypeError, OSError) as error:
+        except (sqlite3.DatabaseError, OSError, *_UNREADABLE) as error:
             raise StateError(_hopeless(path)) from error
         store.save(saved)
         return store
@@ -157,9 +155,8 @@ class Store:
 
     def refused(self) -> list[tuple[str, str]]:
         """Request id and reason of the reports that were set aside."""
-        return self._connection.execute(
-            "SELECT report_request_id, refused FROM ven_queue WHERE refused IS NOT NULL ORDER BY seq"
-        ).fetchall()
+        query = "SELECT report_request_id, refused FROM ven_queue WHERE refused IS NOT NULL ORDER BY seq"
+        return self._connection.execute(query).fetchall()
 
     def close(self) -> None:
         """Closes the file."""
