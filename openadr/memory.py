@@ -18,6 +18,7 @@ _MAX_NAME_BYTES = 512
 _MAX_KNOWN_NAMES = 4096
 _TAG = re.compile(rb"<([^\s/>!][^\s/>]*)")
 _QUOTED = re.compile(rb"\s*(\"[^\"]*\"|'[^']*')")
+_NO_NAME = re.compile(rb"[<>\"']")  # a sign that belongs to text, not to the name of an attribute
 _UNKNOWN = b"="  # stands for a name that could not be told; never known
 _known: set[bytes] = set()
 
@@ -48,7 +49,10 @@ def _attributes(raw: bytes) -> Iterator[bytes]:
     while position >= 0:
         before = raw[max(0, position - _MAX_NAME_BYTES - 1) : position].rsplit(None, 1)
         name = before[-1] if before else _UNKNOWN
-        yield name
+        if len(name) > _MAX_NAME_BYTES:
+            yield _UNKNOWN  # an attribute with a very long name, or some base64
+        elif not _NO_NAME.search(name):
+            yield name
         if name.startswith(b"xmlns"):
             value = _QUOTED.match(raw, position + 1)
             yield value[1] if value else _UNKNOWN
