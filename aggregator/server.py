@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import web
+from sqlalchemy.exc import DBAPIError
 
 from aggregator import audit, portfolio, store
 from aggregator.api import Api, listen
@@ -36,6 +37,7 @@ from ledger.checkpoint import SigningKey
 from ledger.log import Log
 from openadr import Report, ReportRequest
 from vtn import journal, registration
+from vtn.errors import StoreError
 from vtn.server import Server
 from vtn.store import Database, Notice
 
@@ -132,7 +134,10 @@ class Aggregator:
         if self._vtn is not None:
             await self._vtn.stop()
         if self._db is not None:
-            await self._sign(self._db)
+            try:
+                await self._sign(self._db)
+            except (StoreError, DBAPIError) as error:
+                log.error("what came last is sealed after the next start", error=str(error))
             await self._db.close()
         if self._anchorer is not None:
             await self._anchorer.close()

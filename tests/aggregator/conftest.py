@@ -164,7 +164,9 @@ def node_settings(number: int, **changes: Any) -> dict[str, Any]:
     }
 
 
-def write_settings(folder: Path, nodes: list[dict[str, Any]], **programme: Any) -> AggregatorSettings:
+def write_settings(
+    folder: Path, nodes: list[dict[str, Any]], chain: dict[str, Any] | None = None, **programme: Any
+) -> AggregatorSettings:
     """Settings of a platform in a folder, with a key for its log."""
     key = folder / "log.key"
     if not key.exists():
@@ -174,6 +176,7 @@ def write_settings(folder: Path, nodes: list[dict[str, Any]], **programme: Any) 
         "socket": folder / "control",
         "vtn": {"port": 0, "insecure_dev": True},
         "log": {"origin": ORIGIN, "key_file": key},
+        "chain": chain,
         "programme": {"history_days": 14, **programme},
         "nodes": nodes,
     }

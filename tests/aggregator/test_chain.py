@@ -1,0 +1,100 @@
+"""The chain beside the business: switched off it changes nothing, back again it gets everything, once."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.chain import EmbeddedChain
+from ledger.node import ChainKey, Node
+from ledger.receipt import Receipt
+from ledger.record import Record
+from ledger.rpc import RpcServer
+from ledger.trust import Trust
+from ledger.verify import verify_receipt
+from tests.aggregator.conftest import END, START, Platform, Prepared, node_settings, running, write_settings
+
+
+class Chain:
+    """The embedded chain with the contract on it, on a port that stays when it is switched off."""
+
+    def __init__(self, folder: Path) -> None:
+        self._chain = EmbeddedChain(folder, lambda: START)
+        self._server = RpcServer(self._chain)
+        self.key_file = folder / "chain.key"
+
+    async def start(self) -> dict[str, Any]:
+        """Deploy the contract and give the settings for it."""
+        await self._server.start()
+        self.url = self._server.url
+        key = ChainKey.create(self.key_file)
+        async with Node.open(self.url, 10) as node:
+            contract = await node.deploy(key, key.address)
+        return {"rpc_url": self.url, "contract": f"0x{contract.hex()}", "key_file": self.key_file}
+
+    async def switch_off(self) -> None:
+        """Answer nobody any more."""
+        await self._server.stop()
+
+    async def switch_on(self) -> None:
+        """Answer again at the same address."""
+        self._server = RpcServer(self._chain, int(self.url.rstrip("/").rpartition(":")[2]))
+        await self._server.start()
+
+    async def close(self) -> None:
+        """End."""
+        await self._server.stop()
+        self._chain.close()
+
+
+@pytest.fixture
+async def chain(tmp_path: Path) -> AsyncIterator[Chain]:
+    """A chain of this test's own."""
+    folder = tmp_path / "chain"
+    folder.mkdir()
+    opened = Chain(folder)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def anchored(prepared: Prepared, tmp_path: Path, chain: Chain) -> AsyncIterator[Platform]:
+    """The platform with that chain."""
+    boxes = prepared.copy(tmp_path)
+    settings = write_settings(tmp_path, [node_settings(n) for n in (1, 2, 3)], chain=await chain.start())
+    async with running(settings, boxes) as started:
+        yield started
+
+
+async def test_every_receipt_verifies_offline(anchored: Platform) -> None:
+    await anchored.ask(5)
+    await anchored.jump(END)
+    await anchored.settled(2)
+    sealed = await anchored.post("/seal", {"timeout_s": 60})
+    assert sealed["complete"] is True
+    assert sealed["anchored"] == sealed["leaves"] > 50
+    trust = Trust.from_file((await anchored.get("/trust"))["trust"].encode())
+    for index in range(0, sealed["leaves"], 7):
+        files = await anchored.get(f"/receipts/{index}")
+        record = Record.from_file(files["record"].encode())
+        assert verify_receipt(record, Receipt.from_file(files["receipt"].encode()), trust).complete
+    chain = (await anchored.get("/status"))["chain"]
+    assert (chain["ok"], chain["status"], chain["head"]) == (True, "idle", sealed["leaves"])
+    assert chain["last_anchor_at"] is not None
+
+
+async def test_a_chain_that_is_down_for_the_event_changes_nothing_else(
+    anchored: Platform, chain: Chain
+) -> None:
+    await chain.switch_off()
+    await anchored.ask(5)
+    await anchored.jump(END)
+    statements = {s["ven_name"]: s["amount_minor"] for s in await anchored.settled(2)}
+    assert statements == {"node-1": 124, "node-2": 192}
+    waiting = await anchored.post("/seal", {"timeout_s": 0.5})
+    assert (waiting["complete"], waiting["anchored"]) == (False, 0)
+    assert (await anchored.get("/status"))["chain"]["status"] == "chain down"
+    await chain.switch_on()
+    sealed = await anchored.post("/seal", {"timeout_s": 60})
+    assert (sealed["complete"], sealed["leaves"]) == (True, waiting["leaves"])
