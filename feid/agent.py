@@ -23,6 +23,7 @@ from feid.site import SiteState
 from feid.store import Store
 from openadr import Event
 from openadr.timeline import Timeline
+from ven.event import followed
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Agent:
         homes = tuple(settings.homes) or tuple(sorted({d.home_id for d in devices}))
         self.metering = Metering(store, driver, settings.limits, homes)
         self.facility = NodeFacility(store, settings.limits, devices, homes, self._follow)
+        self.metering.look_back(settings.history)
         self.changed = asyncio.Event()
         """Set when there is something new to follow, so that the next cycle need not wait for its mark."""
 
@@ -164,6 +166,8 @@ async def run(
         if stop.is_set():
             return
         agent = Agent(settings, driver, store, devices)
+        # A box that starts again in an event must not let go of what its devices hold until the VEN runs.
+        agent.facility.follow(Timeline.from_events(followed(memory.load().events.values())))
         await agent.cycle(clock())
         await _first_to_end(
             _cycles(agent, clock, sleep, stop),
