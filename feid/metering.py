@@ -5,6 +5,7 @@ home's last good value of the same quarter hour of the day, and its quality says
 sum is the worst of its homes.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,6 +13,8 @@ from datetime import datetime, timedelta
 from feid.devices import Driver, MeterReading, Quality
 from feid.guard import Limits
 from feid.store import KEPT, QUARTER_HOUR, Register, Store
+
+log = logging.getLogger(__name__)
 
 _SEVERITY = (
     "Quality Good",
@@ -89,8 +92,18 @@ class Metering:
         """Every quarter hour before this instant is kept, for every home."""
         return self.store.mark(COMPLETE_UNTIL)
 
+    def look_back(self, history: timedelta) -> None:
+        """Fetch again from the first gap on: a memory that was damaged may have lost what it had."""
+        until = self.complete_until()
+        if until is None:
+            return
+        gap = self.store.first_gap(len(self.homes), until - min(history, KEPT), until)
+        if gap is not None:
+            log.error("readings from %s on are lost and are fetched again", gap.isoformat())
+            self.store.keep_mark(COMPLETE_UNTIL, gap)
+
     async def collect(self, now: datetime, history: timedelta) -> int:
-        """Fetch what is new, at first the whole history; how many quarter hours that were. DriverError if no answer.
+        """Fetch what is new, at first the whole history; how many quarter hours. Raises DriverError.
 
         A quarter hour that lacks a home is waited for during `GRACE`, then kept with what there is.
         """

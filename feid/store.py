@@ -1,9 +1,9 @@
 """Everything that the box remembers, in one SQLite file that survives a power cut.
 
-Readings are kept for 35 days, because the aggregator may ask for them again (HISTORY_USAGE); the frozen state
-of an event is kept until it is over, so that a restarted box follows the same plan. A file that is damaged is
-moved aside and a new one is begun: the meters keep their registers and the limits live in the settings, so
-nothing that makes the box safe is in here.
+Readings are kept for 35 days, because the aggregator may ask for them again (HISTORY_USAGE); the frozen
+state of an event is kept until it is over, so that a restarted box follows the same plan. A file that is
+damaged is moved aside and a new one is begun: the meters keep their registers and the limits live in the
+settings, so nothing that makes the box safe is in here.
 """
 
 import json
@@ -136,6 +136,22 @@ class Store:
             (_unix(start), _unix(end)),
         )
         return [NodeQuarter(_utc(at), energy, flexible) for at, energy, flexible in rows]
+
+    def first_gap(self, homes: int, start: datetime, end: datetime) -> datetime | None:
+        """The first quarter hour in [start, end) that lacks a home, after the first that is kept; None
+        without one.
+        """
+        rows = self._db.execute(
+            "SELECT start, count(*) FROM register WHERE start >= ? AND start < ?"
+            " GROUP BY start ORDER BY start",
+            (_unix(start), _unix(end)),
+        ).fetchall()
+        expected = rows[0][0] if rows else _unix(start)
+        for at, count in rows:
+            if at != expected or count < homes:
+                break
+            expected += int(QUARTER_HOUR.total_seconds())
+        return _utc(expected) if expected < _unix(end) else None
 
     def keep_mark(self, name: str, at: datetime | None) -> None:
         """Keep an instant under a name; None forgets it."""

@@ -1,5 +1,6 @@
 """Registers become readings: nothing missing, negative or absurd is passed on silently."""
 
+import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -122,6 +123,33 @@ async def test_a_home_that_stays_silent_is_reported_as_missing_with_its_usual_va
     silent = store.registers(NOW, NOW + METER_STEP, "home-02")
     assert silent == [Register("home-02", NOW, 200 + NOW.hour, 20, MISSING)]
     assert node_sums(store.registers(NOW, NOW + METER_STEP), 2)[NOW].quality == MISSING
+
+
+async def test_what_the_memory_has_lost_is_fetched_again(
+    metering: Metering, meters: Meters, store: Store, tmp_path: Path
+) -> None:
+    meters.count(NOW - DAY, NOW)
+    await metering.collect(NOW, DAY)
+    metering.look_back(DAY)
+    assert metering.complete_until() == NOW
+    whole = store.registers(NOW - DAY, NOW)
+    lost = int((NOW - timedelta(hours=3)).timestamp())
+    with sqlite3.connect(tmp_path / "feid.sqlite") as other:
+        other.execute("DELETE FROM register WHERE start = ? AND home_id = 'home-02'", (lost,))
+        other.execute("DELETE FROM register WHERE start = ?", (lost + 3600,))
+    other.close()
+    metering.look_back(DAY)
+    assert metering.complete_until() == NOW - timedelta(hours=3)
+    await metering.collect(NOW, DAY)
+    assert store.registers(NOW - DAY, NOW) == whole
+
+
+async def test_a_memory_that_holds_nothing_has_lost_nothing(metering: Metering, store: Store) -> None:
+    metering.look_back(DAY)
+    assert metering.complete_until() is None
+    store.keep_mark("complete_until", NOW)
+    metering.look_back(DAY)
+    assert metering.complete_until() == NOW - DAY
 
 
 async def test_meters_that_do_not_answer_change_nothing(metering: Metering, meters: Meters) -> None:

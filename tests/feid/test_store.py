@@ -170,6 +170,27 @@ def test_a_file_cut_at_any_sector_opens_with_the_last_good_state_or_anew(path: P
             left.unlink()
 
 
+def test_a_file_with_a_sector_of_zeros_never_tells_a_wrong_value(path: Path) -> None:
+    given = registers(60)
+    store = Store(path)
+    keep(store, given)
+    store.freeze("e", START, None, {"at": list(range(300))})
+    store.close()
+    content = path.read_bytes()
+    for sector in range(0, len(content), 512):
+        path.write_bytes(content[:sector] + bytes(512) + content[sector + 512 :])
+        again = Store(path)
+        found = again.registers(START, START + timedelta(days=1))
+        until = again.mark("complete_until")
+        assert set(found) <= set(given)
+        gap = again.first_gap(2, START, START + QUARTER * 60)
+        assert found == given or again.moved_aside is not None or gap is not None or until is None
+        assert again.frozen("e", START) in (None, {"at": list(range(300))})
+        again.close()
+        for left in path.parent.iterdir():
+            left.unlink()
+
+
 def test_a_directory_in_the_way_is_an_error_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "feid.sqlite").mkdir()
     with pytest.raises(sqlite3.OperationalError):
