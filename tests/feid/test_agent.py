@@ -23,7 +23,7 @@ from ven.facility import GOOD
 from ven.settings import VenSettings
 from vtn.event import event_states, publish
 from vtn.reading import readings
-from vtn.registration import Ven, enrol
+from vtn.registration import Ven, enrol, vens
 from vtn.server import Server
 from vtn.settings import VtnSettings
 from vtn.store import Database
@@ -286,12 +286,14 @@ async def test_over_the_wire_a_node_reports_opts_in_and_delivers(
     async def until(name: str, wanted: int, start: datetime, end: datetime, r_id: str = "load") -> None:
         while await count(name, start, end, r_id) < wanted:
             assert not running.done()
-            await place.move_to(place.clock() + timedelta(minutes=1))
+            # slowly before the event, so that registering takes seconds of that time and not its minutes
+            before = place.clock() < START - timedelta(minutes=20)
+            await place.move_to(place.clock() + timedelta(seconds=5 if before else 60))
 
     async with asyncio.timeout(120):
         await until("HISTORY_USAGE", 2 * 96, AFTERNOON - timedelta(days=2), AFTERNOON)
         await until(OFFER_REPORT, 8, START, END, "offer")
-        assert place.clock() < START - timedelta(minutes=30)
+        assert place.clock() < START - timedelta(minutes=20)
         async with database.write() as conn:
             await publish(conn, evening(), ven_id, place.clock(), admit)
         await until("TELEMETRY_USAGE", 8, START, END)
@@ -310,3 +312,46 @@ async def test_over_the_wire_a_node_reports_opts_in_and_delivers(
     assert {row.quality for row in told} == {GOOD}
     delivered = await place.reduction_kw(START, END)
     assert sum(delivered) / 8 > 0.75 * ASKED_KW
+
+
+async def test_a_node_that_starts_without_its_vtn_follows_what_it_knows(
+    afternoon: Town, vtn: tuple[Server, VenSettings, str], database: Database
+) -> None:
+    server, ven, ven_id = vtn
+    place, settings = afternoon, replace(afternoon.settings(), ven=ven)
+
+    def begin() -> tuple[asyncio.Task[None], asyncio.Event]:
+        stop = asyncio.Event()
+        box = run(settings, place.driver(), place.clock, place.clock.sleep, stop)
+        return asyncio.create_task(box), stop
+
+    async def answered() -> bool:
+        async with database.read() as conn:
+            return any(state.opt == "optIn" for state in await event_states(conn, "e-1"))
+
+    running, stop = begin()
+    async with asyncio.timeout(120):
+        while not await _registered(database, ven_id):
+            await place.move_to(place.clock() + timedelta(seconds=5))
+        async with database.write() as conn:
+            await publish(conn, evening(), ven_id, place.clock(), admit)
+        while not await answered():
+            await place.move_to(place.clock() + timedelta(seconds=5))
+    stop.set()
+    await running
+    await server.stop()
+    assert place.clock() < START - timedelta(minutes=20)
+
+    await place.move_to(START - timedelta(minutes=10))
+    running, stop = begin()
+    async with asyncio.timeout(120):
+        while place.clock() < START + 2 * CYCLE:
+            await place.move_to(place.clock() + timedelta(minutes=1))
+    assert await held(place) != {}
+    stop.set()
+    await running
+
+
+async def _registered(database: Database, ven_id: str) -> bool:
+    async with database.read() as conn:
+        return any(ven.ven_id == ven_id and ven.registration_id is not None for ven in await vens(conn))
