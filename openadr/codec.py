@@ -13,6 +13,7 @@ from openadr import event, opt, registration, report, response
 from openadr.errors import EncodeError, ProtocolError, SchemaInvalid, TooLarge
 from openadr.parser import DEFAULT_LIMITS, Limits, readable_name, validate, with_tree
 from openadr.plan import Plan, plan
+from openadr.response import Response
 from openadr.wire import NAMESPACE_20A, NAMESPACES, Message, clark
 
 SCHEMA_VERSION = "2.0b"
@@ -97,6 +98,16 @@ def read(element: etree._Element, limits: Limits = DEFAULT_LIMITS) -> Message:
 
 def encode(message: Message) -> bytes:
     """The message as unsigned oadrPayload, valid under the schema; EncodeError where a value forbids it."""
+    return _encode_response(message) if type(message) is Response else _encode(message)
+
+
+@lru_cache(maxsize=_CACHED_BODIES)
+def _encode_response(message: Response) -> bytes:
+    """A VTN answers each poll of a VEN with the same Response."""
+    return _encode(message)
+
+
+def _encode(message: Message) -> bytes:
     cls: type = type(message)
     written = plan(cls)
     root = etree.Element(_PAYLOAD, nsmap=_namespaces(written))
