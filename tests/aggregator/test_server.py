@@ -1,14 +1,27 @@
 """The whole business behind a real VTN: from offers to sealed statements, and through restarts."""
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from aggregator.server import Aggregator
 from ledger.record import Record
 from openadr.enums import OptType
-from tests.aggregator.conftest import END, START, Platform, Prepared, node_settings, running, write_settings
+from tests.aggregator.conftest import (
+    END,
+    START,
+    Platform,
+    Prepared,
+    make_boxes,
+    node_settings,
+    running,
+    write_settings,
+)
+from vtn.store import Database
 
 
 def by_name(statements: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -247,3 +260,70 @@ async def leaves(platform: Platform) -> list[Record]:
             assert leaf is not None and leaf.canonical is not None and leaf.salt is not None
             found.append(Record.from_canonical(leaf.canonical, leaf.salt))
     return found
+
+
+async def test_an_event_of_two_minutes_is_neither_paid_nor_charged(platform: Platform) -> None:
+    await platform.jump(START + timedelta(hours=14))
+    body = {"start": "2026-01-20T15:20:00Z", "end": "2026-01-20T15:22:00Z", "nodes": {"node-1": 1}}
+    await platform.post("/requests", body, status=201)
+    await platform.boxes["node-1"].poll_for_event()
+    await platform.jump(START + timedelta(hours=17, minutes=30))
+    (statement,) = await platform.settled(1)
+    assert (statement["outcome"], statement["baseline_method"], statement["amount_minor"]) == (
+        "unmeasured",
+        "none",
+        0,
+    )
+    assert statement["requested_wh"] == 33  # 1 kW for 2 min
+
+
+async def test_a_node_without_any_history_is_neither_paid_nor_charged(state: Path) -> None:
+    boxes = make_boxes()[:1]
+    settings = write_settings(state, [node_settings(1)], history_days=0)
+    async with running(settings, boxes) as platform:
+        await boxes[0].register(platform.clock.now)
+        assert "history" not in boxes[0].asked
+        await platform.offer(boxes[0])
+        await platform.ask(2)
+        await platform.jump(END)
+        await platform.clock.move(END + timedelta(hours=2))
+        (statement,) = await platform.settled(1)
+    assert (statement["outcome"], statement["amount_minor"]) == ("unmeasured", 0)
+
+
+async def test_a_task_that_fails_says_so_and_starts_over(platform: Platform) -> None:
+    aggregator = platform.aggregator
+    assert aggregator is not None
+    turns = []
+
+    async def fails_once(db: Database) -> None:
+        turns.append(db)
+        if len(turns) > 1:
+            raise asyncio.CancelledError
+        raise OSError("the disk is away")
+
+    with pytest.raises(asyncio.CancelledError), capture_logs() as told:
+        await aggregator._keep("example", fails_once)
+    assert len(turns) == 2
+    assert [(entry["event"], entry["task"]) for entry in told if entry["log_level"] == "error"] == [
+        ("a task failed and starts over", "example")
+    ]
+
+
+async def test_without_a_port_there_is_none(prepared: Prepared, tmp_path: Path) -> None:
+    prepared.copy(tmp_path)
+    settings = write_settings(tmp_path, [node_settings(1)])
+    with pytest.raises(RuntimeError, match="the aggregator is not running"):
+        _ = Aggregator(settings, lambda: START, asyncio.sleep).port
+
+
+async def test_new_terms_hold_for_new_calls_only(platform: Platform) -> None:
+    await platform.ask(2)
+    await platform.stop()
+    nodes = [node_settings(n, price_minor_per_kwh=100) for n in (1, 2, 3)]
+    platform.settings = write_settings(platform.settings.state, nodes)
+    await platform.start()
+    await platform.jump(END)
+    (statement,) = await platform.settled(1)
+    assert statement["incentive_minor"] == 124  # by the price of 31 at which it was called
+    assert (await platform.get("/nodes"))["nodes"][0]["agreement"]["price_minor_per_kwh"] == "100"

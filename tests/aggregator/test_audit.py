@@ -1,0 +1,68 @@
+"""What a fact and a statement look like as records, and that sealing is exactly once."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from aggregator.audit import FACTS_A_STEP, fact_record, seal
+from ledger import store as ledger_store
+from ledger.checkpoint import SigningKey
+from ledger.errors import RecordError
+from ledger.log import Log
+from vtn import journal
+from vtn.journal import Fact
+from vtn.store import Database
+
+NOW = datetime(2026, 1, 20, 12, tzinfo=UTC)
+ORIGIN = "test.example/log"
+
+
+def fact(body: dict[str, object], raw_sha256: str | None = None) -> Fact:
+    """A fact with that body."""
+    return Fact(1, NOW, "report", "ven-1", "report/ven-1/key", body, raw_sha256)
+
+
+def test_a_record_names_the_node_and_the_bytes_that_came() -> None:
+    record = fact_record(fact({"readings": 4}, "ab" * 32))
+    assert (record.kind, record.key, record.at) == ("report", "report/ven-1/key", NOW)
+    assert record.body == {"readings": 4, "ven_id": "ven-1", "raw_sha256": "ab" * 32}
+    assert "raw_sha256" not in fact_record(fact({})).body
+
+
+def test_truth_values_become_text_at_every_depth() -> None:
+    record = fact_record(fact({"a": True, "b": [False, {"c": True}], "d": 1}))
+    assert record.body == {"a": "true", "b": ["false", {"c": "true"}], "d": 1, "ven_id": "ven-1"}
+    assert record.canonical()
+
+
+def test_a_float_is_refused_because_a_hash_must_not_depend_on_its_print() -> None:
+    with pytest.raises(RecordError, match="not a float"):
+        fact_record(fact({"power_kw": 1.5})).canonical()
+
+
+async def test_more_facts_than_one_step_takes_are_all_sealed_once_and_in_order(database: Database) -> None:
+    log = Log(ORIGIN, SigningKey.generate(ORIGIN))
+    count = FACTS_A_STEP + 7
+    async with database.write() as conn:
+        for number in range(count):
+            await journal.record(conn, "opt", "ven-1", str(number), {"number": number}, NOW)
+    assert await seal(database, log) == count
+    assert await seal(database, log) == 0
+    async with database.read() as conn:
+        assert await ledger_store.log_size(conn) == count
+        for index in (0, FACTS_A_STEP - 1, FACTS_A_STEP, count - 1):
+            leaf = await ledger_store.leaf(conn, index)
+            assert leaf is not None
+            assert leaf.key == f"opt/ven-1/{index}"
+
+
+async def test_a_seal_that_fails_leaves_nothing_half_done(database: Database) -> None:
+    log = Log(ORIGIN, SigningKey.generate(ORIGIN))
+    async with database.write() as conn:
+        await journal.record(conn, "opt", "ven-1", "good", {"number": 1}, NOW)
+        await journal.record(conn, "opt", "ven-1", "bad", {"number": 1.5}, NOW)
+    for _ in range(2):
+        with pytest.raises(RecordError):
+            await seal(database, log)
+    async with database.read() as conn:
+        assert await ledger_store.log_size(conn) == 0
