@@ -45,7 +45,7 @@ async def test_more_facts_than_one_step_takes_are_all_sealed_once_and_in_order(d
     count = FACTS_A_STEP + 7
     async with database.write() as conn:
         for number in range(count):
-            await journal.record(conn, "opt", "ven-1", str(number), {"number": number}, NOW)
+            await journal.record(conn, "opt", "ven-1", str(number), body={"number": number}, now=NOW)
     assert await seal(database, log) == count
     assert await seal(database, log) == 0
     async with database.read() as conn:
@@ -59,8 +59,8 @@ async def test_more_facts_than_one_step_takes_are_all_sealed_once_and_in_order(d
 async def test_a_seal_that_fails_leaves_nothing_half_done(database: Database) -> None:
     log = Log(ORIGIN, SigningKey.generate(ORIGIN))
     async with database.write() as conn:
-        await journal.record(conn, "opt", "ven-1", "good", {"number": 1}, NOW)
-        await journal.record(conn, "opt", "ven-1", "bad", {"number": 1.5}, NOW)
+        await journal.record(conn, "opt", "ven-1", "good", body={"number": 1}, now=NOW)
+        await journal.record(conn, "opt", "ven-1", "bad", body={"number": 1.5}, now=NOW)
     for _ in range(2):
         with pytest.raises(RecordError):
             await seal(database, log)

@@ -30,9 +30,9 @@ async def advanced(database: Database, tally: Tally, fresh_after: int = 0) -> Ta
 
 
 async def test_history_offers_and_telemetry_are_told_apart(database: Database) -> None:
-    await report(database, 1, "HISTORY_USAGE", -48, -24, 96)
-    await report(database, 2, "TELEMETRY_USAGE", 0, 1, 4)
-    await report(database, 3, "x-FLEXIBILITY_OFFER", 0, 36, 288)
+    await report(database, 1, "HISTORY_USAGE", -48, -24, readings=96)
+    await report(database, 2, "TELEMETRY_USAGE", 0, 1, readings=4)
+    await report(database, 3, "x-FLEXIBILITY_OFFER", 0, 36, readings=288)
     tally = await advanced(database, Tally())
     assert (tally.reports, tally.readings, tally.history_reports) == (2, 4, 1)
     assert len(tally.fresh) == 3
