@@ -13,13 +13,13 @@ NOON = datetime(2026, 1, 20, 12, tzinfo=UTC)
 
 
 async def report(
-    database: Database, number: int, name: str, start_h: int, end_h: int, readings: int = 4
+    database: Database, number: int, name: str, start_h: int, end_h: int, *, readings: int = 4
 ) -> None:
     """A report fact over [NOON + start_h, NOON + end_h)."""
     times = [journal.iso(NOON + timedelta(hours=hours)) for hours in (start_h, end_h)]
     body = {"report_name": name, "start": times[0], "end": times[1], "readings": readings}
     async with database.write() as conn:
-        await journal.record(conn, "report", "ven-1", f"{name}/{number}", body, NOON)
+        await journal.record(conn, "report", "ven-1", f"{name}/{number}", body=body, now=NOON)
 
 
 async def advanced(database: Database, tally: Tally, fresh_after: int = 0) -> Tally:
@@ -77,6 +77,6 @@ async def test_reports_attended_before_a_restart_are_counted_and_not_gathered(da
 async def test_a_report_without_any_good_value_covers_nothing(database: Database) -> None:
     body = {"report_name": "HISTORY_USAGE", "start": "", "end": "", "readings": 0}
     async with database.write() as conn:
-        await journal.record(conn, "report", "ven-1", "empty", body, NOON)
+        await journal.record(conn, "report", "ven-1", "empty", body=body, now=NOON)
     tally = await advanced(database, Tally())
     assert (tally.history_reports, tally.history_days("ven-1")) == (1, 0)
