@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # numpy and scikit-learn cost 90 MB, and are needed once a da
 
     Array = NDArray[np.float64]
 
+DAY_SLOTS = 96
 FIRST_DAYS = 8
 LONGEST = 28
 PULL = 100.0
@@ -51,6 +52,8 @@ def day_ahead(load: LoadProfile, day: date, calendar: Calendar) -> LoadProfile:
     inputs = [_inputs(past[:n], kind[:n], bool(kind[n])) for n in range(FIRST_DAYS, len(past))]
     rows, known = np.vstack(inputs), days[FIRST_DAYS:].ravel()
     used = np.isfinite(known)
+    if used.sum() < DAY_SLOTS:
+        raise ForecastError(f"a forecast needs {FIRST_DAYS + 1} days of readings, too many of them have gaps")
     centre, scale = float(past.mean()), float(past.std()) or 1.0
     x, y = (rows[used] - centre) / scale, (known[used] - centre) / scale
     model = Ridge(alpha=PULL, fit_intercept=False).fit(x, y - x.mean(axis=1))

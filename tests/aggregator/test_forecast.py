@@ -79,6 +79,13 @@ def test_nine_days_are_needed(days: int, enough: bool) -> None:
             day_ahead(load, DAY, Calendar())
 
 
+def test_days_that_are_not_in_yet_do_not_count() -> None:
+    load = noisy(after=0)
+    begun = LoadProfile(load.start, QUARTER, load.kw[: 8 * 96 + 95])
+    with pytest.raises(ForecastError, match="too many of them have gaps"):
+        day_ahead(begun, DAY, Calendar())
+
+
 def test_no_readings_at_all_are_said_so() -> None:
     with pytest.raises(ForecastError, match="there are 0"):
         day_ahead(LoadProfile(FIRST, QUARTER, ()), DAY, Calendar())
