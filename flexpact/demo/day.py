@@ -76,10 +76,11 @@ class Day:
         for node in self.plan.nodes:
             feid_settings(self.layout, self.plan, node, self.vtn_port)
             await self._start(node, "feid", "serve")
-        await self._until(self._history_is_in, _HISTORY_S, "the history of every node")
+        await self._until(self._history_is_in, _HISTORY_S, "the history of every node", pause_s=1.0)
 
     async def live(self) -> None:
         """Let the clock run, ask for the reduction, follow the day to its end."""
+        self.progress.note = f"all that this makes lies in {self.plan.options.out}"
         self.say(f"the day begins, at {self.plan.speed:g} times real time")
         self._set_clock(time.time() + 0.5)
         fault, middle = self.plan.options.fault, self.plan.event_start + self.plan.event_length / 2
@@ -236,17 +237,19 @@ class Day:
         self.progress.phase = text
         self.view.phase(text)
 
-    async def _until(self, condition: Callable[[], Awaitable[bool]], limit_s: float, what: str) -> None:
-        """Return when the condition holds; `TooLateError` after `limit_s` real seconds."""
+    async def _until(
+        self, condition: Callable[[], Awaitable[bool]], limit_s: float, what: str, *, pause_s: float = _LOOK_S
+    ) -> None:
+        """Return when the condition holds; `TooLateError` after `limit_s`; both times in real seconds."""
         deadline = time.monotonic() + limit_s
         while not await condition():
             if time.monotonic() > deadline:
                 raise TooLateError(f"waited {limit_s:.0f} s for {what}")
-            await self._look()
+            await self._look(pause_s)
 
-    async def _look(self) -> None:
-        """See that all processes live, and show what the aggregator says, if it answers."""
-        await asyncio.sleep(_LOOK_S)
+    async def _look(self, pause_s: float = _LOOK_S) -> None:
+        """After a pause, see that all processes live, and show what the aggregator says, if it answers."""
+        await asyncio.sleep(pause_s)
         self.fleet.check()
         self.fleet.measure()
         now = await self.observed() if self.view.live else None
@@ -276,11 +279,10 @@ class Day:
 
     async def _history_is_in(self) -> bool:
         """Whether every node has registered and reported the whole history."""
-        nodes = (await self.control.get("/status"))["nodes"]
-        days = sum(min(n["history_days"], HISTORY.days) for n in nodes if n["ven_name"] in self.plan.nodes)
+        days = (await self.control.get("/summary"))["history_days"]
         wanted = len(self.plan.nodes) * HISTORY.days
         self.progress.note = f"{days} of {wanted} node-days of history have arrived"
-        return bool(days == wanted)
+        return bool(days >= wanted)
 
 
 async def _answers(url: str) -> bool:
