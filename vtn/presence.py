@@ -23,11 +23,15 @@ from vtn.store import Database, Notice
 
 @dataclass(slots=True)
 class Guest:
-    """One VEN as the listener sees it. `nothing` is the encoded answer to a poll when nothing waits."""
+    """One VEN as the listener sees it.
+
+    `nothing` is the encoded answer to a poll when nothing waits; `queued` counts what was queued meanwhile.
+    """
 
     ven: Ven
     due: bool
     nothing: bytes
+    queued: int = 0
 
     @property
     def registered(self) -> bool:
@@ -96,6 +100,7 @@ class Presence:
                 for fingerprint in self._fingerprints.get(notice.ven_id, ()):
                     if (guest := self._guests.get(fingerprint)) is not None:
                         guest.due = True
+                        guest.queued += 1
             elif isinstance(notice, VenChanged):
                 self._notices += 1
                 for fingerprint in self._fingerprints.pop(notice.ven_id, ()):

@@ -230,14 +230,10 @@ class Server:
         own = guest.registered and message.ven_id in ("", guest.ven.ven_id)
         if own and not guest.due:
             return guest.nothing
-        guest.due = False  # before reading: what is queued from now on sets it again
-        try:
-            reply = await self._exchange(message, POLL, Peer(principal, guest.ven), now)
-        except BaseException:
-            guest.due = True
-            raise
-        if not own or not isinstance(reply, Response):
-            guest.due = True  # offered, not yet answered
+        queued = guest.queued
+        reply = await self._exchange(message, POLL, Peer(principal, guest.ven), now)
+        if own and isinstance(reply, Response) and guest.queued == queued:
+            guest.due = False  # and nothing was queued since the database was read
         return encode(reply)
 
     async def _exchange(self, message: Message, service: str, peer: Peer, now: datetime) -> Message:

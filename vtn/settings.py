@@ -31,7 +31,10 @@ class VtnSettings(BaseModel):
         default=None, description="Authorities that VEN certificates must come from, PEM."
     )
     vtn_id: str = Field(
-        default="FLEXPACT", description="The VTN's id on the wire; some VENs refuse one in lower case.", min_length=1, max_length=128
+        default="FLEXPACT",
+        description="The VTN's id on the wire; some VENs refuse one in lower case.",
+        min_length=1,
+        max_length=128,
     )
     poll_period_s: int = Field(
         default=10, description="How often VENs are asked to poll, seconds.", ge=1, le=86_400

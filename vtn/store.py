@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from vtn import inline
 from vtn.errors import StartupError, StoreBusy, StoreError
 
 MAX_UNITS_PER_COMMIT = 64
@@ -52,13 +53,13 @@ class Database:
         self._queue: asyncio.Queue[_Unit | None] = asyncio.Queue()
         self._listeners: list[Listener] = []
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
 
     @classmethod
     async def open(cls, url_or_path: str | Path, *, busy_timeout_s: float = 5.0) -> Database:
         """Open a database that `flexpact.migrations.upgrade` has made; StartupError says what is missing."""
         url = _url(url_or_path)
-        writer = _engine(url, busy_timeout_s, "BEGIN IMMEDIATE", 1)
-        database = cls(writer, _engine(url, busy_timeout_s, "BEGIN", READERS))
+        database = cls(_writer(url, busy_timeout_s), _reader(url, busy_timeout_s))
         try:
             async with database.read() as conn:
                 await conn.execute(text("SELECT seq FROM vtn_journal LIMIT 1"))
@@ -117,18 +118,16 @@ class Database:
         while (unit := await self._queue.get()) is not None:
             try:
                 async with self._writer.connect() as conn:
-                    closing = await self._batch(conn, unit)
+                    await self._batch(conn, unit)
             except Exception as error:  # the writer must outlive every fault of one transaction
                 _refuse([unit], error)
-                continue
-            if closing:
+            if self._closing:
                 return
 
-    async def _batch(self, conn: AsyncConnection, first: _Unit) -> bool:
-        """Run `first` and what waits behind it, COMMIT, and say whether the sentinel was met."""
+    async def _batch(self, conn: AsyncConnection, first: _Unit) -> None:
+        """Run `first` and what waits behind it, and COMMIT."""
         done: list[_Unit] = []
         unit: _Unit | None = first
-        closing = False
         try:
             await conn.begin()
             while unit is not None:
@@ -138,18 +137,17 @@ class Database:
                 if len(done) < MAX_UNITS_PER_COMMIT:
                     with suppress(asyncio.QueueEmpty):
                         unit = self._queue.get_nowait()
-                        closing = unit is None
+                        self._closing = unit is None
             await conn.commit()
         except Exception as error:
             _refuse([*done, first], error)
-            return closing
+            return
         for unit in done:
             if not unit.durable.done():
                 unit.durable.set_result(None)
         if notices := [notice for unit in done if not unit.failed for notice in unit.notices]:
             for listener in self._listeners:
                 listener(notices)
-        return closing
 
     async def _run(self, conn: AsyncConnection, unit: _Unit) -> None:
         if unit.granted.cancelled():
@@ -193,13 +191,22 @@ def _url(url_or_path: str | Path) -> URL:
     return url.set(drivername="sqlite+aiosqlite")
 
 
-def _engine(url: URL, busy_timeout_s: float, begin: str, connections: int) -> AsyncEngine:
-    engine = create_async_engine(
-        url,
-        pool_size=connections,
-        max_overflow=0,
-        connect_args={"isolation_level": None, "timeout": busy_timeout_s},
-    )
+def _writer(url: URL, busy_timeout_s: float) -> AsyncEngine:
+    async def connect() -> inline.Connection:
+        return await inline.connect(str(url.database), busy_timeout_s)
+
+    engine = create_async_engine(url, pool_size=1, max_overflow=0, async_creator=connect)
+    return _prepared(engine, "BEGIN IMMEDIATE")
+
+
+def _reader(url: URL, busy_timeout_s: float) -> AsyncEngine:
+    arguments = {"isolation_level": None, "timeout": busy_timeout_s}
+    engine = create_async_engine(url, pool_size=READERS, max_overflow=0, connect_args=arguments)
+    return _prepared(engine, "BEGIN")
+
+
+def _prepared(engine: AsyncEngine, begin: str) -> AsyncEngine:
+    """The engine with our pragmas and our BEGIN."""
 
     def on_connect(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()

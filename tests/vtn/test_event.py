@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -47,6 +48,13 @@ async def test_event_is_offered_at_each_poll_until_it_is_answered(desk: Desk) ->
     found = await state(desk)
     assert (found.opt, found.response_code, found.offered_at) == ("optIn", "200", NOW)
     assert (found.responded_at, found.delivered_at) == (NOW + HOUR / 2, NOW + HOUR / 2)
+
+
+async def test_polls_at_the_same_time_are_all_offered_the_event(desk: Desk) -> None:
+    await desk.settle_in()
+    await desk.publish(make_event())
+    replies = await asyncio.gather(*(desk.poll() for _ in range(5)))
+    assert {type(reply) for reply in replies} == {DistributeEvent}
 
 
 async def test_pending_event_is_offered_after_a_restart(desk: Desk) -> None:

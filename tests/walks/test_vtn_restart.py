@@ -1,0 +1,202 @@
+"""The VTN is killed at any time and started again (GOALS 72), its answers are lost on the way (GOALS 70)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import struct
+import sys
+from asyncio.subprocess import PIPE, Process
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from openadr import (
+    CreatePartyRegistration,
+    DistributeEvent,
+    EiResponse,
+    Event,
+    Message,
+    Poll,
+    RegisteredReport,
+    RegisterReport,
+    Response,
+    UpdatedReport,
+    decode,
+    encode,
+)
+from tests.vtn.desk import ALICE, NOW, Desk, created_event, make_event, metadata, usage
+from vtn import journal, opt, registration
+from vtn.report import readings
+from vtn.server import BASE, DEV_FINGERPRINT
+from vtn.store import Database
+
+PATIENCE_S = 120
+RESTART_CPU_S = 10.0
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Vtn:
+    """A VTN process, and a VEN's way to speak to it."""
+
+    process: Process
+    port: int
+    http: aiohttp.ClientSession
+
+    @classmethod
+    async def start(cls, database: Path, http: aiohttp.ClientSession, port: int = 0) -> Vtn:
+        arguments = [sys.executable, "-m", "tests.walks.vtn_process", str(database), str(port)]
+        process = await asyncio.create_subprocess_exec(*arguments, cwd=ROOT, stdin=PIPE, stdout=PIPE)
+        vtn = cls(process, port, http)
+        vtn.port = int(await vtn.line("listening"))
+        return vtn
+
+    async def line(self, word: str) -> str:
+        """The rest of the next line that begins with `word`."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(PATIENCE_S):
+            async for line in self.process.stdout:
+                if line.startswith(word.encode() + b" "):
+                    return line.decode().split()[1]
+        raise AssertionError(f"the VTN ended without saying {word!r}")
+
+    async def publish(self, event_id: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(event_id.encode() + b"\n")
+        assert await self.line("published") == event_id
+
+    async def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        await self.process.wait()
+
+    def cpu_s(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    async def say(self, service: str, message: Message) -> Message:
+        url = f"http://127.0.0.1:{self.port}{BASE}{service}"
+        headers = {"Content-Type": "application/xml", DEV_FINGERPRINT: ALICE}
+        async with self.http.post(url, data=encode(message), headers=headers) as response:
+            assert response.status == 200
+            return decode(await response.read())
+
+    async def offered(self, ven_id: str) -> list[Event]:
+        message = await self.say("OadrPoll", Poll(ven_id=ven_id))
+        return list(message.events) if isinstance(message, DistributeEvent) else []
+
+
+async def test_killed_vtn_serves_soon_and_delivers_what_it_had_promised(database_path: Path) -> None:
+    async with aiohttp.ClientSession() as http:
+        ven_id = await enrolled(database_path)
+        vtn = await Vtn.start(database_path, http)
+        create = CreatePartyRegistration(request_id="c", ven_name="alice", http_pull_model=True)
+        await vtn.say("EiRegisterParty", create)
+        own = await vtn.say("OadrPoll", Poll(ven_id=ven_id))
+        assert isinstance(own, RegisterReport)
+        await vtn.say("EiReport", RegisteredReport(response=EiResponse.ok(own.request_id), ven_id=ven_id))
+        for number in range(3):
+            await vtn.publish(f"e{number}")
+            await vtn.kill()  # it has said that the event is durable, nobody has seen it yet
+            vtn = await Vtn.start(database_path, http)
+            told = await vtn.offered(ven_id)
+            assert vtn.cpu_s() < RESTART_CPU_S
+            assert [item.event_id for item in told] == [f"e{index}" for index in range(number + 1)]
+        for item in told:
+            await vtn.say("EiEvent", created_event(ven_id, item))
+            await vtn.kill()
+            vtn = await Vtn.start(database_path, http)
+        assert isinstance(await vtn.say("OadrPoll", Poll(ven_id=ven_id)), Response)
+        await vtn.kill()
+    database = await Database.open(database_path)
+    async with database.read() as conn:
+        facts = [fact.kind for fact in await journal.facts_after(conn, 0, 100)]
+    await database.close()
+    assert facts == ["registration", *["signal"] * 3, *["opt"] * 3]
+
+
+async def test_killed_vtn_keeps_each_acknowledged_report_once(database_path: Path) -> None:
+    """The VEN sends a report again until it is acknowledged; kills come at any moment of its handling."""
+    async with aiohttp.ClientSession() as http:
+        ven_id = await enrolled(database_path)
+        vtn = await Vtn.start(database_path, http)
+        create = CreatePartyRegistration(request_id="c", ven_name="alice", http_pull_model=True)
+        await vtn.say("EiRegisterParty", create)
+        await vtn.say("EiReport", metadata(ven_id))
+        for number in range(4):
+            message = usage(ven_id, [(NOW, float(number))], created=NOW.replace(minute=number))
+            sending = asyncio.create_task(vtn.say("EiReport", message))
+            for _ in range(number * 3):  # from "not sent yet" to "being answered"
+                await asyncio.sleep(0)
+            await vtn.kill()
+            await asyncio.gather(sending, return_exceptions=True)
+            vtn = await Vtn.start(database_path, http)
+            reply = await vtn.say("EiReport", message)
+            assert isinstance(reply, UpdatedReport)
+        await vtn.kill()
+    database = await Database.open(database_path)
+    async with database.read() as conn:
+        facts = [fact for fact in await journal.facts_after(conn, 0, 100) if fact.kind == "report"]
+        values = [row.value for row in await readings(conn)]
+    await database.close()
+    assert (len(facts), values) == (4, [3.0])
+
+
+async def enrolled(path: Path) -> str:
+    database = await Database.open(path)
+    async with database.write() as conn:
+        ven_id = await registration.enrol(conn, "alice", ALICE, NOW)
+    await database.close()
+    return ven_id
+
+
+async def test_answer_cut_at_every_byte_is_offered_until_it_is_answered(database: Database) -> None:
+    async with aiohttp.ClientSession() as http:
+        desk = await Desk.open(database, http)
+        ven_id = await desk.settle_in()
+        await desk.publish(make_event())
+        request = poll_request(ven_id)
+        whole = await answer_cut_at(desk.server.port, request, None)
+        offsets = iter(range(len(whole)))
+
+        async def cutter() -> None:
+            for offset in offsets:
+                assert whole.startswith(b"HTTP/1.1 200")
+                part = await answer_cut_at(desk.server.port, request, offset)
+                assert len(part) == offset
+
+        await asyncio.gather(*(cutter() for _ in range(8)))
+        told = await desk.poll()
+        assert isinstance(told, DistributeEvent)
+        await desk.answer(told.events[0])
+        assert isinstance(await desk.poll(), Response)
+        async with database.read() as conn:
+            assert len(await opt.opts(conn, "e1")) == 1
+        assert len(await desk.facts("signal")) == 1
+        await desk.server.stop()
+
+
+def poll_request(ven_id: str) -> bytes:
+    body = encode(Poll(ven_id=ven_id))
+    head = (
+        f"POST {BASE}OadrPoll HTTP/1.1\r\nHost: x\r\n{DEV_FINGERPRINT}: {ALICE}\r\n"
+        "Content-Type: application/xml\r\nAccept-Encoding: gzip\r\nConnection: close\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def answer_cut_at(port: int, request: bytes, offset: int | None) -> bytes:
+    """The first `offset` bytes of an answer, the connection is reset behind them; None: the whole answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    try:
+        return await (reader.read() if offset is None else reader.readexactly(offset))
+    finally:
+        if offset is not None:
+            way = writer.get_extra_info("socket")
+            way.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.close()

@@ -1,0 +1,97 @@
+"""A driver connection of the writer: statements run where they are asked for, waits run in a thread.
+
+aiosqlite hands every call to a thread, four hand-overs for each statement, which costs more than
+the statement. Inside its transaction the only writer never waits for a lock, so only BEGIN (which may) and COMMIT (which waits
+for the disk) leave the event loop. For `create_async_engine(..., async_creator=...)`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+
+class Cursor:
+    """A cursor with the coroutines that SQLAlchemy awaits."""
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self._cursor = cursor
+
+    async def __aenter__(self) -> Cursor:
+        return self
+
+    @property
+    def description(self) -> Any:
+        """Columns of the result, None where there is none."""
+        return self._cursor.description
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows were changed."""
+        return self._cursor.rowcount
+
+    @property
+    def lastrowid(self) -> int | None:
+        """Row id of the last insert."""
+        return self._cursor.lastrowid
+
+    async def execute(self, operation: str, parameters: Sequence[Any] = ()) -> None:
+        """Run one statement; a BEGIN may wait for another process."""
+        if operation.startswith("BEGIN"):
+            await asyncio.to_thread(self._cursor.execute, operation)
+        else:
+            self._cursor.execute(operation, parameters)
+
+    async def executemany(self, operation: str, parameters: Sequence[Sequence[Any]]) -> None:
+        """Run one statement for each row of parameters."""
+        self._cursor.executemany(operation, parameters)
+
+    async def fetchall(self) -> list[Any]:
+        """The rest of the result."""
+        return self._cursor.fetchall()
+
+    async def close(self) -> None:
+        """Free the statement."""
+        self._cursor.close()
+
+
+class Connection:
+    """A connection with the coroutines that SQLAlchemy awaits."""
+
+    isolation_level = None  # every BEGIN is ours
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection  # SQLAlchemy looks at this name, as aiosqlite has it
+
+    def cursor(self) -> Cursor:
+        """A new cursor."""
+        return Cursor(self._connection.cursor())
+
+    async def commit(self) -> None:
+        """Wait until the transaction is on the disk."""
+        await asyncio.to_thread(self._connection.commit)
+
+    async def rollback(self) -> None:
+        """Undo the transaction."""
+        self._connection.rollback()
+
+    async def create_function(self, *arguments: Any, **options: Any) -> None:
+        """A function of ours in SQL."""
+        self._connection.create_function(*arguments, **options)
+
+    async def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def stop(self) -> None:
+        """Close the file at once, on the way out of a cancelled task."""
+        self._connection.close()
+
+
+async def connect(database: str, timeout_s: float) -> Connection:
+    """Open an SQLite file; every BEGIN is ours, and waits at most `timeout_s` seconds for a lock."""
+    return Connection(
+        sqlite3.connect(database, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+    )
