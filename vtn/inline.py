@@ -1,8 +1,9 @@
 """A driver connection of the writer: statements run where they are asked for, waits run in a thread.
 
-aiosqlite hands every call to a thread, four hand-overs for each statement, which costs more than
-the statement. Inside its transaction the only writer never waits for a lock, so only BEGIN (which may) and COMMIT (which waits
-for the disk) leave the event loop. For `create_async_engine(..., async_creator=...)`.
+aiosqlite hands every call to a thread, four hand-overs for each statement, which costs more than the
+statement. Inside its transaction the only writer never waits for a lock, so only BEGIN (which may) and
+COMMIT (which waits for the disk) leave the event loop. For `create_async_engine(...,
+async_creator=...)`.
 """
 
 from __future__ import annotations

@@ -156,27 +156,32 @@ async def enrolled(path: Path) -> str:
 async def test_answer_cut_at_every_byte_is_offered_until_it_is_answered(database: Database) -> None:
     async with aiohttp.ClientSession() as http:
         desk = await Desk.open(database, http)
-        ven_id = await desk.settle_in()
-        await desk.publish(make_event())
-        request = poll_request(ven_id)
-        whole = await answer_cut_at(desk.server.port, request, None)
-        offsets = iter(range(len(whole)))
+        try:
+            ven_id = await desk.settle_in()
+            await desk.publish(make_event())
+            await cut_everywhere(desk.server.port, poll_request(ven_id))
+            told = await desk.poll()
+            assert isinstance(told, DistributeEvent)
+            await desk.answer(told.events[0])
+            assert isinstance(await desk.poll(), Response)
+            async with database.read() as conn:
+                assert len(await opt.opts(conn, "e1")) == 1
+            assert len(await desk.facts("signal")) == 1
+        finally:
+            await desk.server.stop()
 
-        async def cutter() -> None:
-            for offset in offsets:
-                assert whole.startswith(b"HTTP/1.1 200")
-                part = await answer_cut_at(desk.server.port, request, offset)
-                assert len(part) == offset
 
-        await asyncio.gather(*(cutter() for _ in range(8)))
-        told = await desk.poll()
-        assert isinstance(told, DistributeEvent)
-        await desk.answer(told.events[0])
-        assert isinstance(await desk.poll(), Response)
-        async with database.read() as conn:
-            assert len(await opt.opts(conn, "e1")) == 1
-        assert len(await desk.facts("signal")) == 1
-        await desk.server.stop()
+async def cut_everywhere(port: int, request: bytes) -> None:
+    """Have the answer cut behind each of its bytes, by eight connections at a time."""
+    whole = await answer_cut_at(port, request, None)
+    offsets = iter(range(len(whole)))
+
+    async def cutter() -> None:
+        for offset in offsets:
+            part = await answer_cut_at(port, request, offset)
+            assert part.startswith(b"HTTP/1.1 200"[:offset])
+
+    await asyncio.gather(*(cutter() for _ in range(8)))
 
 
 def poll_request(ven_id: str) -> bytes:
@@ -195,6 +200,8 @@ async def answer_cut_at(port: int, request: bytes, offset: int | None) -> bytes:
     writer.write(request)
     try:
         return await (reader.read() if offset is None else reader.readexactly(offset))
+    except asyncio.IncompleteReadError as error:  # compressed answers differ in length by a few bytes
+        return error.partial
     finally:
         if offset is not None:
             way = writer.get_extra_info("socket")
