@@ -66,7 +66,7 @@ class PeerDay(Day):
             same("the event reached the stranger", 1, summary.delivered),
             same("the stranger opted in", 1, summary.opted_in),
         ] + [
-            Check(f"the stranger has left a {kind}", kind in kinds, f"there is no record of its {kind}")
+            Check(f"the log has the stranger's {kind}", kind in kinds, f"there is no record of its {kind}")
             for kind in ("registration", "signal", "opt", "report", "statement")
         ]
 
