@@ -1,6 +1,8 @@
 """`flexpact demo`: one day of a whole platform on this machine."""
 
 import asyncio
+import signal
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,14 +64,22 @@ def demo(
     live = console.is_terminal and not headless
     try:
         with LiveView(console) if live else PlainView(console) as view:
-            outcome = asyncio.run(play(options, view))
+            outcome = asyncio.run(_stoppable(play(options, view)))
     except DemoError as error:
         raise SystemExit(f"flexpact demo: {error}") from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         raise SystemExit("flexpact demo: stopped") from None
     _tell(console, outcome, options.out)
     if not outcome.held:
         raise typer.Exit(1)
+
+
+async def _stoppable(playing: "Coroutine[None, None, Outcome]") -> "Outcome":
+    """Return what `playing` returns; SIGTERM and a closed terminal end it as Ctrl-C does."""
+    task = asyncio.ensure_future(playing)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await task
 
 
 def _tell(console: Console, outcome: "Outcome", out: Path) -> None:
