@@ -18,7 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, TypeGuard
+from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -137,30 +137,36 @@ class Anchorer:
             if plan.transition is None and plan.newest.size == plan.anchored:
                 return AnchorStatus.IDLE, "every checkpoint is anchored"
             node = await self._connected()
-            head = await node.head(self._contract, self._key.address)
+            head = await node.head(self._contract)
             held = await self._held(db, head)
-            if _may_still_come(plan.transition, head, held):
-                if sent:
-                    return AnchorStatus.WAITING, "a transaction is sent and not mined yet"
-                await node.send(plan.transition.raw_transaction)
-                sent = True
-                continue
             if held.size > plan.anchored:
-                sent = False
                 anchor = await self._proof(node, head, held)
                 async with db.write() as conn:
                     await store.add_anchor(conn, held.size, anchor, plan.transition, now)
-            elif plan.transition is not None:
-                # Its nonce is used up or the head moved under it, so it can no more succeed.
-                async with db.write() as conn:
-                    await store.drop_transition(conn, plan.transition.anchor_id, now)
-                if sent:
-                    return AnchorStatus.FAILED, "a transaction was mined and did not change the contract"
-            else:
+                sent = False
+                continue
+            transition = plan.transition
+            if transition is None:
                 transition = await self._sign(node, head, held, plan.newest)
                 async with db.write() as conn:
                     await store.add_transition(conn, transition, now)
+            elif not await self._may_still_come(node, transition, head, held):
+                async with db.write() as conn:
+                    await store.drop_transition(conn, transition.anchor_id, now)
+                if sent:
+                    return AnchorStatus.FAILED, "a transaction was mined and did not change the contract"
+                continue
+            elif sent:
+                return AnchorStatus.WAITING, "a transaction is sent and not mined yet"
+            await node.send(transition.raw_transaction)
+            sent = True
         return AnchorStatus.WAITING, "the contract moves while it is looked at"
+
+    async def _may_still_come(self, node: Node, transition: Transition, head: Head, held: _Base) -> bool:
+        """Whether a signed transaction can still succeed: the head is what it expects, its nonce is free."""
+        if transition.from_size != held.size:
+            return False
+        return transition.nonce == await node.nonce(self._key.address, head)
 
     async def _connected(self) -> Node:
         if self._node is None:
@@ -191,18 +197,19 @@ class Anchorer:
     async def _sign(self, node: Node, head: Head, held: _Base, newest: Checkpoint) -> Transition:
         data = publish_call(held.size, held.root, newest.size, newest.root)
         await node.rehearse(self._contract, self._key.address, data, self._settings.gas)
+        nonce = await node.nonce(self._key.address, head)
         transaction = publish_transaction(
             self._settings.chain_id,
             self._contract,
-            nonce=head.nonce,
+            nonce=nonce,
             gas=self._settings.gas,
-            fees=await node.fees(),
+            fees=head.fees,
             data=data,
         )
-        return Transition(newest.size, held.size, head.nonce, self._key.sign(transaction))
+        return Transition(newest.size, held.size, nonce, self._key.sign(transaction))
 
     async def _proof(self, node: Node, head: Head, held: _Base) -> Anchor:
-        anchor = await node.prove(self._settings.chain_id, self._contract, head.block)
+        anchor = await node.prove(self._settings.chain_id, self._contract, head)
         check_anchor(anchor, held.size, held.root)
         return anchor
 
@@ -214,11 +221,6 @@ async def _plan(db: Database) -> _Plan:
             await store.anchored_size(conn),
             await store.signed_transition(conn),
         )
-
-
-def _may_still_come(transition: Transition | None, head: Head, held: _Base) -> TypeGuard[Transition]:
-    """Whether a signed transaction can still succeed: its nonce is free and the head is what it expects."""
-    return transition is not None and transition.nonce == head.nonce and transition.from_size == held.size
 
 
 def check_anchor(anchor: Anchor, size: int, root: bytes) -> None:

@@ -9,6 +9,7 @@ the log as it was. Invariants:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -22,6 +23,9 @@ from ledger.receipt import Receipt
 from ledger.record import Record
 from ledger.state import Header
 from ledger.trust import ChainTrust, Trust
+
+SLICE = 512
+"""Leaves that are hashed and written in one go: some milliseconds' work, and whole tiles."""
 
 
 class Log:
@@ -42,28 +46,28 @@ class Log:
         if the content differs, RecordError if a record has no canonical bytes. In both cases nothing is
         written.
         """
-        canonical = [record.canonical() for record in records]
+        canonical: list[bytes] = []
+        for start in range(0, len(records), SLICE):
+            canonical += [record.canonical() for record in records[start : start + SLICE]]
+            await asyncio.sleep(0)  # a large batch takes long: others in this event loop get their turn
         stored = await store.leaves_by_key(conn, [record.key for record in records])
         known = {key: (leaf.index, leaf.canonical) for key, leaf in stored.items()}
         size = await store.log_size(conn)
         rows: list[tuple[int, str, bytes, bytes]] = []
         indices: list[int] = []
-        hashes: list[bytes] = []
         for record, content in zip(records, canonical, strict=True):
             earlier = known.get(record.key)
             if earlier is None:
                 earlier = known[record.key] = (size + len(rows), content)
                 rows.append((earlier[0], record.key, record.salt, content))
-                hashes.append(leaf_hash(record.salt, content))
             elif earlier[1] is not None and earlier[1] != content:
                 raise KeyConflictError(
                     f"leaf {earlier[0]} has the key {record.key!r} already, with another content"
                 )
             indices.append(earlier[0])
-        if rows:
-            edge = await store.tiles(conn, tile.edge(size))
-            await store.add_leaves(conn, rows)
-            await store.put_tiles(conn, tile.extend(size, edge, hashes))
+        for start in range(0, len(rows), SLICE):
+            await _add(conn, size + start, rows[start : start + SLICE])
+            await asyncio.sleep(0)
         return indices
 
     async def publish(self, conn: AsyncConnection, now: datetime) -> Checkpoint | None:
@@ -112,6 +116,14 @@ class Log:
     async def consistency(self, conn: AsyncConnection, old_size: int, new_size: int) -> list[bytes]:
         """The proof that the tree of `new_size` leaves only adds to that of `old_size`."""
         return await _hashes(conn, consistency_ranges(old_size, new_size))
+
+
+async def _add(conn: AsyncConnection, size: int, rows: Sequence[tuple[int, str, bytes, bytes]]) -> None:
+    """Write new leaves of a log of that size, and the tiles that they change."""
+    hashes = [leaf_hash(salt, content) for _, _, salt, content in rows]
+    edge = await store.tiles(conn, tile.edge(size))
+    await store.add_leaves(conn, rows)
+    await store.put_tiles(conn, tile.extend(size, edge, hashes))
 
 
 async def _hashes(conn: AsyncConnection, spans: Sequence[Range]) -> list[bytes]:

@@ -7,7 +7,6 @@ choice.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
@@ -48,11 +47,22 @@ _HEADER_NUMBERS = ("difficulty", "number", "gasLimit", "gasUsed", "timestamp")
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The contract's slot at a block, and the publisher's next nonce there."""
+    """The newest block and the contract's slot in it."""
 
-    block: int
+    block: BlockData
     word: bytes
-    nonce: int
+
+    @property
+    def number(self) -> int:
+        """The block's number."""
+        return int(self.block["number"])
+
+    @property
+    def fees(self) -> dict[str, Wei]:
+        """The fee fields of a transaction that the next blocks should take; all zero where gas is free."""
+        base = int(self.block.get("baseFeePerGas", 0))
+        tip = GWEI if base else 0
+        return {"maxFeePerGas": Wei(2 * base + tip), "maxPriorityFeePerGas": Wei(tip)}
 
 
 class ChainKey:
@@ -119,21 +129,15 @@ class Node:
         """The id of the node's chain."""
         return int(await self._ask(self._web3.eth.chain_id))
 
-    async def head(self, contract: bytes, publisher: bytes) -> Head:
-        """The contract's slot and the publisher's nonce, both at the newest block."""
-        block = int(await self._ask(self._web3.eth.block_number))
-        word, nonce = await asyncio.gather(
-            self._ask(self._web3.eth.get_storage_at(_address(contract), SLOT, block)),
-            self._ask(self._web3.eth.get_transaction_count(_address(publisher), block)),
-        )
-        return Head(block, bytes(word).rjust(32, b"\0"), int(nonce))
-
-    async def fees(self) -> dict[str, Wei]:
-        """The fee fields of a transaction that the next blocks should take; all zero where gas is free."""
+    async def head(self, contract: bytes) -> Head:
+        """The newest block and the contract's slot in it."""
         block = await self._ask(self._web3.eth.get_block("latest"))
-        base = int(block.get("baseFeePerGas", 0))
-        tip = GWEI if base else 0
-        return {"maxFeePerGas": Wei(2 * base + tip), "maxPriorityFeePerGas": Wei(tip)}
+        word = await self._ask(self._web3.eth.get_storage_at(_address(contract), SLOT, block["number"]))
+        return Head(block, bytes(word).rjust(32, b"\0"))
+
+    async def nonce(self, account: bytes, head: Head) -> int:
+        """An account's next nonce after the block of `head`."""
+        return int(await self._ask(self._web3.eth.get_transaction_count(_address(account), head.number)))
 
     async def rehearse(self, contract: bytes, publisher: bytes, data: bytes, gas: int) -> None:
         """Nothing if a transaction with this call data and gas would succeed now, else ChainError."""
@@ -155,23 +159,22 @@ class Node:
         with contextlib.suppress(NodeRefusedError):
             await self._ask(self._web3.eth.send_raw_transaction(HexBytes(raw)))
 
-    async def prove(self, chain_id: int, contract: bytes, block: int) -> Anchor:
-        """The storage proof of the contract's slot at a block, with the block's header; nothing of it is
+    async def prove(self, chain_id: int, contract: bytes, head: Head) -> Anchor:
+        """The storage proof of the contract's slot in a block, with the block's header; nothing of it is
         believed yet.
         """
         # web3's asynchronous interface has no method for this call.
         request = self._web3.manager.coro_request(
-            RPCEndpoint("eth_getProof"), [_address(contract), [hex(SLOT)], hex(block)]
+            RPCEndpoint("eth_getProof"), [_address(contract), [hex(SLOT)], hex(head.number)]
         )
         proof: Any = await self._ask(request)
-        header = encode_header(await self._ask(self._web3.eth.get_block(block)))
         return Anchor(
             chain_id,
             contract,
             SLOT,
             tuple(_raw(node) for node in proof["accountProof"]),
             tuple(_raw(node) for node in proof["storageProof"][0]["proof"]),
-            header,
+            encode_header(head.block),
         )
 
     async def deploy(self, key: ChainKey, publisher: bytes) -> bytes:
@@ -185,7 +188,7 @@ class Node:
             "chainId": await self.chain_id(),
             "from": maker,
             "nonce": await self._ask(self._web3.eth.get_transaction_count(maker)),
-            **(await self.fees()),  # type: ignore[typeddict-item] # a TypedDict of these two keys
+            **(await self.head(publisher)).fees,  # type: ignore[typeddict-item] # a TypedDict of these two keys
         }
         transaction["gas"] = await self._ask(constructor.estimate_gas(transaction))
         raw = key.sign(await self._ask(constructor.build_transaction(transaction)))

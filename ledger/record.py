@@ -52,7 +52,10 @@ class Record:
         """The bytes that are hashed; RecordError if a value has none."""
         if len(self.salt) != SALT_BYTES:
             raise RecordError(f"a salt has {SALT_BYTES} bytes, this one has {len(self.salt)}")
-        at, body, key, kind = time_text(self.at), _object(self.body, 0), _scalar(self.key), _scalar(self.kind)
+        if type(self.kind) is not str or type(self.key) is not str:
+            raise RecordError(f"kind and key are text, not {self.kind!r} and {self.key!r}")
+        at, body = time_text(self.at), _object(self.body, 0)
+        key, kind = encode_basestring(self.key), encode_basestring(self.kind)
         return _utf8(f'{{"at":"{at}","body":{body},"format":"{FORMAT}","key":{key},"kind":{kind}}}')
 
     def leaf(self) -> bytes:
@@ -116,7 +119,7 @@ def time_text(at: datetime) -> str:
         if at.utcoffset() is None:
             raise RecordError(f"time {at.isoformat()} has no time zone")
         at = at.astimezone(UTC)
-    return at.isoformat()[:-6] + "Z"  # without "+00:00"
+    return f"{at.date().isoformat()}T{at.time().isoformat()}Z"
 
 
 def parse_time(text: str) -> datetime:
@@ -141,49 +144,39 @@ def first_difference(left: bytes, right: bytes) -> int:
 def _object(value: Mapping[str, object], depth: int) -> str:
     if depth > MAX_DEPTH:
         raise RecordError(f"objects and lists are nested deeper than {MAX_DEPTH}")
-    parts = []
     try:
         keys = sorted(value)
     except TypeError as error:
         raise RecordError("object keys are not all text") from error
+    parts = []
     for key in keys:
         item = value[key]
         name = _names.get(key) or _name(key)
-        kind = type(item)
-        if kind is str:
-            parts.append(name + encode_basestring(cast("str", item)))
-        elif kind is dict or kind is list:
-            parts.append(name + _nested(item, depth + 1))
-        else:
-            parts.append(name + _scalar(item))
+        parts.append(name + (encode_basestring(item) if type(item) is str else _value(item, depth)))
     return "{" + ",".join(parts) + "}"
 
 
-def _nested(value: object, depth: int) -> str:
-    if isinstance(value, dict):
-        return _object(value, depth)
+def _value(value: object, depth: int) -> str:
+    # Exact types: a subclass (IntEnum, bool, a number of numpy) may print as something else than it is.
+    kind = type(value)
+    if isinstance(value, int) and kind is int:
+        if -MAX_INTEGER <= value <= MAX_INTEGER:
+            return str(value)
+        raise RecordError(f"integer {value} lies outside +-(2^53 - 1)")
+    if isinstance(value, str) and kind is str:
+        return encode_basestring(value)
+    if isinstance(value, dict) and kind is dict:
+        return _object(value, depth + 1)
+    if isinstance(value, list) and kind is list:
+        return _list(value, depth + 1)
+    named = _TYPE_NAMES.get(kind, kind.__name__)
+    raise RecordError(f"a record holds text, integers, lists and objects only, not {named}: {value!r}")
+
+
+def _list(items: list[object], depth: int) -> str:
     if depth > MAX_DEPTH:
         raise RecordError(f"objects and lists are nested deeper than {MAX_DEPTH}")
-    items = cast("list[object]", value)
-    return (
-        "["
-        + ",".join(
-            [_nested(item, depth + 1) if type(item) in (dict, list) else _scalar(item) for item in items]
-        )
-        + "]"
-    )
-
-
-def _scalar(value: object) -> str:
-    # Exact types: a subclass (IntEnum, bool, a number of numpy) may print as something else than it is.
-    if type(value) is str:
-        return encode_basestring(value)
-    if type(value) is int:
-        if not -MAX_INTEGER <= value <= MAX_INTEGER:
-            raise RecordError(f"integer {value} lies outside +-(2^53 - 1)")
-        return str(value)
-    named = _TYPE_NAMES.get(type(value), type(value).__name__)
-    raise RecordError(f"a record holds text, integers, lists and objects only, not {named}: {value!r}")
+    return "[" + ",".join([_value(item, depth) for item in items]) + "]"
 
 
 def _name(key: object) -> str:

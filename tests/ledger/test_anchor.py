@@ -18,6 +18,7 @@ from ledger.node import ChainKey, Node, publish_call, publish_transaction
 from ledger.rpc import RpcServer
 from ledger.verify import verify_receipt
 from tests.ledger.conftest import START, Site
+from tests.ledger.test_rpc import call
 
 
 class Line:
@@ -158,11 +159,10 @@ async def test_a_crash_between_sending_and_noting_does_not_send_twice(site: Site
     "method",
     [
         "eth_chainId",
-        "eth_blockNumber",
+        "eth_getBlockByNumber",
         "eth_getStorageAt",
         "eth_getTransactionCount",
         "eth_call",
-        "eth_getBlockByNumber",
         "eth_sendRawTransaction",
         "eth_getProof",
     ],
@@ -187,13 +187,11 @@ async def test_a_line_cut_at_any_call_ends_in_one_anchor(
 async def test_a_sent_transaction_that_is_not_mined_yet_is_waited_for(site: Site, line: Line) -> None:
     await site.append("a")
     await site.publish()
-    async with Node.open(site.server.url, 5) as node:
-        before = await node.head(site.contract, ChainKey.load(site.directory / "chain.key").address)
     # What the chain says stays as it was before the transaction.
     line.changed_answers = {
-        "eth_blockNumber": hex(before.block),
-        "eth_getStorageAt": "0x" + before.word.hex(),
-        "eth_getTransactionCount": hex(before.nonce),
+        "eth_getBlockByNumber": (await call(site.server.url, "eth_getBlockByNumber", "latest", False))[
+            "result"
+        ]
     }
     anchorer = site.anchorer(rpc_url=line.url)
     assert (await site.step(anchorer)).status is AnchorStatus.WAITING
@@ -220,16 +218,16 @@ async def test_a_nonce_that_another_transaction_took_is_replaced(site: Site, lin
 async def test_a_head_that_this_log_never_made_stops_anchoring_until_a_person_looks(site: Site) -> None:
     key = ChainKey.load(site.directory / "chain.key")
     async with Node.open(site.server.url, 5) as node:
-        head = await node.head(site.contract, key.address)
+        head = await node.head(site.contract)
         empty = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
-        call = publish_call(0, empty, 9, bytes(32))
+        data = publish_call(0, empty, 9, bytes(32))
         made = publish_transaction(
             site.settings().chain_id,
             site.contract,
-            nonce=head.nonce,
+            nonce=await node.nonce(key.address, head),
             gas=100_000,
-            fees=await node.fees(),
-            data=call,
+            fees=head.fees,
+            data=data,
         )
         await node.send(key.sign(made))
     await site.append("a")

@@ -1,0 +1,256 @@
+"""Cuts the power of the real write path, again and again, and counts what was acknowledged and is lost.
+
+Runs under the system's Python, whose SQLite and python3-apsw share one library; prints one JSON object.
+Each trial opens the database as the server does (`vtn.store`: its engine, its pragmas, its group commit),
+lets clients publish events, write facts, seal them into the log and publish checkpoints, cuts the power at
+a random write or sync, and then looks at what is left with an ordinary SQLite.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy.exc import DBAPIError
+
+from aggregator import audit
+from flexpact.migrations import upgrade
+from ledger import merkle
+from ledger.checkpoint import Checkpoint, SigningKey
+from ledger.log import Log
+from tests.vtn.desk import anything_goes, make_event
+from tests.walks.crash_disk import CrashVFS, Disk
+from vtn import event, journal, registration, store
+from vtn.errors import StoreError
+
+NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+PATH = "/crash/flexpact.db"
+ORIGIN = "example.org/log"
+KEY = SigningKey(ORIGIN, bytes(32))
+EVENTS, FACTS, SEALS = 3, 7, 3
+
+
+@dataclass
+class Acknowledged:
+    """What the clients were told is kept."""
+
+    events: list[str] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+    checkpoints: list[str] = field(default_factory=list)
+
+    def count(self) -> int:
+        return len(self.events) + len(self.facts) + len(self.checkpoints)
+
+
+@dataclass
+class Tally:
+    """The outcome of all trials."""
+
+    cuts: int = 0
+    acknowledged: int = 0
+    lost: int = 0
+    broken: list[str] = field(default_factory=list)
+
+
+async def template(directory: Path) -> tuple[bytes, str]:
+    """A migrated database with one VEN in it, and the VEN's id."""
+    path = directory / "template.db"
+    upgrade(path)
+    database = await store.Database.open(path)
+    async with database.write() as conn:
+        ven_id = await registration.enrol(conn, "node-1", "a1" * 32, NOW)
+    await database.close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    return path.read_bytes(), ven_id
+
+
+def prepare_connections(synchronous: str) -> None:
+    """Have every connection of this process opened so that the crashing disk can serve it.
+
+    The disk has no shared memory, so the log's index is kept in the process (EXCLUSIVE); a checkpoint every
+    few pages makes the trials meet it. Neither changes when SQLite syncs a commit. The mutant is
+    `synchronous=NORMAL`.
+    """
+
+    def before(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        connection.execute("PRAGMA wal_autocheckpoint=40")
+
+    def at_begin(connection: Connection) -> None:
+        if synchronous != "shipped":
+            connection.exec_driver_sql(f"PRAGMA synchronous={synchronous}")
+
+    sqlalchemy_event.listen(Engine, "connect", before, insert=True)
+    sqlalchemy_event.listen(Engine, "begin", at_begin, insert=True)
+
+
+async def work(disk: Disk, database: store.Database, ven_id: str) -> Acknowledged:
+    """What the clients do until the power is gone or they are done."""
+    told = Acknowledged()
+    log = Log(ORIGIN, KEY)
+
+    async def publish_events() -> None:
+        for number in range(EVENTS):
+            async with database.write() as conn:
+                await event.publish(conn, make_event(f"e{number}"), ven_id, NOW, anything_goes)
+            told.events.append(f"e{number}")
+
+    async def write_facts(client: int) -> None:
+        for number in range(FACTS):
+            body = {"energy_wh": number, "padding": "x" * 700}
+            async with database.write() as conn:
+                await journal.record(conn, "report", ven_id, f"{client}/{number}", body=body, now=NOW)
+            told.facts.append(f"report/{ven_id}/{client}/{number}")
+
+    async def seal() -> None:
+        for _ in range(SEALS):
+            await audit.seal(database, log)
+            async with database.write() as conn:
+                checkpoint = await log.publish(conn, NOW)
+            if checkpoint is not None:
+                told.checkpoints.append(checkpoint.text())
+
+    async def until_dark(client: Callable[[], Awaitable[None]]) -> None:
+        with suppress(StoreError, DBAPIError, sqlite3.Error):
+            await client()
+
+    await asyncio.gather(
+        *(
+            until_dark(client)
+            for client in (publish_events, lambda: write_facts(1), lambda: write_facts(2), seal)
+        )
+    )
+    return told
+
+
+async def trial(vfs: CrashVFS, disk: Disk, database: store.Database, ven_id: str) -> Acknowledged:
+    """One life of a server, to its power cut. Its database object is kept, its connections are not."""
+    vfs.insert(disk)
+    told = await work(disk, database, ven_id)
+    if not disk.dead:
+        disk.cut()
+    with suppress(Exception):  # closing needs the disk, which is gone
+        await database._writer.dispose()
+    return told
+
+
+def examine(left: dict[str, bytes], told: Acknowledged, directory: Path) -> tuple[int, list[str]]:
+    """How many acknowledged facts are lost, and what else is wrong with the file."""
+    path = directory / "left.db"
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    for suffix in ("", "-wal"):
+        if PATH + suffix in left:
+            Path(f"{path}{suffix}").write_bytes(left[PATH + suffix])
+    connection = sqlite3.connect(f"file:{path}?vfs=unix", uri=True)
+    try:
+        integrity = connection.execute("PRAGMA integrity_check").fetchall()
+        if integrity != [("ok",)]:
+            return told.count(), [f"integrity: {integrity[:3]}"]
+        return _lost(connection, told), _broken(connection)
+    except sqlite3.DatabaseError as error:
+        return told.count(), [f"unreadable: {error}"]
+    finally:
+        connection.close()
+
+
+def _column(connection: sqlite3.Connection, query: str) -> list[Any]:
+    return [row[0] for row in connection.execute(query)]
+
+
+def _lost(connection: sqlite3.Connection, told: Acknowledged) -> int:
+    events = set(_column(connection, "SELECT event_id FROM vtn_event"))
+    facts = set(_column(connection, "SELECT key FROM vtn_journal"))
+    notes = set(_column(connection, "SELECT note FROM ledger_checkpoint"))
+    return len(set(told.events) - events) + len(set(told.facts) - facts) + len(set(told.checkpoints) - notes)
+
+
+def _broken(connection: sqlite3.Connection) -> list[str]:
+    """What a half-kept transaction would show."""
+    faults = []
+    events = set(_column(connection, "SELECT event_id FROM vtn_event"))
+    offered = set(_column(connection, "SELECT key FROM vtn_outbox WHERE kind = 'event'"))
+    signals = {
+        key.split("/")[2] for key in _column(connection, "SELECT key FROM vtn_journal WHERE kind = 'signal'")
+    }
+    if not events == offered == signals:
+        faults.append(f"events {events}, outbox {offered} and journal {signals} differ")
+    leaves = connection.execute(
+        "SELECT leaf_index, key, salt, canonical FROM ledger_leaf ORDER BY leaf_index"
+    ).fetchall()
+    if [row[0] for row in leaves] != list(range(len(leaves))):
+        faults.append("leaf indices have gaps")
+    sealed = connection.execute("SELECT seq FROM agg_position WHERE name = ?", (audit.JOURNAL,)).fetchone()
+    done = _column(
+        connection, f"SELECT key FROM vtn_journal WHERE seq <= {sealed[0] if sealed else 0} ORDER BY seq"
+    )
+    if [row[1] for row in leaves] != done:
+        faults.append("the log does not hold exactly the facts that are marked as sealed")
+    hashes = [merkle.leaf_hash(salt, canonical) for _, _, salt, canonical in leaves]
+    for note in _column(connection, "SELECT note FROM ledger_checkpoint"):
+        checkpoint = Checkpoint.parse(note)
+        checkpoint.verify(KEY.verifier)
+        if len(hashes) < checkpoint.size or _root(hashes[: checkpoint.size]) != checkpoint.root:
+            faults.append(f"the checkpoint of {checkpoint.size} leaves is not of the leaves that are there")
+    return faults
+
+
+def _root(hashes: list[bytes]) -> bytes:
+    return merkle.range_hash(
+        (0, len(hashes)),
+        lambda tree: merkle.complete_root(hashes[tree[1] << tree[0] : (tree[1] + 1) << tree[0]]),
+    )
+
+
+async def run(cuts: int, seed: int, synchronous: str, directory: Path) -> Tally:
+    """All trials."""
+    tally = Tally()
+    chance = random.Random(seed)
+    image, ven_id = await template(directory)
+    vfs, whole = CrashVFS(), Disk({PATH: image}, -1, seed)
+    prepare_connections(synchronous)
+    vfs.insert(whole)
+    database = await store.Database.open(PATH)
+    await database._reader.dispose()  # its own index would not see what the writer does
+    await trial(vfs, whole, database, ven_id)
+    for _ in range(cuts):
+        disk = Disk({PATH: image}, chance.randint(1, whole.steps), chance.getrandbits(32))
+        told = await trial(vfs, disk, database, ven_id)
+        lost, faults = examine(disk.left, told, directory)
+        tally.cuts += 1
+        tally.acknowledged += told.count()
+        tally.lost += lost
+        tally.broken += faults
+    return tally
+
+
+def main() -> None:
+    """Run as asked for on the command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cuts", type=int, required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--synchronous", choices=("shipped", "NORMAL"), default="shipped")
+    arguments = parser.parse_args()
+    sys.setswitchinterval(0.0002)  # each statement is a hand-over to the database thread and back
+    with tempfile.TemporaryDirectory() as directory:
+        tally = asyncio.run(run(arguments.cuts, arguments.seed, arguments.synchronous, Path(directory)))
+    sys.stdout.write(json.dumps({**vars(tally), "broken": tally.broken[:5]}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
