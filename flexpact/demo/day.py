@@ -20,7 +20,7 @@ from flexpact.demo.layout import Layout, aggregator_settings, feid_settings, pre
 from flexpact.demo.observe import Progress, curves, snapshot
 from flexpact.demo.plan import DAY, HISTORY, QUARTER, Plan
 from flexpact.demo.processes import Fleet, free_port
-from flexpact.demo.receipts import Verdict, verify_directory, write_receipt
+from flexpact.demo.receipts import Verdict, receipt_paths, verify_directory, write_receipt
 from flexpact.demo.snapshot import Snapshot
 from flexpact.demo.summary import Check, Facts, Summary, event_checks, evidence_checks
 from flexpact.demo.view import View
@@ -154,6 +154,9 @@ class Day:
         for index in range(int(counts["leaves"])):
             leaf = await self.control.get(f"/receipts/{index}")
             write_receipt(self.layout.receipts, index, leaf["record"].encode(), leaf["receipt"].encode())
+        record, receipt = map(str, receipt_paths(self.layout.receipts, 0))
+        trust_path = str(self.layout.trust)
+        await self.fleet.run("verify", "verify", receipt, "--record", record, "--trust", trust_path)
         return await asyncio.to_thread(verify_directory, self.layout.receipts, self.layout.trust)
 
     async def _all_metered(self) -> bool:
