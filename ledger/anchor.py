@@ -27,9 +27,8 @@ from ledger.checkpoint import Checkpoint
 from ledger.errors import ChainError, ChainUnavailableError, ForeignHeadError, VerificationError
 from ledger.merkle import EMPTY_ROOT
 from ledger.node import ChainKey, Head, Node, publish_call, publish_transaction
-from ledger.receipt import ADDRESS_BYTES, SLOT, Anchor, commitment, parse_hex
+from ledger.receipt import ADDRESS_BYTES, commitment, parse_hex
 from ledger.settings import AnchorSettings
-from ledger.state import Header, prove_storage
 from ledger.store import Transition
 
 MAX_TURNS = 8
@@ -72,15 +71,6 @@ class AnchorState:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """What the database knows."""
-
-    newest: Checkpoint | None
-    anchored: int
-    transition: Transition | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Base:
     """A checkpoint as the contract counts: size and root, (0, root of the empty tree) before the first."""
 
@@ -101,6 +91,8 @@ class Anchorer:
         self._contract = parse_hex("settings", settings.contract, ADDRESS_BYTES)
         self._state: AnchorState | None = None
         self._node: Node | None = None
+        # Once a transaction of ours was taken, key, contract and gas are right, and need no rehearsal.
+        self._proven = False
 
     @property
     def state(self) -> AnchorState | None:
@@ -129,30 +121,32 @@ class Anchorer:
         return self._state
 
     async def _advance(self, db: Database, now: datetime) -> tuple[AnchorStatus, str]:
+        async with db.read() as conn:
+            newest = await store.newest_checkpoint(conn)
+            anchored = await store.anchored_size(conn)
+            transition = await store.signed_transition(conn)
+        if newest is None:
+            return AnchorStatus.IDLE, "there is no checkpoint yet"
         sent = False
         for _ in range(MAX_TURNS):
-            plan = await _plan(db)
-            if plan.newest is None:
-                return AnchorStatus.IDLE, "there is no checkpoint yet"
-            if plan.transition is None and plan.newest.size == plan.anchored:
+            if transition is None and newest.size == anchored:
                 return AnchorStatus.IDLE, "every checkpoint is anchored"
             node = await self._connected()
-            head = await node.head(self._contract)
+            head = await node.head(self._settings.chain_id, self._contract)
             held = await self._held(db, head)
-            if held.size > plan.anchored:
-                anchor = await self._proof(node, head, held)
+            if held.size > anchored:
                 async with db.write() as conn:
-                    await store.add_anchor(conn, held.size, anchor, plan.transition, now)
-                sent = False
+                    await store.add_anchor(conn, held.size, head.anchor, transition, now)
+                anchored, transition, sent, self._proven = held.size, None, False, True
                 continue
-            transition = plan.transition
             if transition is None:
-                transition = await self._sign(node, head, held, plan.newest)
+                signed = await self._sign(node, head, held, newest)
                 async with db.write() as conn:
-                    await store.add_transition(conn, transition, now)
+                    transition = await store.add_transition(conn, signed, now)
             elif not await self._may_still_come(node, transition, head, held):
                 async with db.write() as conn:
                     await store.drop_transition(conn, transition.anchor_id, now)
+                transition, self._proven = None, False
                 if sent:
                     return AnchorStatus.FAILED, "a transaction was mined and did not change the contract"
                 continue
@@ -196,7 +190,8 @@ class Anchorer:
 
     async def _sign(self, node: Node, head: Head, held: _Base, newest: Checkpoint) -> Transition:
         data = publish_call(held.size, held.root, newest.size, newest.root)
-        await node.rehearse(self._contract, self._key.address, data, self._settings.gas)
+        if not self._proven:
+            await node.rehearse(self._contract, self._key.address, data, self._settings.gas)
         nonce = await node.nonce(self._key.address, head)
         transaction = publish_transaction(
             self._settings.chain_id,
@@ -207,28 +202,3 @@ class Anchorer:
             data=data,
         )
         return Transition(newest.size, held.size, nonce, self._key.sign(transaction))
-
-    async def _proof(self, node: Node, head: Head, held: _Base) -> Anchor:
-        anchor = await node.prove(self._settings.chain_id, self._contract, head)
-        check_anchor(anchor, held.size, held.root)
-        return anchor
-
-
-async def _plan(db: Database) -> _Plan:
-    async with db.read() as conn:
-        return _Plan(
-            await store.newest_checkpoint(conn),
-            await store.anchored_size(conn),
-            await store.signed_transition(conn),
-        )
-
-
-def check_anchor(anchor: Anchor, size: int, root: bytes) -> None:
-    """Nothing if the proof shows the contract holding that checkpoint; VerificationError if it does not."""
-    header = Header.decode(anchor.header)
-    word = prove_storage(header.state_root, anchor.contract, SLOT, anchor.account_proof, anchor.storage_proof)
-    expected = commitment(size, root)
-    if word != expected:
-        raise VerificationError(
-            "storage", "the node's proof shows another checkpoint", expected=expected.hex(), got=word.hex()
-        )

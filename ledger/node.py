@@ -8,7 +8,7 @@ choice.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -19,14 +19,14 @@ from eth_account.signers.local import LocalAccount
 from hexbytes import HexBytes
 from web3 import AsyncHTTPProvider, AsyncWeb3
 from web3.exceptions import ContractLogicError, Web3Exception, Web3RPCError
-from web3.types import BlockData, RPCEndpoint, TxParams, Wei
+from web3.types import RPCEndpoint, TxParams, Wei
 
 from ledger import contracts
 from ledger.errors import ChainError, ChainUnavailableError, KeyFileError
 from ledger.keyfile import read_secret, write_secret
 from ledger.receipt import SLOT, Anchor
 from ledger.stack import restore_recursion_limit
-from ledger.state import keccak256, rlp_encode
+from ledger.state import Header, keccak256, prove_storage, rlp_encode
 
 restore_recursion_limit()
 
@@ -47,22 +47,17 @@ _HEADER_NUMBERS = ("difficulty", "number", "gasLimit", "gasUsed", "timestamp")
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The newest block and the contract's slot in it."""
+    """What the contract holds in the newest block, with the proof of it."""
 
-    block: BlockData
+    number: int
     word: bytes
-
-    @property
-    def number(self) -> int:
-        """The block's number."""
-        return int(self.block["number"])
+    anchor: Anchor
+    base_fee: int
 
     @property
     def fees(self) -> dict[str, Wei]:
         """The fee fields of a transaction that the next blocks should take; all zero where gas is free."""
-        base = int(self.block.get("baseFeePerGas", 0))
-        tip = GWEI if base else 0
-        return {"maxFeePerGas": Wei(2 * base + tip), "maxPriorityFeePerGas": Wei(tip)}
+        return _fees(self.base_fee)
 
 
 class ChainKey:
@@ -108,7 +103,8 @@ class Node:
         )
         provider.global_ccip_read_enabled = False
         self._provider = provider
-        self._web3 = AsyncWeb3(provider)
+        # No middleware: nothing is looked up by name, no gas price guessed, no call added to ours.
+        self._web3 = AsyncWeb3(provider, middleware=[])
         self._url = url
 
     @classmethod
@@ -129,11 +125,25 @@ class Node:
         """The id of the node's chain."""
         return int(await self._ask(self._web3.eth.chain_id))
 
-    async def head(self, contract: bytes) -> Head:
-        """The newest block and the contract's slot in it."""
-        block = await self._ask(self._web3.eth.get_block("latest"))
-        word = await self._ask(self._web3.eth.get_storage_at(_address(contract), SLOT, block["number"]))
-        return Head(block, bytes(word).rjust(32, b"\0"))
+    async def head(self, chain_id: int, contract: bytes) -> Head:
+        """What the contract holds in the newest block. The word is what the node's proof shows, checked here
+        against the block's own hash; VerificationError if the proof does not hold.
+        """
+        block = cast("dict[str, Any]", await self._ask(self._web3.eth.get_block("latest")))
+        # web3's asynchronous interface has no method for this call.
+        request = self._web3.manager.coro_request(
+            RPCEndpoint("eth_getProof"), [_address(contract), [hex(SLOT)], hex(block["number"])]
+        )
+        proof: Any = await self._ask(request)
+        anchor = Anchor(
+            chain_id,
+            contract,
+            SLOT,
+            tuple(_raw(node) for node in proof["accountProof"]),
+            tuple(_raw(node) for node in proof["storageProof"][0]["proof"]),
+            encode_header(block),
+        )
+        return Head(block["number"], proven_word(anchor), anchor, block.get("baseFeePerGas") or 0)
 
     async def nonce(self, account: bytes, head: Head) -> int:
         """An account's next nonce after the block of `head`."""
@@ -159,24 +169,6 @@ class Node:
         with contextlib.suppress(NodeRefusedError):
             await self._ask(self._web3.eth.send_raw_transaction(HexBytes(raw)))
 
-    async def prove(self, chain_id: int, contract: bytes, head: Head) -> Anchor:
-        """The storage proof of the contract's slot in a block, with the block's header; nothing of it is
-        believed yet.
-        """
-        # web3's asynchronous interface has no method for this call.
-        request = self._web3.manager.coro_request(
-            RPCEndpoint("eth_getProof"), [_address(contract), [hex(SLOT)], hex(head.number)]
-        )
-        proof: Any = await self._ask(request)
-        return Anchor(
-            chain_id,
-            contract,
-            SLOT,
-            tuple(_raw(node) for node in proof["accountProof"]),
-            tuple(_raw(node) for node in proof["storageProof"][0]["proof"]),
-            encode_header(head.block),
-        )
-
     async def deploy(self, key: ChainKey, publisher: bytes) -> bytes:
         """The address of a new CheckpointLog for that publisher, once the chain holds it."""
         artefact = contracts.load("CheckpointLog")
@@ -184,11 +176,12 @@ class Node:
             abi=artefact.abi, bytecode=HexBytes(artefact.bytecode)
         ).constructor(_address(publisher))
         maker = _address(key.address)
+        block = await self._ask(self._web3.eth.get_block("latest"))
         transaction: TxParams = {
             "chainId": await self.chain_id(),
             "from": maker,
             "nonce": await self._ask(self._web3.eth.get_transaction_count(maker)),
-            **(await self.head(publisher)).fees,  # type: ignore[typeddict-item] # a TypedDict of these two keys
+            **_fees(block.get("baseFeePerGas") or 0),  # type: ignore[typeddict-item] # a TypedDict of these two keys
         }
         transaction["gas"] = await self._ask(constructor.estimate_gas(transaction))
         raw = key.sign(await self._ask(constructor.build_transaction(transaction)))
@@ -242,11 +235,21 @@ def publish_transaction(
     )
 
 
-def encode_header(block: BlockData) -> bytes:
+def proven_word(anchor: Anchor) -> bytes:
+    """The word that the contract holds by this proof; VerificationError if the proof does not hold."""
+    state_root = Header.decode(anchor.header).state_root
+    return prove_storage(state_root, anchor.contract, anchor.slot, anchor.account_proof, anchor.storage_proof)
+
+
+def _fees(base_fee: int) -> dict[str, Wei]:
+    tip = GWEI if base_fee else 0
+    return {"maxFeePerGas": Wei(2 * base_fee + tip), "maxPriorityFeePerGas": Wei(tip)}
+
+
+def encode_header(fields: Mapping[str, Any]) -> bytes:
     """A block's header in RLP; ChainError if its hash is not the block's, as with a fork that adds unknown
     fields.
     """
-    fields = cast("dict[str, Any]", block)
     items = [_raw(fields[name]) for name in _HEADER_BYTES]
     items += [_number(fields[name]) for name in _HEADER_NUMBERS]
     items += [_raw(fields[name]) for name in ("extraData", "mixHash", "nonce")]

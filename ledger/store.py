@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import cast
 
@@ -228,8 +228,8 @@ async def signed_transition(conn: AsyncConnection) -> Transition | None:
     return None if row is None else Transition(*row)
 
 
-async def add_transition(conn: AsyncConnection, transition: Transition, now: datetime) -> None:
-    """Keep a signed transaction before it is sent."""
+async def add_transition(conn: AsyncConnection, transition: Transition, now: datetime) -> Transition:
+    """Keep a signed transaction before it is sent; the same transaction with the number of its row."""
     row = {
         "state": "signed",
         "size": transition.size,
@@ -238,7 +238,8 @@ async def add_transition(conn: AsyncConnection, transition: Transition, now: dat
         "raw_transaction": transition.raw_transaction,
         "changed_at": time_text(now),
     }
-    await conn.execute(insert(anchor_table), row)
+    (anchor_id,) = (await conn.execute(insert(anchor_table).values(row))).inserted_primary_key or (0,)
+    return replace(transition, anchor_id=anchor_id)
 
 
 async def drop_transition(conn: AsyncConnection, anchor_id: int, now: datetime) -> None:

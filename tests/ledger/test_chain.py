@@ -228,7 +228,7 @@ async def test_killed_between_send_and_receipt_the_chain_comes_back_with_the_sam
         os.kill(first.pid, signal.SIGCONT)
         async with Node.open(url, 30) as node:
             anchorer = site.anchorer(rpc_url=url, timeout_s=30)
-            plan_head = await node.head(site.contract)
+            plan_head = await node.head(CHAIN_ID, site.contract)
             async with site.database.read() as conn:
                 checkpoint = await store.newest_checkpoint(conn)
             assert checkpoint is not None
@@ -238,17 +238,17 @@ async def test_killed_between_send_and_receipt_the_chain_comes_back_with_the_sam
             async with site.database.write() as conn:
                 await store.add_transition(conn, transition, START)
             await node.send(transition.raw_transaction)
-            before = await node.head(site.contract)
+            before = await node.head(CHAIN_ID, site.contract)
         os.kill(first.pid, signal.SIGKILL)
         await first.wait()
     async with process(directory, int(url.rpartition(":")[2])) as (_, again):
         assert again == url
         async with Node.open(url, 30) as node:
-            assert await node.head(site.contract) == before
+            assert await node.head(CHAIN_ID, site.contract) == before
         state = await site.step(site.anchorer(rpc_url=url, timeout_s=30))
         assert (state.status, state.anchored) == (AnchorStatus.IDLE, 1)
         async with Node.open(url, 30) as node:
-            assert (await node.head(site.contract)).number == before.number
+            assert (await node.head(CHAIN_ID, site.contract)).number == before.number
     async with site.database.read() as conn:
         rows = (await conn.execute(select(store.anchor_table.c.state))).scalars().all()
         assert rows == ["anchored"]
