@@ -80,6 +80,11 @@ class Database:
         await self._writer.dispose()
         await self._reader.dispose()
 
+    @property
+    def waiting(self) -> int:
+        """How many units of work wait for the writer."""
+        return self._queue.qsize()
+
     def listen(self, listener: Listener) -> None:
         """Call `listener` with the notices of each commit, in order, from the event loop."""
         self._listeners.append(listener)

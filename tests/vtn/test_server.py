@@ -7,6 +7,7 @@ import gzip
 import io
 import sqlite3
 import zlib
+from collections.abc import Awaitable
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -14,9 +15,18 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-import openadr
-from openadr import Poll, QueryRegistration, Response, decode, encode
+from openadr import (
+    CancelPartyRegistration,
+    DistributeEvent,
+    Poll,
+    QueryRegistration,
+    RequestEvent,
+    Response,
+    decode,
+    encode,
+)
 from tests.vtn.desk import ALICE, NOW, Desk, make_event, metadata, usage
+from vtn import registration
 from vtn.errors import StartupError
 from vtn.server import BASE, DEV_FINGERPRINT, Server
 from vtn.settings import VtnSettings
@@ -179,7 +189,7 @@ async def test_locked_database_gets_503_and_nothing_is_lost(database_path: Path)
                 async with desk.http.post(desk.url(service), data=sent, headers=headers) as response:
                     assert (response.status, response.headers["Retry-After"]) == (503, "5")
             other.execute("ROLLBACK")
-        assert isinstance(await desk.poll(), openadr.DistributeEvent)
+        assert isinstance(await desk.poll(), DistributeEvent)
         assert (await desk.post("EiReport", body))[0] == 200
         await desk.server.stop()
     await database.close()
@@ -231,3 +241,35 @@ async def test_request_cut_at_any_byte_changes_nothing(desk: Desk) -> None:
         await writer.wait_closed()
     assert await desk.facts("report") == []
     assert (await desk.post("EiReport", body))[0] == 200
+
+
+async def in_line(desk: Desk, *works: Awaitable[object]) -> list[object]:
+    """The results of works that stand in line for the writer in this order, to be committed together."""
+    tasks = []
+    async with desk.db.write():
+        for number, work in enumerate(works, start=1):
+            tasks.append(asyncio.ensure_future(work))
+            async with asyncio.timeout(60):
+                while desk.db.waiting < number:  # noqa: ASYNC110 - the queue has no event of its own
+                    await asyncio.sleep(0)
+    return await asyncio.gather(*tasks)
+
+
+async def test_event_that_is_published_right_behind_an_empty_poll_is_offered(desk: Desk) -> None:
+    await desk.settle_in()
+    await desk.publish(make_event("over", NOW))
+    desk.now = NOW + timedelta(hours=2)  # the listener believes that something waits; the poll finds nothing
+    replies = await in_line(desk, desk.poll(), desk.publish(make_event("e2", desk.now)))
+    assert isinstance(replies[0], Response)
+    assert isinstance(await desk.poll(), DistributeEvent)
+
+
+async def test_request_behind_the_end_of_the_registration_is_refused(desk: Desk) -> None:
+    ven_id = await desk.settle_in()
+    async with desk.db.read() as conn:
+        (ven,) = await registration.vens(conn)
+    cancel = CancelPartyRegistration(request_id="x", registration_id=str(ven.registration_id), ven_id=ven_id)
+    _, reply = await in_line(desk, desk.say(cancel), desk.say(RequestEvent(request_id="q", ven_id=ven_id)))
+    assert isinstance(reply, DistributeEvent)
+    assert reply.response is not None
+    assert reply.response.code == "463"
