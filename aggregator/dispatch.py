@@ -13,7 +13,9 @@ from datetime import timedelta
 from decimal import Decimal
 
 from aggregator.agreement import Clause, ClauseHit
-from aggregator.profile import LoadProfile, Period
+from aggregator.profile import QUARTER, LoadProfile, Period
+
+HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,11 @@ def plan_dispatch(request: ReductionRequest, offers: Sequence[FlexibilityOffer])
 
 
 def energy_wh(power_w: int, period: Period) -> int:
-    """Energy of a constant power over a period, in whole Wh."""
-    return round(power_w * (period.end - period.start) / timedelta(hours=1))
+    """Energy of a constant power over the period's whole quarter hours, in whole Wh.
+
+    Nothing else of it is metered, so nothing else counts: neither as asked for nor as paid.
+    """
+    return round(power_w * sum(1 for _ in period.slots()) * QUARTER / HOUR)
 
 
 def _assign(offer: FlexibilityOffer, power_w: int, period: Period) -> Assignment:

@@ -1,5 +1,8 @@
 """What a performance is worth under an agreement.
 
+- requested = power x the whole quarter hours inside the event's period, the same that are measured: an event
+  off the grid neither owes nor earns for the minutes at its edges, and one that holds no whole quarter hour
+  ends as unmeasured.
 - incentive = price x min(delivered, requested) kWh, never below nothing.
 - penalty = rate x max(0, threshold x requested - delivered) kWh; a node that used more than its baseline
   owes more.

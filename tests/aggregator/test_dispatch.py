@@ -108,6 +108,12 @@ def test_energy_is_in_whole_watt_hours() -> None:
     assert energy_wh(1001, Period(START, START + timedelta(minutes=30))) == 500
 
 
+@pytest.mark.parametrize(("first", "last", "wh"), [(5, 65, 3000), (0, 44, 2000), (5, 7, 0), (1, 29, 0)])
+def test_energy_counts_whole_quarter_hours_only(first: int, last: int, wh: int) -> None:
+    period = Period(START + timedelta(minutes=first), START + timedelta(minutes=last))
+    assert energy_wh(4000, period) == wh
+
+
 offers = st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4)), min_size=1, max_size=5).map(
     lambda pairs: [offer(f"node-{n}", kw, price) for n, (kw, price) in enumerate(pairs)]
 )

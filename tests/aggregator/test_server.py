@@ -274,7 +274,25 @@ async def test_an_event_of_two_minutes_is_neither_paid_nor_charged(platform: Pla
         "none",
         0,
     )
-    assert statement["requested_wh"] == 33  # 1 kW for 2 min
+    assert statement["requested_wh"] == 0  # no quarter hour of it can be measured
+
+
+async def test_an_event_off_the_grid_is_asked_and_paid_for_its_whole_quarter_hours(
+    platform: Platform,
+) -> None:
+    await platform.jump(START + timedelta(hours=14))
+    body = {"start": "2026-01-20T17:05:00Z", "end": "2026-01-20T18:05:00Z", "nodes": {"node-1": 2}}
+    asked = await platform.post("/requests", body, status=201)
+    assert (asked["expected_kwh"], asked["cost_minor"]) == (1.5, "46.5")  # 17:15 to 18:00 at 31
+    await platform.boxes["node-1"].poll_for_event()
+    await platform.jump(END)
+    (statement,) = await platform.settled(1)
+    assert (statement["requested_wh"], statement["delivered_wh"], statement["penalty_minor"]) == (
+        1500,
+        1500,
+        0,
+    )
+    assert statement["incentive_minor"] == 46  # 46.5, half-even
 
 
 async def test_a_node_without_any_history_is_neither_paid_nor_charged(state: Path) -> None:
