@@ -2,7 +2,8 @@
 
 Rules: every answer is kept in order, a repeat of the last one is no new one; the event's state follows its
 newest modification only (EVT-36, EVT-39). A whole event qualified by CreateOpt is changed by CreateOpt only
-(EVT-37, OPT-13). An availability for the whole VEN replaces earlier ones of its opt type (OPT-07).
+(EVT-37, OPT-13). What is said after an event's end is kept as history and changes nothing. An availability
+for the whole VEN replaces earlier ones of its opt type (OPT-07).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ CREATE_OPT = "create_opt"
 
 @dataclass(frozen=True, slots=True)
 class OptEntry:
-    """One answer of a VEN, as the operator sees it."""
+    """One answer of a VEN, as the operator sees it; `whole` is False if it speaks for some resources only."""
 
     ven_id: str
     at: datetime
@@ -36,6 +37,7 @@ class OptEntry:
     modification_number: int | None
     opt_id: str | None
     response_code: str | None
+    whole: bool = True
 
 
 async def opts(conn: AsyncConnection, event_id: str) -> list[OptEntry]:
@@ -50,9 +52,13 @@ async def opts(conn: AsyncConnection, event_id: str) -> list[OptEntry]:
         t.c.modification_number,
         t.c.opt_id,
         t.c.response_code,
+        t.c.content,
     )
     rows = await conn.execute(select(*columns).where(t.c.event_id == event_id).order_by(t.c.seq))
-    return [OptEntry(*row) for row in rows]
+    return [
+        OptEntry(*entry, whole=content is None or _is_whole_ven(_create_opt_of(content)))
+        for *entry, content in rows
+    ]
 
 
 async def created_event(
@@ -72,8 +78,8 @@ async def _answer(
 ) -> ProtocolError | None:
     t = event_table
     mine = (t.c.ven_id == ven.ven_id, t.c.event_id == response.event_id)
-    rows = await conn.execute(select(t.c.modification_number, t.c.delivered_at).where(*mine))
-    row = rows.one_or_none()
+    columns = (t.c.modification_number, t.c.delivered_at, t.c.ends_at)
+    row = (await conn.execute(select(*columns).where(*mine))).one_or_none()
     if row is None:
         return InvalidId("an eventID is not known", rule="EVT-38")
     if response.modification_number > row.modification_number:
@@ -81,14 +87,15 @@ async def _answer(
     await _keep_answer(conn, response, ven, now)
     if response.modification_number < row.modification_number:
         return OutOfSequence("a newer modification of the event exists", rule="EVT-39")
-    changes = {
-        "delivered_at": row.delivered_at or now,
-        "response_code": response.code,
-        "responded_at": now,
-    }
-    if not await _is_qualified(conn, ven.ven_id, response.event_id):
-        changes["opt"] = str(response.opt_type)
-    await conn.execute(update(t).where(*mine).values(**changes))
+    if row.ends_at is None or now < row.ends_at:
+        changes = {
+            "delivered_at": row.delivered_at or now,
+            "response_code": response.code,
+            "responded_at": now,
+        }
+        if not await _is_qualified(conn, ven.ven_id, response.event_id):
+            changes["opt"] = str(response.opt_type)
+        await conn.execute(update(t).where(*mine).values(**changes))
     await outbox.answered(conn, ven.ven_id, outbox.EVENT, [response.event_id])
     return None
 
@@ -199,13 +206,13 @@ def _is_whole_ven(message: CreateOpt) -> bool:
 async def _qualify(conn: AsyncConnection, message: CreateOpt, ven: Ven, now: datetime) -> None:
     t = event_table
     mine = (t.c.ven_id == ven.ven_id, t.c.event_id == message.event_id)
-    rows = await conn.execute(select(t.c.modification_number, t.c.delivered_at).where(*mine))
-    row = rows.one_or_none()
+    columns = (t.c.modification_number, t.c.delivered_at, t.c.ends_at)
+    row = (await conn.execute(select(*columns).where(*mine))).one_or_none()
     if row is None:
         raise InvalidId("the eventID is not known", rule="EVT-38")
     if (message.modification_number or 0) > row.modification_number:
         raise OutOfSequence("a modificationNumber was never sent", rule="EVT-38")
-    if _is_whole_ven(message):
+    if _is_whole_ven(message) and (row.ends_at is None or now < row.ends_at):
         await conn.execute(
             update(t).where(*mine).values(opt=str(message.opt_type), delivered_at=row.delivered_at or now)
         )

@@ -143,6 +143,41 @@ async def test_opt_11_some_resources_do_not_speak_for_the_event(desk: Desk) -> N
     assert await opt_of(desk) == IN
 
 
+async def test_opt_of_some_resources_is_told_from_one_of_the_whole_ven(desk: Desk) -> None:
+    item = await told(desk)
+    ven_id = desk.ids[ALICE]
+    await desk.answer(item, IN)
+    part = Target(ven_id=(ven_id,), resource_id=("battery",))
+    await code(desk, qualification(ven_id, OUT, target=part))
+    await code(desk, qualification(ven_id, OUT, opt_id="o2"))
+    assert [entry.whole for entry in await history(desk)] == [True, False, True]
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["answer", "create-opt"])
+async def test_what_is_said_after_the_end_is_history_only(desk: Desk, *, own: bool) -> None:
+    item = await told(desk)
+    await desk.answer(item, IN)
+    assert item.end is not None
+    desk.now = item.end
+    if own:
+        assert await code(desk, qualification(desk.ids[ALICE], OUT)) == "200"
+    else:
+        await desk.answer(item, OUT)
+    assert await opt_of(desk) == IN
+    assert [entry.opt_type for entry in await history(desk)] == [IN, OUT]
+
+
+async def test_first_answer_after_the_end_proves_no_delivery_in_time(desk: Desk) -> None:
+    item = await told(desk)
+    assert item.end is not None
+    desk.now = item.end
+    await desk.answer(item, IN)
+    async with desk.db.read() as conn:
+        (state,) = await event.event_states(conn, "e1")
+    assert (state.delivered_at, state.opt) == (None, None)
+    assert isinstance(await desk.poll(), Response)  # nobody asks for it again
+
+
 async def test_repeat_of_a_create_opt_is_one(desk: Desk) -> None:
     await told(desk)
     for _ in range(2):
