@@ -33,7 +33,8 @@ class Performance:
     """A node's performance in one event.
 
     ``method`` is the baseline's name, or ``none`` where the readings carried none: then there are no
-    intervals. ``opted_out_at`` is when the node last said that it stays out; None if it did not.
+    intervals. ``opted_out_at`` is when the node last said that it stays out; None if it did not. ``reached``
+    says whether the node has shown before the end that it has the event.
     """
 
     event_id: str
@@ -41,6 +42,7 @@ class Performance:
     method: str
     intervals: tuple[IntervalPerformance, ...]
     opted_out_at: datetime | None = None
+    reached: bool = True
 
     @property
     def delivered_wh(self) -> int:

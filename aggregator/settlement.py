@@ -8,6 +8,8 @@
   owes more.
 - amount = incentive - penalty, rounded once, half-even, to minor units. Incentive and penalty as shown add up
   to it: the incentive is rounded half-even, the penalty is the difference.
+- A node that gave no answer to the event before its end was never reached (``not_delivered``): it earns
+  nothing and owes nothing.
 - Test events pay nothing. An opt-out before the free period ends costs nothing and earns nothing; a later one
   counts as nothing delivered. A node without any baseline is neither paid nor charged: nothing was measured.
 """
@@ -32,6 +34,7 @@ class Outcome(StrEnum):
     MEASURED = "measured"
     TEST = "test"
     CANCELLED = "cancelled"
+    NOT_DELIVERED = "not_delivered"
     OPTED_OUT = "opted_out"
     LATE_OPT_OUT = "late_opt_out"
     UNMEASURED = "unmeasured"
@@ -75,10 +78,10 @@ class Statement:
 
 
 def requested_w(event: Event) -> int:
-    """The reduction in W that the event's LOAD_DISPATCH signal asks for; 0 without one."""
+    """The largest reduction in W that the event's LOAD_DISPATCH signal asks for; 0 without one."""
     for signal in event.signals:
         if signal.signal_name == LOAD_DISPATCH:
-            return round(-signal.intervals[0].payload_float)
+            return round(max((-interval.payload_float for interval in signal.intervals), default=0.0))
     return 0
 
 
@@ -130,6 +133,8 @@ def _outcome(event: Event, performance: Performance, agreement: Agreement) -> Ou
     descriptor = event.descriptor
     if event.is_cancelled:
         return Outcome.CANCELLED
+    if not performance.reached:
+        return Outcome.NOT_DELIVERED
     if performance.opted_out_at is not None:
         free_until = agreement.free_opt_out_ends(descriptor.created_date_time, event.dtstart)
         late = performance.opted_out_at >= free_until

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -81,10 +81,9 @@ async def drafted(conn: AsyncConnection, programme: ProgrammeSettings, call: sto
     readings = await metered(conn, [call.ven_id], [LOAD], period)
     load = readings.profile(call.ven_id, LOAD, period)
     question = Question(load, call.period, call.notified_at, calendar, others)
-    opted_out_at = _opted_out_at(
-        entry for entry in await vtn_opt.opts(conn, call.event_id) if entry.ven_id == call.ven_id
-    )
-    expected, performance = _measured(programme, question, call, opted_out_at)
+    said = _said([e for e in await vtn_opt.opts(conn, call.event_id) if e.ven_id == call.ven_id], call)
+    expected, performance = _measured(programme, question, call, _opted_out_at(said))
+    performance = replace(performance, reached=bool(said))
     agreement = await store.agreement(conn, call.agreement_id)
     statement = settle(event_of(call, programme.market_context), performance, agreement)
     homes = await _shares(conn, calendar, call, expected, statement.amount_minor)
@@ -101,15 +100,24 @@ def _measured(
     return expected, measure(call.event_id, call.ven_id, expected, question.load, opted_out_at)
 
 
-def _opted_out_at(entries: Iterable[vtn_opt.OptEntry]) -> datetime | None:
+def _said(entries: Iterable[vtn_opt.OptEntry], call: store.StoredCall) -> list[vtn_opt.OptEntry]:
+    """What the node said to the event before it was over; none if the event never reached it in time.
+
+    Answers to the cancellation say nothing, and words after the end change nothing that was done by then.
+    """
+    return [entry for entry in entries if not entry.modification_number and entry.at < call.period.end]
+
+
+def _opted_out_at(said: Sequence[vtn_opt.OptEntry]) -> datetime | None:
     """When the node said that it stays out; None if its last word is that it takes part.
 
-    An opt of its own (CreateOpt) outweighs its answers to the event; answers to the cancellation say nothing.
+    An opt of its own (CreateOpt) outweighs its answers to the event; one that is about some of its resources
+    only does not speak for the node.
     """
-    said = [entry for entry in entries if not entry.modification_number]
-    own = [entry for entry in said if entry.source == vtn_opt.CREATE_OPT]
+    whole = [entry for entry in said if entry.whole]
+    own = [entry for entry in whole if entry.source == vtn_opt.CREATE_OPT]
     out_since = None
-    for entry in own or said:
+    for entry in own or whole:
         if entry.opt_type != "optOut":
             out_since = None
         elif out_since is None:

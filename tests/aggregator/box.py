@@ -12,6 +12,7 @@ import aiohttp
 
 from openadr import (
     CreatedEvent,
+    CreateOpt,
     CreatePartyRegistration,
     DistributeEvent,
     Duration,
@@ -46,6 +47,7 @@ REPORTS = {
     "offers": ("x-FLEXIBILITY_OFFER", ("load_forecast", "offer")),
 }
 SERVICES = {
+    CreateOpt: "EiOpt",
     CreatePartyRegistration: "EiRegisterParty",
     RegisterReport: "EiReport",
     UpdateReport: "EiReport",

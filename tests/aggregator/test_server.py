@@ -10,9 +10,11 @@ from structlog.testing import capture_logs
 
 from aggregator.server import Aggregator
 from ledger.record import Record
+from openadr import CreateOpt, DistributeEvent, Target
 from openadr.enums import OptType
 from tests.aggregator.conftest import (
     END,
+    EVENING,
     START,
     Platform,
     Prepared,
@@ -82,6 +84,48 @@ async def test_an_opt_out_in_the_free_period_costs_nothing(platform: Platform) -
     await platform.jump(END)
     (statement,) = await platform.settled(1)
     assert (statement["outcome"], statement["amount_minor"]) == ("opted_out", 0)
+
+
+async def test_an_opt_out_of_one_resource_is_none_of_the_node(platform: Platform) -> None:
+    await platform.ask(2)
+    box = platform.boxes["node-1"]
+    (event,) = box.events.values()
+    now = START + timedelta(hours=16)
+    await platform.clock.move(now)
+    part = CreateOpt(
+        opt_id="o", opt_type=OptType.OPT_OUT, opt_reason="mustRun", ven_id=box.ven_id, created_date_time=now,
+        request_id="r", event_id=event.event_id, modification_number=0,
+        target=Target(resource_id=("home-03",)),
+    )  # fmt: skip
+    await box.say(part)
+    await platform.clock.move(START + timedelta(hours=14))
+    await platform.jump(END)
+    (statement,) = await platform.settled(1)
+    assert (statement["outcome"], statement["incentive_minor"]) == ("measured", 124)
+
+
+async def test_an_answer_after_the_end_changes_no_money(platform: Platform) -> None:
+    await platform.ask(2)
+    await platform.clock.move(END)
+    box = platform.boxes["node-1"]
+    box.opt = OptType.OPT_OUT
+    await box.answer_events(DistributeEvent(request_id="q", vtn_id="v", events=tuple(box.events.values())))
+    box.opt = OptType.OPT_IN
+    await platform.clock.move(START + timedelta(hours=14))
+    await platform.jump(END)
+    (statement,) = await platform.settled(1)
+    assert (statement["outcome"], statement["incentive_minor"]) == ("measured", 124)
+    assert (await platform.get("/summary"))["opted_in"] == 1
+
+
+async def test_a_node_that_the_event_never_reached_owes_nothing(platform: Platform) -> None:
+    await platform.jump(START + timedelta(hours=14))
+    await platform.post("/requests", {**EVENING, "nodes": {"node-1": 2}}, status=201)
+    await platform.clock.move(END)
+    box = platform.boxes["node-1"]
+    await box.report("telemetry", START + timedelta(hours=14), END, END)
+    (statement,) = await platform.settled(1)
+    assert (statement["outcome"], statement["penalty_minor"]) == ("not_delivered", 0)
 
 
 async def test_a_test_event_pays_nothing_and_is_marked_on_the_wire(platform: Platform) -> None:

@@ -107,6 +107,19 @@ def test_an_event_without_a_power_signal_asks_for_nothing() -> None:
     assert requested_w(replace(event, signals=event.signals[:1])) == 0
 
 
+def test_the_largest_step_of_the_power_signal_is_what_the_agreement_must_allow() -> None:
+    event = event_of(CALL, "http://example/peak")
+    simple, power = event.signals
+    steps = tuple(replace(power.intervals[0], payload_float=float(-w)) for w in (1000, 9000, 4000))
+    assert requested_w(replace(event, signals=(simple, replace(power, intervals=steps)))) == 9000
+
+
+def test_a_node_that_the_event_never_reached_earns_and_owes_nothing() -> None:
+    event = event_of(CALL, "http://example/peak")
+    made = settle(event, replace(performance([0, 0]), reached=False), AGREEMENT)
+    assert (made.outcome, made.incentive_minor, made.penalty_minor) == (Outcome.NOT_DELIVERED, 0, 0)
+
+
 def test_an_open_ended_event_cannot_be_settled() -> None:
     event = event_of(CALL, "http://example/peak")
     endless = replace(
