@@ -8,7 +8,7 @@ bad or as no value have arrived, but nothing is known by them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -70,8 +70,19 @@ async def metered(
     grouped: dict[tuple[str, str], list[vtn_report.ReadingRow]] = {}
     for row in best.values():
         grouped.setdefault((row.ven_id, row.r_id), []).append(row)
-    arrived = {key: {floor_to(row.start, QUARTER) for row in group} for key, group in grouped.items()}
+    arrived = {
+        key: {slot for row in group for slot in _quarters(row, period)} for key, group in grouped.items()
+    }
     return Metered({key: _profile(group, period) for key, group in grouped.items()}, arrived)
+
+
+def _quarters(row: vtn_report.ReadingRow, period: Period) -> Iterator[datetime]:
+    """The starts of the quarter hours before the period's end that a reading reaches into."""
+    slot = floor_to(row.start, QUARTER)
+    yield slot
+    end = min((period.end - row.start).total_seconds(), row.duration_s)
+    while (slot := slot + QUARTER) and (slot - row.start).total_seconds() < end:
+        yield slot
 
 
 def _profile(rows: Iterable[vtn_report.ReadingRow], period: Period) -> LoadProfile:
