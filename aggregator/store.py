@@ -318,9 +318,11 @@ class Totals:
 
 
 async def totals(conn: AsyncConnection) -> Totals:
-    """Counts and sums over all requests that were not taken back, and over all statements."""
-    r, e, c, s = request_table, event_table, call_table, statement_table
-    sent = select(r.c.event_id).where(r.c.cancelled_at.is_(None))
+    """Counts and sums over all requests but those taken back before they began: what has a statement, or
+    will have one, counts as an event.
+    """
+    e, c, s = event_table, call_table, statement_table
+    sent = select(c.c.event_id).where(c.c.cancelled_at.is_(None)).distinct()
     events = (await conn.execute(select(func.count()).select_from(sent.subquery()))).scalar_one()
     opted_in = func.sum(case((e.c.opt == "optIn", 1), else_=0))
     nodes = select(func.count(e.c.delivered_at), opted_in).where(e.c.event_id.in_(sent))

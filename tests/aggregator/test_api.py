@@ -161,6 +161,8 @@ async def test_what_was_given_before_a_stop_is_settled(platform: Platform) -> No
     await platform.jump(START + timedelta(hours=18, minutes=15))
     (statement,) = await platform.settled(1)
     assert (statement["requested_wh"], statement["delivered_wh"]) == (2000, 2000)
+    summary = await platform.get("/summary")
+    assert (summary["events"], summary["statements"], summary["requested_kwh"]) == (1, 1, 2.0)
 
 
 async def test_a_request_that_is_over_cannot_be_cancelled(platform: Platform) -> None:
