@@ -24,6 +24,7 @@
     agreement = { capacity_kw = 20, price_minor_per_kwh = 35, penalty_minor_per_kwh = 20, threshold = 0.8,
                   max_calls_per_day = 2, notice_min = 60, currency = "EUR" }
 
+All nodes of a programme have one currency; minor units are hundredths of it (cents).
 Secrets are named by file, never written here. A name that is not known is refused.
 """
 
@@ -64,7 +65,9 @@ class AgreementSettings(_Section):
     notice_min: int = Field(
         ge=0, le=10_080, description="minutes from the notification to the start at least"
     )
-    currency: str = Field(pattern="^[A-Z]{3}$", description="ISO 4217 code")
+    currency: str = Field(
+        pattern="^[A-Z]{3}$", description="ISO 4217 code of a currency with two decimals, one for all nodes"
+    )
 
     def agreement(self) -> Agreement:
         """The same as a value."""
@@ -180,6 +183,9 @@ class AggregatorSettings(_Section):
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:
                 raise ValueError(f"{name} is used by two nodes: {twice[0]}")
+        currencies = sorted({node.agreement.currency for node in nodes})
+        if len(currencies) > 1:
+            raise ValueError(f"one programme has one currency, not {' and '.join(currencies)}")
         return nodes
 
     @property

@@ -43,6 +43,7 @@ notice_min = 60
 currency = "EUR"
 """
 SECOND = GOOD[GOOD.index("[[nodes]]") :]
+OTHER_MONEY = SECOND.replace("node-1", "node-2").replace("11", "22").replace("EUR", "USD")
 
 
 def load(tmp_path: Path, text: str) -> AggregatorSettings:
@@ -97,6 +98,7 @@ def test_without_a_chain_there_is_none(tmp_path: Path) -> None:
         (SECOND, SECOND + SECOND, "nodes: Value error, ven_name is used by two nodes: node-1"),
         (SECOND, SECOND + SECOND.replace("node-1", "node-2"), "fingerprint is used by two nodes: 1111"),
         (SECOND, "", "nodes: Field required"),
+        (SECOND, SECOND + OTHER_MONEY, "nodes: Value error, one programme has one currency, not EUR and USD"),
     ],
 )
 def test_a_wrong_file_is_one_sentence_that_names_the_field(
