@@ -7,6 +7,7 @@ kept with the others but quarantined with its reason, and the rest of its report
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import math
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import Executable, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -198,8 +199,7 @@ async def keep(
         }
         for sample in judged.good
     ]
-    for first in range(0, len(rows), ROWS_PER_STATEMENT):
-        await conn.execute(statement, rows[first : first + ROWS_PER_STATEMENT])
+    await _insert(conn, statement, rows)
     await _quarantine(conn, ven_id, report, judged, now)
 
 
@@ -218,8 +218,14 @@ async def _quarantine(
         key = hashlib.sha256(json.dumps([*row.values()]).encode()).hexdigest()
         rows.append({"key": key, **row, "reason": reason, "received_at": now})
     statement = insert(quarantine_table).on_conflict_do_nothing(index_elements=["key"])
+    await _insert(conn, statement, rows)
+
+
+async def _insert(conn: AsyncConnection, statement: Executable, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows in pieces, between which other requests get their turn on the event loop."""
     for first in range(0, len(rows), ROWS_PER_STATEMENT):
         await conn.execute(statement, rows[first : first + ROWS_PER_STATEMENT])
+        await asyncio.sleep(0)
 
 
 async def readings(
