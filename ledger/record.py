@@ -78,7 +78,9 @@ class Record:
                 "record", "the file is not one object with format, kind, key, at, body and salt"
             )
         if fields["format"] != FORMAT:
-            raise MalformedError("record", "format is not known", expected=FORMAT, got=str(fields["format"]))
+            raise MalformedError(
+                "record", "format is not known", expected=FORMAT, got=repr(fields["format"])[:40]
+            )
         record = cls._from_fields(fields, _salt(fields["salt"]))
         try:
             written = record.to_file()
@@ -126,9 +128,10 @@ def parse_time(text: str) -> datetime:
     """The time that `time_text` wrote; MalformedError for every other way to write it."""
     try:
         at = datetime.fromisoformat(text)
-    except ValueError as error:
+        canonical = at.tzinfo is not None and time_text(at) == text
+    except (ValueError, OverflowError) as error:  # overflow: a time whose UTC lies before the year 1
         raise MalformedError("record", f"at is not a time: {text!r}") from error
-    if at.tzinfo is None or time_text(at) != text:
+    if not canonical:
         raise MalformedError("record", f"at is not UTC text in canonical form: {text!r}")
     return at
 

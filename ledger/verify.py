@@ -8,9 +8,12 @@ database.
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from ledger.errors import VerificationError
 from ledger.merkle import root_from_inclusion
@@ -75,6 +78,22 @@ def verification_steps(record: Record, receipt: Receipt, trust: Trust) -> Iterat
         raise VerificationError(
             "witness", "too few cosignatures", expected=str(trust.witness.needed), got="0"
         )
+
+
+def read_evidence(step: str, path: Path, limit_bytes: int) -> bytes:
+    """The content of a regular file, at most one byte more than `limit_bytes`; VerificationError if there
+    is none.
+
+    A device or a pipe is refused, because reading one may never end.
+    """
+    try:
+        # Without O_NONBLOCK the mere opening of a pipe waits for somebody to write to it.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise VerificationError(step, f"{path} cannot be read: it is not a regular file")
+            return file.read(limit_bytes + 1)
+    except OSError as error:
+        raise VerificationError(step, f"{path} cannot be read: {error.strerror}") from error
 
 
 def _anchor_steps(receipt: Receipt, trust: Trust) -> Iterator[Step]:

@@ -1,16 +1,20 @@
 """`flexpact verify`: whether a record is what was anchored, from three files alone."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ledger import receipt as receipt_file
+from ledger import record as record_file
+from ledger import trust as trust_file
 from ledger.errors import VerificationError
 from ledger.receipt import Receipt
 from ledger.record import Record
 from ledger.trust import Trust
-from ledger.verify import Status, Step, verification_steps
+from ledger.verify import Status, Step, read_evidence, verification_steps
 
 app = typer.Typer()
 
@@ -50,17 +54,10 @@ def verify(
 
 def _evidence(record: Path, receipt: Path, trust: Path) -> tuple[Record, Receipt, Trust]:
     return (
-        Record.from_file(_content("record", record)),
-        Receipt.from_file(_content("receipt", receipt)),
-        Trust.from_file(_content("trust", trust)),
+        Record.from_file(read_evidence("record", record, record_file.MAX_FILE_BYTES)),
+        Receipt.from_file(read_evidence("receipt", receipt, receipt_file.MAX_FILE_BYTES)),
+        Trust.from_file(read_evidence("trust", trust, trust_file.MAX_FILE_BYTES)),
     )
-
-
-def _content(step: str, path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise VerificationError(step, f"{path} cannot be read: {error.strerror}") from error
 
 
 def _as_lines(steps: list[Step], failure: VerificationError | None) -> str:
@@ -71,7 +68,19 @@ def _as_lines(steps: list[Step], failure: VerificationError | None) -> str:
 
 
 def _line(status: str, name: str, text: str) -> str:
-    return f"{status:<11}  {name:<10}  {text}"
+    return f"{status:<11}  {name:<10}  {_shown(text)}"
+
+
+def _shown(text: str) -> str:
+    """Return `text` with everything escaped that could move the cursor, start a line or fail to print.
+
+    The files come from somebody else: a key with a line break in it must not print a verdict of its own.
+    """
+    plain = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )
+    encoding = sys.stdout.encoding or "ascii"
+    return plain.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _as_json(steps: list[Step], failure: VerificationError | None) -> str:
@@ -92,4 +101,4 @@ def _as_json(steps: list[Step], failure: VerificationError | None) -> str:
         )
     elif any(step.status is Status.NOT_CHECKED for step in steps):
         verdict = "not checked"
-    return json.dumps({"verdict": verdict, "steps": shown}, ensure_ascii=False)
+    return json.dumps({"verdict": verdict, "steps": shown})  # in ASCII, so that it prints everywhere

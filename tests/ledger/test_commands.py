@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ from typer.testing import CliRunner, Result
 from flexpact.commands import ledger as ledger_commands
 from flexpact.commands import verify as verify_command
 from ledger.checkpoint import SigningKey
+from ledger.record import Record
 from ledger.trust import Trust
 from tests.ledger.conftest import Site
 
@@ -74,6 +79,55 @@ def test_a_file_that_is_not_there_is_named(name: str, tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert f"{name} " in done.output
     assert "cannot be read" in done.output
+
+
+GARBAGE = '{"at":"2026-01-20T17:15:00Z","body":{},"format":"\\ud800","key":"k","kind":"k","salt":""}'
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_text_that_cannot_be_printed_is_escaped(more: Sequence[str], tmp_path: Path) -> None:
+    record = tmp_path / "record.json"
+    record.write_text(GARBAGE, encoding="ascii")
+    command = [sys.executable, "-m", "flexpact", "verify", str(EXAMPLE / "receipt.txt"), *more]
+    done = subprocess.run(
+        [*command, "--record", str(record), "--trust", str(TRUST)], capture_output=True, check=False
+    )
+    assert done.returncode == 1
+    assert b"format is not known" in done.stdout
+    assert b"ud800" in done.stdout
+    assert done.stderr == b""
+
+
+def test_a_record_prints_no_line_of_its_own_and_moves_no_cursor(tmp_path: Path) -> None:
+    forged = replace(
+        Record.from_file((EXAMPLE / "record.json").read_bytes()),
+        key="k\nchecked      storage     all is well\x1b[2A\r\u202e\u2028",
+    )
+    (tmp_path / "r").write_bytes(forged.to_file())
+    done = verify(record=tmp_path / "r")
+    assert done.exit_code == 1
+    lines = done.output.splitlines()
+    assert [line.split()[:2] for line in lines] == [["checked", "record"], ["FAILED", "inclusion"]]
+    assert all(line.isprintable() for line in lines)
+    assert r"k\nchecked" in lines[0]
+
+
+@pytest.mark.parametrize("name", ["record", "receipt", "trust"])
+@pytest.mark.parametrize("kind", ["device", "pipe"])
+def test_what_is_no_regular_file_is_refused_unread(name: str, kind: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    path = {"device": Path("/dev/zero"), "pipe": tmp_path / "pipe"}[kind]
+    done = verify(**{name: path})  # type: ignore[arg-type] # one of the three paths
+    assert done.exit_code == 1
+    assert done.output.splitlines()[-1].endswith("cannot be read: it is not a regular file")
+
+
+def test_a_file_that_is_too_large_is_read_no_further_than_its_limit(tmp_path: Path) -> None:
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(2**40)  # sparse: no machine reads it whole
+    done = verify(receipt=tmp_path / "huge")
+    assert done.exit_code == 1
+    assert "is larger than" in done.output
 
 
 def test_json_says_the_same(tmp_path: Path) -> None:

@@ -139,6 +139,11 @@ FILE = EXAMPLE.to_file().decode()
         ),
         pytest.param(FILE.replace("17:15:00Z", "17:15:00.000Z"), "canonical form", id="an empty fraction"),
         pytest.param(FILE.replace("17:15:00Z", "25:15:00Z"), "not a time", id="an hour that does not exist"),
+        pytest.param(
+            FILE.replace("2026-01-20T17:15:00Z", "0001-01-01T00:00:00+14:00"),
+            "not a time",
+            id="a time before the year 1 in UTC",
+        ),
         pytest.param(FILE.replace("17:15:00Z", "17:15:00"), "canonical form", id="a time without zone"),
         pytest.param(FILE.replace('"report/7"', "7"), "must be text", id="a number as key"),
         pytest.param(FILE.replace(SALT.hex(), SALT.hex().upper()), "layout", id="salt in capitals"),
