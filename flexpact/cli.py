@@ -48,7 +48,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     root.callback()(_root)
-    called = next((word for word in arguments if not word.startswith("-")), None)
+    called = _called(arguments)
     for name, sub in SUBS.items():
         if name == called:
             _add(root, name, sub)
@@ -59,11 +59,18 @@ def build(arguments: Sequence[str]) -> typer.Typer:
 
 def main() -> None:
     """Run the command line; the entry point of the `flexpact` program."""
+    arguments = sys.argv[1:]
     try:
-        app = build(sys.argv[1:])
+        try:
+            build(arguments)()
+        except ModuleNotFoundError as error:  # many a sub-command imports what it needs when it runs
+            raise _missing_part(_called(arguments) or "", error) from None
     except MissingPartError as error:
         raise SystemExit(f"flexpact: {error}") from None
-    app()
+
+
+def _called(arguments: Sequence[str]) -> str | None:
+    return next((word for word in arguments if not word.startswith("-")), None)
 
 
 def _add(root: typer.Typer, name: str, sub: Sub) -> None:
@@ -82,17 +89,21 @@ def _load(name: str, module: str) -> typer.Typer:
     try:
         loaded = importlib.import_module(f"flexpact.commands.{module}")
     except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing in _OURS:
-            raise
-        raise MissingPartError(
-            f"`flexpact {name}` needs the module {missing}, which is not installed; "
-            "the server side comes with: pip install 'flexpact[aggregator]'"
-        ) from None
+        raise _missing_part(name, error) from None
     app = loaded.app
     if not isinstance(app, typer.Typer):
         raise TypeError(f"flexpact.commands.{module}.app is no typer.Typer")
     return app
+
+
+def _missing_part(name: str, error: ModuleNotFoundError) -> MissingPartError:
+    missing = (error.name or "").partition(".")[0]
+    if not missing or missing in _OURS:
+        raise error
+    return MissingPartError(
+        f"`flexpact {name}` needs the module {missing}, which is not installed; "
+        "the server side comes with: pip install 'flexpact[aggregator]'"
+    )
 
 
 def _by_name_only() -> None:

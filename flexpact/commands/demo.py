@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Coroutine
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from flexpact.demo.play import Outcome
 
 app = typer.Typer()
+
+# What its processes import, one module for each part of the server side; `eth` is the embedded chain's.
+_NEEDED = ("aiosqlite", "alembic", "eth", "pydantic_settings", "sklearn", "sqlalchemy", "uvloop", "web3")
 
 
 @app.command("demo")
@@ -43,6 +47,9 @@ def demo(
     An aggregator, virtual nodes with homes behind them and a chain: real processes on loopback, with a clock
     that runs fast. The exit code is 0 only if everything held.
     """
+    for name in _NEEDED:  # before anything is made or started
+        if find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     # the demo needs numpy and the server side; the command line starts without them
     from flexpact.demo.errors import DemoError  # noqa: PLC0415
     from flexpact.demo.plan import Options  # noqa: PLC0415

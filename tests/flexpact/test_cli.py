@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -46,3 +47,39 @@ def test_a_module_that_is_not_installed_is_named_with_the_remedy(monkeypatch: py
     monkeypatch.setitem(sys.modules, "cryptography", None)
     with pytest.raises(MissingPartError, match=r"needs the module cryptography.*flexpact\[aggregator\]"):
         build(["pki"])
+
+
+LIGHT = """
+import sys
+from importlib.machinery import PathFinder
+absent = {"aiosqlite", "alembic", "eth", "eth_account", "eth_utils", "pydantic_settings", "sklearn",
+          "sqlalchemy", "structlog", "uvloop", "web3"}
+find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *more: None if name.partition(".")[0] in absent else find(name, *more)
+from flexpact.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["aggregator", "serve", "--config", "none"],
+        ["vtn", "serve", "--config", "none", "--database", "none"],
+        ["ledger", "chain", "serve", "--dir", "chain"],
+        ["ledger", "deploy", "--rpc", "http://127.0.0.1:9", "--key-file", "none"],
+        ["ledger", "key", "new", "chain.key"],
+        ["demo", "--out", "out", "--headless"],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_the_light_install_says_what_a_command_needs_and_leaves_nothing(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", LIGHT, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"flexpact: `flexpact {arguments[0]}` needs the module ")
+    assert done.stderr.endswith("comes with: pip install 'flexpact[aggregator]'\n")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
