@@ -14,6 +14,7 @@ from ledger import store
 from ledger.anchor import Anchorer, AnchorStatus
 from ledger.chain import EmbeddedChain
 from ledger.errors import KeyFileError
+from ledger.merkle import EMPTY_ROOT
 from ledger.node import ChainKey, Node, publish_call, publish_transaction
 from ledger.rpc import RpcServer
 from ledger.verify import verify_receipt
@@ -214,12 +215,32 @@ async def test_a_nonce_that_another_transaction_took_is_replaced(site: Site, lin
     assert site.blocks() == 2  # the other transaction and ours
 
 
+async def test_a_kept_transaction_that_expects_another_head_is_not_sent(site: Site, line: Line) -> None:
+    await site.append("a")
+    await site.publish()
+    await site.step()
+    await site.append("b")
+    await site.publish()
+    key = ChainKey.load(site.directory / "chain.key")
+    async with Node.open(site.server.url, 5) as node:
+        head = await node.head(site.settings().chain_id, site.contract)
+        nonce = await node.nonce(key.address, head)
+    data = publish_call(0, EMPTY_ROOT, 2, bytes(32))  # as if the first anchor had never been
+    stale = publish_transaction(
+        site.settings().chain_id, site.contract, nonce=nonce, gas=100_000, fees=head.fees, data=data
+    )
+    async with site.database.write() as conn:
+        await store.add_transition(conn, store.Transition(2, 0, nonce, key.sign(stale)), START)
+    state = await site.step(site.anchorer(rpc_url=line.url))
+    assert (state.status, state.anchored, site.blocks()) == (AnchorStatus.IDLE, 2, 2)
+    assert len(line.sent) == 1
+
+
 async def test_a_head_that_this_log_never_made_stops_anchoring_until_a_person_looks(site: Site) -> None:
     key = ChainKey.load(site.directory / "chain.key")
     async with Node.open(site.server.url, 5) as node:
         head = await node.head(site.settings().chain_id, site.contract)
-        empty = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
-        data = publish_call(0, empty, 9, bytes(32))
+        data = publish_call(0, EMPTY_ROOT, 9, bytes(32))
         made = publish_transaction(
             site.settings().chain_id,
             site.contract,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -173,15 +174,48 @@ def test_a_chain_key_is_made(tmp_path: Path) -> None:
         (["chain", "serve", "--dir", "/proc/none"], "No such file"),
         (["chain", "serve", "--dir", "{dir}", "--clock", "noon"], "is not a clock"),
         (["deploy", "--rpc", "http://127.0.0.1:9", "--key-file", "none"], "cannot be read"),
+        (["chain", "serve", "--dir", "{dir}/file"], "file: File exists"),
+        (["chain", "serve", "--dir", "{dir}/chain"], "unable to open database file"),
         (["trust", "--key", "x"], "not of the form"),
+        (["trust", "--key", "x", "--valid-from", "0001-01-01T00:00:00+14:00"], "not a time"),
+        (["trust", "--key", "x", "--receipt", "/dev/zero"], "not a regular file"),
     ],
 )
 def test_what_goes_wrong_is_one_sentence(arguments: Sequence[str], sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "chain" / "chain.db").mkdir(parents=True)
     done = ledger(*(word.replace("{dir}", str(tmp_path)) for word in arguments))
     assert isinstance(done.exception, SystemExit)
     assert str(done.exception).startswith("flexpact ledger: ")
     assert sentence in str(done.exception)
     assert "\n" not in str(done.exception)
+    assert "[Errno" not in str(done.exception)
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = ledger("chain", "serve", "--dir", str(tmp_path), "--port", str(port))
+    sentence = f"flexpact ledger: cannot listen on 127.0.0.1 port {port}: Address already in use"
+    assert str(done.exception) == sentence
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--chain-id", "0", "--contract", "0x" + "22" * 20], "0 is not in the range"),
+        (["--chain-id", "5"], "go together"),
+        (["--contract", "0x" + "22" * 20], "go together"),
+        (["--header", "0x" + "22" * 32], "needs --chain-id and"),
+        (["--receipt", str(EXAMPLE / "receipt.txt"), "--chain-id", "5"], "--receipt says what"),
+    ],
+)
+def test_half_a_chain_makes_no_trust_file(arguments: Sequence[str], said: str) -> None:
+    key = str(Trust.from_file(TRUST.read_bytes()).key)
+    done = ledger("trust", "--key", key, *arguments)
+    assert done.exit_code == 2
+    assert said in done.output
+    assert "[log]" not in done.output
 
 
 async def test_deploy_prints_the_address(site: Site) -> None:
