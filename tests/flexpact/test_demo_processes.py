@@ -60,7 +60,7 @@ async def test_a_child_that_the_demo_kills_is_no_accident(tmp_path: Path, chain:
         assert fleet.pid("chain") != first
         fleet.check()
         fleet.measure()
-        assert fleet.peak_rss_mb("chain") > 1
+        assert fleet.peak_rss_mb("chain") > 0
         assert fleet.peak_rss_mb("node-") == 0
 
 
