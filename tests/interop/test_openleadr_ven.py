@@ -1,7 +1,7 @@
 """A stranger's VEN at our VTN: openleadr's OpenADRClient, over mutual TLS, in real time.
 
-What that client does differently, and our VTN takes: it registers anew at each start, refuses a vtnID in lower
-case, signs its messages by default, and sends its reports without interval durations.
+What that client does differently, and our VTN takes: it registers anew at each start, refuses a vtnID in
+lower case, signs its messages by default, and sends its reports without interval durations.
 """
 
 from __future__ import annotations
