@@ -6,14 +6,11 @@ may open the socket is the operator (mode 0600).
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
 from aiohttp import web
@@ -23,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from aggregator import request as operator_request
 from aggregator.curve import CurveMaker
 from aggregator.dispatch import ReductionRequest
-from aggregator.errors import RequestRefusedError, SettingsError
+from aggregator.errors import BadInputError, RequestRefusedError
 from aggregator.overview import Overview, described
 from aggregator.portfolio import Portfolio
 from aggregator.profile import Period
@@ -37,7 +34,12 @@ log = structlog.get_logger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 KEY_HEADER = "Idempotency-Key"
+LONGEST_KEY = 128
 LONGEST_PROFILE_DAYS = 62
+FARTHEST = timedelta(days=5 * 366)
+SHOWN = 60
+
+PowerKw = Annotated[Decimal, Field(gt=0, le=1_000_000)]
 
 
 class RequestBody(BaseModel):
@@ -47,29 +49,25 @@ class RequestBody(BaseModel):
 
     start: AwareDatetime
     end: AwareDatetime
-    power_kw: Decimal | None = Field(
-        default=None, gt=0, le=1_000_000, description="reduction; the nodes are chosen"
-    )
-    nodes: dict[str, Decimal] | None = Field(
+    power_kw: PowerKw | None = Field(default=None, description="reduction; the nodes are chosen")
+    nodes: dict[str, PowerKw] | None = Field(
         default=None, min_length=1, description="kW by name; no choice is made"
     )
     test_event: bool = False
-    idempotency_key: str | None = Field(default=None, min_length=1, max_length=128)
+    idempotency_key: str | None = Field(default=None, min_length=1, max_length=LONGEST_KEY)
 
-    def asked(self, header_key: str | None) -> Asked:
+    def asked(self, header_key: str | None, now: datetime) -> Asked:
         """The request as a value; RequestRefusedError where it cannot be one."""
         if (self.power_kw is None) == (self.nodes is None):
             raise RequestRefusedError("give either power_kw or nodes")
-        watts = {name: int(kw * 1000) for name, kw in self.nodes.items()} if self.nodes is not None else None
-        if watts is not None and min(watts.values()) <= 0:
-            raise RequestRefusedError("the power of each node must be above 0")
-        power_w = sum(watts.values()) if watts is not None else int((self.power_kw or 0) * 1000)
-        if power_w <= 0:
-            raise RequestRefusedError("less than one watt cannot be asked for")
-        period = operator_request.period_of(self.start, self.end)
-        return Asked(
-            ReductionRequest(period, power_w), watts, self.test_event, self.idempotency_key or header_key
-        )
+        watts = None
+        if self.nodes is not None:
+            watts = {name: _watts(f"nodes.{name}", kw) for name, kw in self.nodes.items()}
+        power_w = sum(watts.values()) if watts is not None else _watts("power_kw", self.power_kw)
+        start, end = _plausible("start", self.start, now), _plausible("end", self.end, now)
+        period = operator_request.period_of(start, end)
+        key = _one_key(self.idempotency_key, header_key)
+        return Asked(ReductionRequest(period, power_w), watts, self.test_event, key)
 
 
 class SealBody(BaseModel):
@@ -189,9 +187,14 @@ class Api:
 
     async def profiles(self, request: web.Request) -> web.StreamResponse:
         """The portfolio's curves over a period of at most two months."""
-        start, end = _instant(request, "start"), _instant(request, "end")
+        now = self.clock()
+        start, end = _instant(request, "start", now), _instant(request, "end", now)
         if not start < end or (end - start).days > LONGEST_PROFILE_DAYS:
-            raise RequestRefusedError(f"end must lie after start, by {LONGEST_PROFILE_DAYS} days at most")
+            raise RequestRefusedError(
+                f"end must lie after start, by {LONGEST_PROFILE_DAYS} days at most: {_span(start, end)}"
+            )
+        if not any(True for _ in Period(start, end).slots()):
+            raise BadInputError(f"start and end hold no whole quarter hour: {_span(start, end)}")
         async with self.db.read() as conn:
             ven_ids = [node.ven_id for node in await self.portfolio.nodes(conn)]
             return web.json_response(
@@ -208,9 +211,12 @@ class Api:
         """The forecasts for a local day, today's without ``?day=``."""
         text = request.query.get("day")
         try:
-            day = date.fromisoformat(text) if text else self.portfolio.calendar.day_of(self.clock())
+            today = self.portfolio.calendar.day_of(self.clock())
+            day = date.fromisoformat(text) if text else today
         except ValueError as error:
-            raise RequestRefusedError(f"day is no date: {text!r}") from error
+            raise RequestRefusedError(f"day is no date: {_shown(text)}") from error
+        if abs(day - today) > FARTHEST:
+            raise BadInputError(f"day: {day.isoformat()} lies more than five years from today, {today}")
         async with self.db.read() as conn:
             return web.json_response(await self.overview.forecasts(conn, day))
 
@@ -239,7 +245,8 @@ class Api:
         return web.json_response({"complete": complete, **counts})
 
     async def _asked(self, request: web.Request) -> Asked:
-        return RequestBody.model_validate_json(await request.read()).asked(request.headers.get(KEY_HEADER))
+        body = RequestBody.model_validate_json(await request.read())
+        return body.asked(request.headers.get(KEY_HEADER), self.clock())
 
 
 @web.middleware
@@ -253,7 +260,11 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return _refusal(error.http_status, str(error))
     except ValidationError as error:
         first = error.errors()[0]
-        return _refusal(400, f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}")
+        text = f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}"
+        tells = (
+            first["loc"] and first["type"] != "missing"
+        )  # what is missing has no value, the body is no field
+        return _refusal(400, f"{text} (given {_shown(first['input'])})" if tells else text)
     except Exception as error:  # a control request must never end the process
         return _told(error, request.path)
 
@@ -275,36 +286,50 @@ def _refusal(status: int, text: str | None) -> web.Response:
     return web.json_response({"error": text or ""}, status=status)
 
 
-def _instant(request: web.Request, name: str) -> datetime:
+def _shown(value: object) -> str:
+    """A value as it was given, shortened."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _span(start: datetime, end: datetime) -> str:
+    return f"{start.isoformat()} to {end.isoformat()}"
+
+
+def _watts(name: str, kw: Decimal | None) -> int:
+    """Whole watts; BadInputError if there is not even one."""
+    power_w = int((kw or 0) * 1000)
+    if power_w <= 0:
+        raise BadInputError(f"{name}: {kw} kW is less than one watt, which cannot be asked for")
+    return power_w
+
+
+def _plausible(name: str, instant: datetime, now: datetime) -> datetime:
+    """The instant in UTC; BadInputError if it lies so far away that it must be a mistake."""
+    if abs(instant - now) > FARTHEST:
+        raise BadInputError(f"{name}: {instant.isoformat()} lies more than five years from now")
+    return instant.astimezone(UTC)
+
+
+def _one_key(in_body: str | None, in_header: str | None) -> str | None:
+    """The idempotency key, wherever it was given; BadInputError if it is none, or not the same in both."""
+    if in_header is not None and not (0 < len(in_header) <= LONGEST_KEY and in_header.isascii()):
+        raise BadInputError(
+            f"{KEY_HEADER}: a key has 1 to {LONGEST_KEY} ASCII characters (given {_shown(in_header)})"
+        )
+    if in_header is not None and in_body is not None and in_header != in_body:
+        raise BadInputError(
+            f"{KEY_HEADER} {_shown(in_header)} is not the body's idempotency_key {_shown(in_body)}"
+        )
+    return in_body if in_body is not None else in_header
+
+
+def _instant(request: web.Request, name: str, now: datetime) -> datetime:
     text = request.query.get(name, "")
     try:
         instant = datetime.fromisoformat(text)
     except ValueError as error:
-        raise RequestRefusedError(f"{name} is no time: {text!r}") from error
+        raise RequestRefusedError(f"{name} is no time: {_shown(text)}") from error
     if instant.tzinfo is None:
-        raise RequestRefusedError(f"{name} needs a time zone, such as a Z at the end")
-    return instant
-
-
-async def listen(app: web.Application, path: Path) -> web.AppRunner:
-    """Serve on a Unix socket that its owner alone may open; SettingsError says why not."""
-    runner = web.AppRunner(app, access_log=None, handle_signals=False)
-    await runner.setup()
-    try:
-        await asyncio.to_thread(_make_way, path)
-        mask = os.umask(0o177)  # the socket is the owner's from its first instant on
-        try:
-            await web.UnixSite(runner, str(path)).start()
-        finally:
-            os.umask(mask)
-    except OSError as error:
-        await runner.cleanup()
-        raise SettingsError(f"cannot listen on {path}: {error.strerror or error}") from error
-    return runner
-
-
-def _make_way(path: Path) -> None:
-    """Make the socket's folder, and remove a socket that a killed process left; anything else stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_socket():
-        path.unlink()
+        raise RequestRefusedError(f"{name} needs a time zone, such as a Z at the end: {_shown(text)}")
+    return _plausible(name, instant, now)

@@ -3,6 +3,7 @@
 AggregatorError
 ├── SettingsError       the person who wrote the configuration file
 ├── RequestRefusedError      the operator: the request cannot be carried out as asked
+│   ├── BadInputError        ... because a value in it can be none
 │   ├── UnknownObjectError   ... because what it names does not exist
 │   └── KeyReusedError       ... because its idempotency key belongs to another request
 ├── BaselineError       nobody: the readings do not carry a baseline (yet)
@@ -25,6 +26,12 @@ class RequestRefusedError(AggregatorError):
     """The request cannot be carried out as asked."""
 
     http_status = 422
+
+
+class BadInputError(RequestRefusedError):
+    """A value in the request cannot be one."""
+
+    http_status = 400
 
 
 class UnknownObjectError(RequestRefusedError):

@@ -51,7 +51,11 @@ class Asked:
 
 
 async def plan(conn: AsyncConnection, portfolio: Portfolio, asked: Asked, now: datetime) -> Dispatch:
-    """The dispatch that would be sent now."""
+    """The dispatch that would be sent now; RequestRefusedError for a period that has begun."""
+    if asked.reduction.period.start < now:
+        raise RequestRefusedError(
+            f"start: {asked.reduction.period.start.isoformat()} has passed, it is {now.isoformat()}"
+        )
     if asked.nodes is not None:
         return await _as_told(conn, portfolio, asked, now)
     return plan_dispatch(asked.reduction, await portfolio.offers(conn, asked.reduction, now))
@@ -102,11 +106,13 @@ async def send(
 
 
 async def cancel(conn: AsyncConnection, request_id: str, now: datetime) -> dict[str, Any]:
-    """Take a request back: its nodes are told at their next poll. What they gave before counts until now.
+    """Take a request back, named by its own id or its event's: its nodes are told at their next poll.
 
-    A second time changes nothing. RequestRefusedError once it is over.
+    What they gave before counts until now. A second time changes nothing. RequestRefusedError once it is
+    over.
     """
     found = await store.find_request(conn, request_id=request_id)
+    found = found or await store.find_request(conn, event_id=request_id)
     if found is None:
         raise UnknownObjectError(f"there is no request {request_id}")
     calls = await store.calls(conn, event_id=found.event_id)
@@ -117,7 +123,7 @@ async def cancel(conn: AsyncConnection, request_id: str, now: datetime) -> dict[
             await vtn_event.cancel(conn, found.event_id, call.ven_id, now)
         await store.cancel_request(conn, found.event_id, floor_to(now, QUARTER), now)
     return {
-        "request_id": request_id,
+        "request_id": found.request_id,
         "event_id": found.event_id,
         "cancelled_at": (found.cancelled_at or now).isoformat(),
     }
@@ -203,8 +209,9 @@ def period_of(start: datetime, end: datetime) -> Period:
         raise RequestRefusedError(f"it must end after it starts: {start.isoformat()} to {end.isoformat()}")
     if end - start > LONGEST:
         raise RequestRefusedError(f"it lasts {end - start}, at most {LONGEST} can be asked for")
-    if start.microsecond or end.microsecond:
-        raise RequestRefusedError("start and end must be whole seconds")
+    for name, instant in (("start", start), ("end", end)):
+        if instant.microsecond:
+            raise RequestRefusedError(f"{name}: {instant.isoformat()} is no whole second")
     return Period(start.astimezone(UTC), end.astimezone(UTC))
 
 

@@ -19,11 +19,11 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from aiohttp import web
 from sqlalchemy.exc import DBAPIError
 
 from aggregator import audit, portfolio, store
-from aggregator.api import Api, listen
+from aggregator.api import Api
+from aggregator.control_socket import ControlSocket, listen
 from aggregator.curve import PORTFOLIO, CurveMaker, history_is_in, portfolio_load
 from aggregator.forecaster import portfolio_forecast
 from aggregator.overview import Overview
@@ -75,7 +75,7 @@ class Aggregator:
         self._tasks: list[asyncio.Task[None]] = []
         self._db: Database | None = None
         self._vtn: Server | None = None
-        self._api: web.AppRunner | None = None
+        self._api: ControlSocket | None = None
         self._last_anchor_at: datetime | None = None
         self._forecast_day: date | None = None
         self._forecast_late_at = clock()
@@ -128,9 +128,7 @@ class Aggregator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._api is not None:
-            await self._api.cleanup()
-            with suppress(FileNotFoundError):
-                self._settings.socket.unlink()
+            await self._api.close()
         if self._vtn is not None:
             await self._vtn.stop()
         if self._db is not None:
@@ -276,9 +274,11 @@ class Aggregator:
             return True
         async with self._anchoring:
             before = self._anchorer.state
+            async with db.read() as conn:
+                held = await ledger_store.anchored_size(conn)
             state = await self._anchorer.step(db, self._clock())
-        if before is None or state.anchored > before.anchored:
-            self._last_anchor_at = self._clock() if state.anchored else None
+        if state.anchored > held:
+            self._last_anchor_at = self._clock()
         if before is None or before.status is not state.status:
             log.info("anchoring", status=str(state.status), text=state.text, anchored=state.anchored)
         return str(state.status) == "idle"

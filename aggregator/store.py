@@ -131,13 +131,19 @@ async def add_request(conn: AsyncConnection, request: StoredRequest, idempotency
 
 
 async def find_request(
-    conn: AsyncConnection, *, request_id: str | None = None, idempotency_key: str | None = None
+    conn: AsyncConnection,
+    *,
+    request_id: str | None = None,
+    event_id: str | None = None,
+    idempotency_key: str | None = None,
 ) -> StoredRequest | None:
-    """The request with that id, or with that idempotency key."""
+    """The request with that id, with that event, or with that idempotency key: one of them is given."""
     t = request_table
-    clause = (
-        t.c.request_id == request_id if request_id is not None else t.c.idempotency_key == idempotency_key
-    )
+    clause = t.c.idempotency_key == idempotency_key
+    if request_id is not None:
+        clause = t.c.request_id == request_id
+    elif event_id is not None:
+        clause = t.c.event_id == event_id
     columns = (t.c.request_id, t.c.event_id, t.c.asked, t.c.answer, t.c.requested_at, t.c.cancelled_at)
     row = (await conn.execute(select(*columns).where(clause))).first()
     return None if row is None else StoredRequest(row[0], row[1], row[2], json.loads(row[3]), row[4], row[5])

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from aggregator.api import listen
+from aggregator.control_socket import listen
 from aggregator.errors import SettingsError
 from tests.aggregator.conftest import EVENING, START, Platform
 
@@ -62,6 +63,23 @@ async def test_the_same_key_is_one_request(afternoon: Platform, place: str) -> N
     assert other["error"].startswith("This idempotency key was used for a different request")
 
 
+@pytest.mark.parametrize(
+    ("header", "in_body", "error"),
+    [
+        ("", None, "Idempotency-Key: a key has 1 to 128 ASCII characters (given '')"),
+        ("x" * 129, None, "a key has 1 to 128 ASCII characters (given 'xxx"),
+        ("a", "b", "Idempotency-Key 'a' is not the body's idempotency_key 'b'"),
+    ],
+    ids=["empty", "long", "two"],
+)
+async def test_a_key_that_is_none_is_refused(
+    afternoon: Platform, header: str, in_body: str | None, error: str
+) -> None:
+    body = {**ASKED, "idempotency_key": in_body}
+    refused = await afternoon.post("/requests", body, status=400, **{"Idempotency-Key": header})
+    assert error in refused["error"]
+
+
 async def test_a_double_click_at_once_is_one_request(afternoon: Platform) -> None:
     body = {**ASKED, "idempotency_key": "click"}
     answers = await asyncio.gather(*(afternoon.post("/requests", body, status=201) for _ in range(4)))
@@ -109,17 +127,53 @@ BAD = [
     ("a list", [], 400, "body: Input should be an object"),
     ("no end", {"start": EVENING["start"], "power_kw": 1}, 400, "end: Field required"),
     ("no zone", {**ASKED, "start": "2026-01-20T17:00:00"}, 400, "start: Input should have timezone info"),
-    ("a misspelt field", {**ASKED, "nods": {}}, 400, "nods: Extra inputs are not permitted"),
-    ("negative power", {**ASKED, "power_kw": -1}, 400, "power_kw: Input should be greater than 0"),
+    ("a misspelt field", {**ASKED, "nods": {}}, 400, "nods: Extra inputs are not permitted (given {})"),
+    ("negative power", {**ASKED, "power_kw": -1}, 400, "power_kw: Input should be greater than 0 (given -1)"),
     ("not a number", {**ASKED, "power_kw": "NaN"}, 400, "power_kw: Input should be a finite number"),
     ("neither power nor nodes", EVENING, 422, "give either power_kw or nodes"),
     ("both", {**ASKED, "nodes": {"node-1": 1}}, 422, "give either power_kw or nodes"),
-    ("a node with nothing", {**EVENING, "nodes": {"node-1": 0}}, 422, "must be above 0"),
-    ("under a watt", {**ASKED, "power_kw": 0.0001}, 422, "less than one watt"),
+    (
+        "a node with nothing",
+        {**EVENING, "nodes": {"node-1": 0}},
+        400,
+        "nodes.node-1: Input should be greater than 0 (given 0)",
+    ),
+    (
+        "a node with too much",
+        {**EVENING, "nodes": {"node-1": 1e30}},
+        400,
+        "than or equal to 1000000 (given 1e+30)",
+    ),
+    (
+        "a node past all numbers",
+        {**EVENING, "nodes": {"node-1": "1e5000"}},
+        400,
+        "nodes.node-1: Input should",
+    ),
+    ("a node past all floats", {**EVENING, "nodes": {"node-1": "1e400"}}, 400, "(given '1e400')"),
+    ("a node under a watt", {**EVENING, "nodes": {"node-1": "1e-4"}}, 400, "nodes.node-1: 0.0001 kW is less"),
+    (
+        "the year 1",
+        {**ASKED, "start": "0001-01-01T00:00:00+14:00"},
+        400,
+        "start: 0001-01-01T00:00:00+14:00 lies",
+    ),
+    (
+        "the year 9999",
+        {**ASKED, "end": "9999-12-31T23:00:00-12:00"},
+        400,
+        "end: 9999-12-31T23:00:00-12:00 lies",
+    ),
+    ("under a watt", {**ASKED, "power_kw": 0.0001}, 400, "power_kw: 0.0001 kW is less than one watt"),
     ("backwards", {**ASKED, "end": "2026-01-20T16:00:00Z"}, 422, "it must end after it starts"),
     ("two days", TWO_DAYS, 422, "it lasts 2 days, 0:00:00, at most 1 day"),
-    ("half a second", {**ASKED, "end": "2026-01-20T19:00:00.5Z"}, 422, "must be whole seconds"),
-    ("yesterday", YESTERDAY, 422, "no node can give anything; node-1: starts in -420 min"),
+    (
+        "half a second",
+        {**ASKED, "end": "2026-01-20T19:00:00.5Z"},
+        422,
+        "end: 2026-01-20T19:00:00.500000+00:00 is no",
+    ),
+    ("yesterday", YESTERDAY, 422, "start: 2026-01-19T17:00:00+00:00 has passed, it is 2026-01-20T00"),
 ]
 
 
@@ -128,10 +182,11 @@ async def test_a_request_that_cannot_be_is_refused_with_its_reason(
     platform: Platform, body: Any, status: int, error: str
 ) -> None:
     raw = body if isinstance(body, str) else json.dumps(body)
-    async with platform.control.post("/requests", data=raw) as answer:
-        said = await answer.json()
-    assert answer.status == status
-    assert error in said["error"]
+    for path in ("/requests/preview", "/requests"):
+        async with platform.control.post(path, data=raw) as answer:
+            said = await answer.json()
+        assert answer.status == status
+        assert error in said["error"]
     assert (await platform.get("/summary"))["events"] == 0
 
 
@@ -151,6 +206,12 @@ async def test_a_cancelled_request_is_told_to_its_nodes_and_costs_nothing(aftern
     await afternoon.clock.move(START + timedelta(hours=23))
     statements = await afternoon.settled(1)
     assert [s["event_id"] for s in statements] == ["event-20260120T170000Z-2"]
+
+
+async def test_a_request_can_be_cancelled_by_its_events_id(afternoon: Platform) -> None:
+    sent = await afternoon.post("/requests", {**ASKED, "power_kw": 2}, status=201)
+    cancelled = await afternoon.post(f"/requests/{sent['event_id']}/cancel")
+    assert cancelled["request_id"] == sent["request_id"]
 
 
 async def test_what_was_given_before_a_stop_is_settled(platform: Platform) -> None:
@@ -182,6 +243,19 @@ async def test_a_request_that_is_over_cannot_be_cancelled(platform: Platform) ->
         ("/receipts/-1", 422, "a leaf index is a number, not '-1'"),
         ("/receipts/999999", 404, "the log has no leaf 999999"),
         ("/forecasts?day=tomorrow", 422, "day is no date: 'tomorrow'"),
+        ("/forecasts?day=0001-01-01", 400, "day: 0001-01-01 lies more than five years from today"),
+        ("/forecasts?day=9999-12-31", 400, "day: 9999-12-31 lies more than five years from today"),
+        ("/profiles?start=0001-01-01T00:00:00%2B14:00&end=0001-01-02T00:00:00Z", 400, "start: 0001-01-01T00"),
+        (
+            "/profiles?start=2026-01-20T00:00:00Z&end=9999-12-31T23:00:00Z",
+            400,
+            "end: 9999-12-31T23:00:00+00:00",
+        ),
+        (
+            "/profiles?start=2026-01-20T00:00:00Z&end=2026-01-20T00:05:00Z",
+            400,
+            "no whole quarter hour: 2026-01-20",
+        ),
         ("/profiles", 422, "start is no time: ''"),
         ("/profiles?start=2026-01-20T00:00:00&end=2026-01-21T00:00:00", 422, "start needs a time zone"),
         ("/profiles?start=2026-01-21T00:00:00Z&end=2026-01-20T00:00:00Z", 422, "end must lie after start"),
@@ -249,3 +323,31 @@ async def test_a_file_in_the_place_of_the_socket_is_not_deleted(tmp_path: Path) 
     with pytest.raises(SettingsError, match="cannot listen on"):
         await listen(web.Application(), tmp_path / "control")
     assert (tmp_path / "control").read_text() == "somebody's notes"
+
+
+async def test_a_socket_that_somebody_answers_on_is_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "control"
+    first = await listen(web.Application(), path)
+    with pytest.raises(SettingsError, match="another process answers there"):
+        await listen(web.Application(), path)
+    assert path.is_socket()
+    await first.close()
+    assert not path.exists()
+
+
+async def test_a_socket_that_a_killed_process_left_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "control"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    await (await listen(web.Application(), path)).close()
+    assert not path.exists()
+
+
+async def test_a_socket_that_another_process_made_in_its_place_is_left_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "control"
+    first = await listen(web.Application(), path)
+    path.unlink()
+    second = await listen(web.Application(), path)
+    await first.close()
+    assert path.is_socket()
+    await second.close()

@@ -155,7 +155,7 @@ async def test_the_terminal_asks_the_same_questions(process: Process) -> None:
     refused = run("request", *times, "--power-kw", "-1")
     assert (refused.returncode, refused.stderr) == (
         1,
-        "flexpact aggregator: power_kw: Input should be greater than 0\n",
+        "flexpact aggregator: power_kw: Input should be greater than 0 (given '-1')\n",
     )
     assert process.child is not None
     process.child.send_signal(signal.SIGTERM)

@@ -85,6 +85,15 @@ async def test_a_bad_reading_has_arrived_but_is_not_known(database: Database) ->
     assert math.isnan(found.profile("v", "load", HOUR).kw[0])
 
 
+async def test_a_long_reading_has_arrived_for_every_quarter_hour_that_it_reaches_into(
+    database: Database,
+) -> None:
+    await keep(database, row(0, 2000, minutes=35), row(45, 9e9, minutes=60 * 24 * 365))
+    async with database.read() as conn:
+        found = await metered(conn, ["v"], ["load"], HOUR)
+    assert found.arrived["v", "load"] == set(HOUR.slots())
+
+
 async def test_a_node_without_readings_has_an_unknown_profile(database: Database) -> None:
     async with database.read() as conn:
         found = await metered(conn, ["v"], None, HOUR)
