@@ -56,7 +56,7 @@ async def opts(conn: AsyncConnection, event_id: str) -> list[OptEntry]:
     )
     rows = await conn.execute(select(*columns).where(t.c.event_id == event_id).order_by(t.c.seq))
     return [
-        OptEntry(*entry, whole=content is None or _is_whole_ven(_create_opt_of(content)))
+        replace(OptEntry(*entry), whole=content is None or _is_whole_ven(_create_opt_of(content)))
         for *entry, content in rows
     ]
 
