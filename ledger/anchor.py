@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -31,6 +31,8 @@ from ledger.receipt import ADDRESS_BYTES, commitment, parse_hex
 from ledger.settings import AnchorSettings
 from ledger.store import Transition
 
+LOOK_AGAIN = timedelta(hours=1)
+"""How often the chain is asked whether it still holds what was anchored, while there is nothing new."""
 MAX_TURNS = 8
 """Looks at the chain in one step: enough to finish an old transaction and to make a new one."""
 
@@ -93,6 +95,7 @@ class Anchorer:
         self._node: Node | None = None
         # Once a transaction of ours was taken, key, contract and gas are right, and need no rehearsal.
         self._proven = False
+        self._seen_at: datetime | None = None
 
     @property
     def state(self) -> AnchorState | None:
@@ -129,11 +132,18 @@ class Anchorer:
             return AnchorStatus.IDLE, "there is no checkpoint yet"
         sent = False
         for _ in range(MAX_TURNS):
-            if transition is None and newest.size == anchored:
+            done = transition is None and newest.size == anchored
+            if done and self._seen_at is not None and now - self._seen_at < LOOK_AGAIN:
                 return AnchorStatus.IDLE, "every checkpoint is anchored"
+            self._seen_at = None
             node = await self._connected()
-            head = await node.head(self._settings.chain_id, self._contract)
+            head = await self._head(node)
             held = await self._held(db, head)
+            self._seen_at = now
+            if done and held.size >= anchored:
+                continue
+            # A chain that was set back holds less than it proved before: it gets the newest again.
+            anchored = min(anchored, held.size) if transition is None else anchored
             if held.size > anchored:
                 async with db.write() as conn:
                     await store.add_anchor(conn, held.size, head.anchor, transition, now)
@@ -174,6 +184,24 @@ class Anchorer:
                 raise
             self._node = node
         return self._node
+
+    async def _head(self, node: Node) -> Head:
+        """The contract's head; ChainError if there is no such contract, or one that was never set up."""
+        try:
+            head = await node.head(self._settings.chain_id, self._contract)
+        except VerificationError as error:
+            if (error.step, error.got) != ("account", "absent"):
+                raise
+            raise self._no_log() from error
+        if not any(head.word):
+            raise self._no_log()
+        return head
+
+    def _no_log(self) -> ChainError:
+        return ChainError(
+            f"there is no CheckpointLog at {self._settings.contract}: the chain was emptied or the address is"
+            " wrong"
+        )
 
     async def _held(self, db: Database, head: Head) -> _Base:
         """Which of our checkpoints the contract holds."""

@@ -97,6 +97,10 @@ Index(
 )
 
 
+LeafRow = tuple[int, str, bytes, bytes]
+"""Index, key, salt and canonical bytes of a leaf."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredLeaf:
     """A row of the log; `salt` and `canonical` are None once the record is erased."""
@@ -144,10 +148,14 @@ async def leaf(conn: AsyncConnection, index: int) -> StoredLeaf | None:
     return None if row is None else StoredLeaf(*row)
 
 
-async def add_leaves(conn: AsyncConnection, rows: Sequence[tuple[int, str, bytes, bytes]]) -> None:
-    """Insert leaves: index, key, salt and canonical bytes of each."""
+async def add_leaves(conn: AsyncConnection, rows: Sequence[LeafRow]) -> int:
+    """Insert leaves whose key is new; how many that were."""
+    if not rows:
+        return 0
     # The tuples go to the driver as they are; mapping and converting them first took half of the time.
-    await conn.exec_driver_sql(str(insert(leaf_table).compile(dialect=conn.dialect)), list(rows))
+    statement = insert(leaf_table).compile(dialect=conn.dialect)
+    result = await conn.exec_driver_sql(f"{statement} ON CONFLICT (key) DO NOTHING", list(rows))
+    return result.rowcount
 
 
 async def tiles(conn: AsyncConnection, places: Iterable[Place]) -> dict[Place, bytes]:
@@ -166,6 +174,8 @@ async def tiles(conn: AsyncConnection, places: Iterable[Place]) -> dict[Place, b
 
 async def put_tiles(conn: AsyncConnection, changed: Mapping[Place, bytes]) -> None:
     """Write tiles, in place of their earlier content."""
+    if not changed:
+        return
     rows = [
         {"level": level, "tile_index": index, "hashes": hashes} for (level, index), hashes in changed.items()
     ]
@@ -254,7 +264,11 @@ async def drop_transition(conn: AsyncConnection, anchor_id: int, now: datetime) 
 async def add_anchor(
     conn: AsyncConnection, size: int, anchor: Anchor, transition: Transition | None, now: datetime
 ) -> None:
-    """Note that the contract holds the checkpoint of that size, with the proof of it."""
+    """Note that the contract holds the checkpoint of that size, with the proof of it; an earlier proof of it,
+    from a chain that was set back since, no longer counts.
+    """
+    earlier = (anchor_table.c.size == size) & (anchor_table.c.state == "anchored")
+    await conn.execute(update(anchor_table).where(earlier).values(state="dropped"))
     values = {"state": "anchored", "proof": json.dumps(anchor.lines()), "changed_at": time_text(now)}
     if transition is not None and transition.size == size:
         await conn.execute(

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from ledger import store
-from ledger.anchor import Anchorer, AnchorStatus
+from ledger.anchor import LOOK_AGAIN, Anchorer, AnchorStatus
 from ledger.chain import EmbeddedChain
 from ledger.errors import KeyFileError
 from ledger.merkle import EMPTY_ROOT
@@ -339,6 +339,69 @@ async def test_a_chain_that_was_set_back_gets_the_newest_checkpoint_again(site: 
         state = await site.step(site.anchorer(rpc_url=server.url))
         assert (state.status, state.anchored) == (AnchorStatus.IDLE, 3)
         assert chain.head().block_number == 3
+    finally:
+        await server.stop()
+        chain.close()
+
+
+async def test_a_chain_that_was_emptied_is_found_out_at_the_first_step(site: Site, tmp_path: Path) -> None:
+    await site.append("a")
+    await site.publish()
+    await site.step()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    chain = EmbeddedChain(empty, site.clock)
+    server = RpcServer(chain)
+    await server.start()
+    try:
+        anchorer = site.anchorer(rpc_url=server.url)
+        for _ in range(2):
+            state = await site.step(anchorer)
+            assert state.status is AnchorStatus.FAILED
+            assert f"there is no CheckpointLog at 0x{site.contract.hex()}: the chain was" in state.text
+    finally:
+        await server.stop()
+        chain.close()
+
+
+async def test_another_contract_at_the_address_is_no_log_of_ours(site: Site) -> None:
+    await site.append("a")
+    await site.publish()
+    state = await site.step(site.anchorer(contract="0x" + "00" * 19 + "02"))
+    assert state.status is AnchorStatus.FAILED
+    assert "there is no CheckpointLog" in state.text
+
+
+async def test_with_nothing_new_the_chain_is_asked_again_after_a_while(site: Site) -> None:
+    await site.append("a")
+    await site.publish()
+    anchorer = site.anchorer()
+    await site.step(anchorer)
+    await site.server.stop()
+    site.clock.advance(LOOK_AGAIN.total_seconds() - 1)
+    assert (await site.step(anchorer)).status is AnchorStatus.IDLE
+    site.clock.advance(1)
+    for _ in range(2):
+        assert (await site.step(anchorer)).status is AnchorStatus.CHAIN_DOWN
+
+
+async def test_a_chain_that_was_set_back_gets_the_newest_again_without_any_news(
+    site: Site, tmp_path: Path
+) -> None:
+    older = tmp_path / "older"
+    older.mkdir()
+    for name in ("chain.db", "chain.db-wal"):
+        (older / name).write_bytes((site.directory / name).read_bytes())
+    await site.append("a")
+    await site.publish()
+    await site.step()
+    chain = EmbeddedChain(older, site.clock)
+    server = RpcServer(chain)
+    await server.start()
+    try:
+        state = await site.step(site.anchorer(rpc_url=server.url))
+        assert (state.status, state.anchored) == (AnchorStatus.IDLE, 1)
+        assert chain.head().block_number == 2
     finally:
         await server.stop()
         chain.close()
