@@ -129,6 +129,36 @@ def statements(
     )
 
 
+@app.command()
+def cancel(event_id: Annotated[str, typer.Argument(help="The event to take back.")], socket: Socket) -> None:
+    """Take an event back; what its nodes gave before counts."""
+    _show(_ask(socket, "POST", f"/requests/{urllib.parse.quote(event_id, safe='')}/cancel"))
+
+
+@app.command()
+def receipt(
+    index: Annotated[int, typer.Argument(min=0, help="Number of the leaf.")],
+    socket: Socket,
+    out: Annotated[Path, typer.Option(help="Folder for NNNNNN.record.json and NNNNNN.receipt.txt.")],
+) -> None:
+    """Write a leaf's record and receipt, as `flexpact verify` reads them."""
+    files = _ask(socket, "GET", f"/receipts/{index}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in (("record.json", files["record"]), ("receipt.txt", files["receipt"])):
+            path = out / f"{index:06d}.{name}"
+            path.write_bytes(text.encode())
+            typer.echo(path)
+    except OSError as error:
+        raise SystemExit(f"flexpact aggregator: {error.filename or out}: {error.strerror}") from None
+
+
+@app.command()
+def trust(socket: Socket) -> None:
+    """Print the trust file that fits the receipts given now."""
+    typer.echo(_ask(socket, "GET", "/trust")["trust"], nl=False)
+
+
 def _ask(socket: Path, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
     """Return what the aggregator answers; SystemExit with its own words when it refuses."""
     status_code, answer = asyncio.run(_exchange(socket, method, path, body))

@@ -1,5 +1,7 @@
 """The chain beside the business: switched off it changes nothing, back again it gets everything, once."""
 
+import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,36 @@ async def test_every_receipt_verifies_offline(anchored: Platform) -> None:
     chain = (await anchored.get("/status"))["chain"]
     assert (chain["ok"], chain["status"], chain["head"]) == (True, "idle", sealed["leaves"])
     assert chain["last_anchor_at"] is not None
+
+
+async def test_the_terminal_writes_what_an_outsider_verifies(anchored: Platform, tmp_path: Path) -> None:
+    await anchored.post("/seal", {"timeout_s": 60})
+
+    async def run(*words: str) -> tuple[int, str, str]:
+        command = ("-m", "flexpact", "aggregator", *words, "--socket", str(anchored.settings.socket))
+        pipe = asyncio.subprocess.PIPE
+        child = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=pipe, stderr=pipe)
+        out, err = await child.communicate()
+        assert child.returncode is not None
+        return child.returncode, out.decode(), err.decode()
+
+    out = tmp_path / "evidence"
+    code, told, _ = await run("receipt", "3", "--out", str(out))
+    assert (code, told) == (0, f"{out}/000003.record.json\n{out}/000003.receipt.txt\n")
+    trust = Trust.from_file((await run("trust"))[1].encode())
+    record = Record.from_file((out / "000003.record.json").read_bytes())
+    receipt = Receipt.from_file((out / "000003.receipt.txt").read_bytes())
+    assert verify_receipt(record, receipt, trust).complete
+    code, _, refused = await run("receipt", "3", "--out", str(out / "000003.record.json"))
+    assert (code, refused) == (1, f"flexpact aggregator: {out}/000003.record.json: File exists\n")
+
+
+async def test_after_a_restart_nothing_was_anchored_yet_by_this_process(anchored: Platform) -> None:
+    await anchored.post("/seal", {"timeout_s": 60})
+    await anchored.stop()
+    await anchored.start()
+    status = await anchored.until("/status", lambda s: s["chain"]["status"] == "idle")
+    assert (status["chain"]["ok"], status["chain"]["last_anchor_at"]) == (True, None)
 
 
 async def test_a_chain_that_is_down_for_the_event_changes_nothing_else(

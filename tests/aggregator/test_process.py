@@ -151,6 +151,13 @@ async def test_the_terminal_asks_the_same_questions(process: Process) -> None:
     assert json.loads(run("request", *times, "--power-kw", "5", "--key", "k").stdout)["request_id"]
     assert len(json.loads(run("status").stdout)["nodes"]) == 3
     assert json.loads(run("statements").stdout) == {"statements": []}
+    assert 'origin = "test.example/log"' in run("trust").stdout
+    sent = json.loads(run("request", *times, "--power-kw", "5", "--key", "k").stdout)
+    assert json.loads(run("cancel", sent["event_id"]).stdout)["request_id"] == sent["request_id"]
+    assert run("cancel", "event-none").stderr == "flexpact aggregator: there is no request event-none\n"
+    unanchored = run("receipt", "0", "--out", str(process.folder / "out"))
+    assert (unanchored.returncode, unanchored.stdout) == (1, "")
+    assert "leaf 0" in unanchored.stderr
     assert json.loads(run("statements", "--event", "a b").stdout) == {"statements": []}
     refused = run("request", *times, "--power-kw", "-1")
     assert (refused.returncode, refused.stderr) == (
