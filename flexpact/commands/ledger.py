@@ -1,7 +1,9 @@
 """`flexpact ledger`: keys, the embedded chain, the contract and the trust file."""
 
 import asyncio
+import os
 import signal
+import sqlite3
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -12,10 +14,11 @@ import typer
 from flexpact.clock import Clock, ClockError
 from ledger.checkpoint import SigningKey, VerifierKey
 from ledger.errors import LedgerError
-from ledger.receipt import ADDRESS_BYTES, Receipt, parse_hex
+from ledger.receipt import ADDRESS_BYTES, MAX_FILE_BYTES, Receipt, parse_hex
 from ledger.record import parse_time
 from ledger.state import Header
 from ledger.trust import ChainTrust, Trust
+from ledger.verify import read_evidence
 
 # web3 and the EVM take seconds and tens of megabytes to load; each command loads what it needs and no more.
 
@@ -78,11 +81,20 @@ def serve(
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await serve_rpc(opened, port, ready, stop)
+        try:
+            await serve_rpc(opened, port, ready, stop)
+        except OSError as error:
+            if error.filename is not None or error.errno is None:
+                raise
+            reason = os.strerror(error.errno)
+            raise LedgerError(f"cannot listen on 127.0.0.1 port {port}: {reason}") from error
 
     def start() -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        opened = EmbeddedChain(directory, Clock.parse(clock))
+        try:
+            opened = EmbeddedChain(directory, Clock.parse(clock))
+        except sqlite3.Error as error:
+            raise LedgerError(f"the chain in {directory} cannot be opened: {error}") from error
         try:
             asyncio.run(run(opened))
         finally:
@@ -121,7 +133,7 @@ def trust(
     receipt: Annotated[
         Path | None, typer.Option(help="Take chain, contract and block from this receipt.")
     ] = None,
-    chain_id: Annotated[int | None, typer.Option(help="The chain's id.")] = None,
+    chain_id: Annotated[int | None, typer.Option(min=1, help="The chain's id.")] = None,
     contract: Annotated[str | None, typer.Option(help="The contract's address.")] = None,
     header: Annotated[str | None, typer.Option(help="The hash of a block that you trust.")] = None,
 ) -> None:
@@ -129,13 +141,20 @@ def trust(
     checked.
     """
 
+    if receipt is not None and (chain_id, contract, header) != (None, None, None):
+        raise typer.BadParameter("--receipt says what --chain-id, --contract and --header would say")
+    if (chain_id is None) != (contract is None):
+        raise typer.BadParameter("--chain-id and --contract go together")
+    if header is not None and contract is None:
+        raise typer.BadParameter("--header needs --chain-id and --contract")
+
     def make() -> str:
         chain_part = None
         if receipt is not None:
-            anchor = Receipt.from_file(receipt.read_bytes()).anchor
+            anchor = Receipt.from_file(read_evidence("receipt", receipt, MAX_FILE_BYTES)).anchor
             chain_part = ChainTrust(anchor.chain_id, anchor.contract, Header.decode(anchor.header).hash)
         elif chain_id is not None and contract is not None:
-            block = parse_hex("header", header, 32) if header else None
+            block = parse_hex("header", header, 32) if header is not None else None
             chain_part = ChainTrust(chain_id, parse_hex("contract", contract, ADDRESS_BYTES), block)
         since: datetime | None = parse_time(valid_from) if valid_from else None
         return Trust(VerifierKey.parse(log_key), since, chain_part).text()
@@ -146,5 +165,8 @@ def trust(
 def _or_one_sentence(act: Callable[[], Result]) -> Result:
     try:
         return act()
-    except (LedgerError, ClockError, OSError) as error:
+    except OSError as error:
+        said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise SystemExit(f"flexpact ledger: {said}") from None
+    except (LedgerError, ClockError) as error:
         raise SystemExit(f"flexpact ledger: {error}") from None

@@ -203,7 +203,7 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--chain-id", "0", "--contract", "0x" + "22" * 20], "0 is not in the range"),
+        (["--chain-id", "0", "--contract", "0x" + "22" * 20], "greater than or equal to 1"),
         (["--chain-id", "5"], "go together"),
         (["--contract", "0x" + "22" * 20], "go together"),
         (["--header", "0x" + "22" * 32], "needs --chain-id and"),
