@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 import uvloop
 from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
 
 from flexpact.clock import Clock, ClockError
 from flexpact.migrations import upgrade
@@ -75,6 +76,8 @@ async def _enrol(database: Path, name: str, fingerprint: str) -> str:
 async def _open(database: Path, busy_timeout_s: float) -> Database:
     try:
         upgrade(database)
+    except DBAPIError as error:  # its own text adds the statement and a link
+        raise StartupError(f"the database {database} cannot be made ready: {error.orig}") from error
     except Exception as error:
         raise StartupError(f"the database {database} cannot be made ready: {error}") from error
     return await Database.open(database, busy_timeout_s=busy_timeout_s)
@@ -82,8 +85,10 @@ async def _open(database: Path, busy_timeout_s: float) -> Database:
 
 def _settings(config: Path) -> VtnSettings:
     try:
-        return VtnSettings.model_validate(tomllib.loads(config.read_text()).get("vtn", {}))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        return VtnSettings.model_validate(tomllib.loads(config.read_text(encoding="utf-8")).get("vtn", {}))
+    except OSError as error:
+        raise StartupError(f"{config} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StartupError(f"{config} cannot be read: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -54,5 +54,16 @@ def test_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     database = tmp_path / "missing" / "a.db"
     done = flexpact("enrol", "alice", ALICE, "--database", database)
     assert done.returncode == 1
-    assert str(database) in done.stderr
+    sentence = f"the database {database} cannot be made ready: unable to open database file"
+    assert done.stderr.strip().splitlines()[-1] == f"flexpact vtn: {sentence}"
+    assert "http" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_settings_that_are_no_text_are_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "vtn.toml"
+    path.write_bytes(b"[vtn]\n\xff\n")
+    done = flexpact("serve", "--config", path, "--database", tmp_path / "a.db")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"flexpact vtn: {path} cannot be read: ")
+    assert done.stderr.count("\n") == 1
