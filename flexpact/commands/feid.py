@@ -30,7 +30,10 @@ def serve(
     from feid.settings import FeidSettings  # noqa: PLC0415
     from ven.errors import VenError  # noqa: PLC0415
 
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    level = log_level.upper()
+    if level not in logging.getLevelNamesMapping():
+        raise typer.BadParameter(f"{log_level!r} is not a level", param_hint="--log-level")
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = FeidSettings.load(config)
         asyncio.run(_serve(settings, Clock.parse(clock)))

@@ -46,3 +46,9 @@ def test_what_is_in_the_way_is_said_in_one_sentence(
     assert "flexpact feid: " in said
     assert says in said
     assert "Traceback" not in said
+
+
+def test_a_log_level_that_is_none_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["--config", str(tmp_path / "feid.toml"), "--log-level", "foo"])
+    assert result.exit_code == 2
+    assert "'foo' is not a level" in result.output
