@@ -4,10 +4,9 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
-from feid.meters import MeterFileError, read_meters
+from feid.meters import MeterFileError, Meters, read_meters
 from flexpact.clock import Clock
 from flexpact.demo.control import Control
 from flexpact.demo.day import Day
@@ -37,8 +36,11 @@ class Outcome:
 async def play(options: Options, view: View) -> Outcome:
     """Play the day, write everything that it leaves in `options.out`, and return what it came to."""
     began = time.monotonic()
-    plan = _plan(options)
+    meters = _meters(options)
+    plan = _plan(options, meters)
     make_directory(options.out)
+    if meters is not None and meters.remarks:
+        tell_remarks(meters, options.out / "meters.txt", view)
     with tempfile.TemporaryDirectory(prefix="flexpact-") as sockets:
         layout = Layout(options.out.resolve(), Path(sockets))
         async with Fleet(layout.logs) as fleet, Control(layout.control_socket) as control:
@@ -57,14 +59,24 @@ async def play(options: Options, view: View) -> Outcome:
     return Outcome(summary, day.checks(summary, facts, verdict.trouble))
 
 
-def _plan(options: Options) -> Plan:
+def _plan(options: Options, meters: Meters | None) -> Plan:
+    """Return what will be played; `DemoError` where the meter file does not cover it."""
     if options.peer:
         return make_peer_plan(options, Clock.real()())
-    return make_plan(options, _first_reading(options))
+    if meters is None:
+        return make_plan(options)
+    covers = f"{options.meters} covers {meters.start.isoformat()} to {meters.end.isoformat()}"
+    try:
+        plan = make_plan(options, meters.start)
+    except OverflowError:
+        raise DemoError(f"{covers}, too far from today to be played") from None
+    if meters.end < plan.end:
+        raise DemoError(f"{covers}; the demo needs 28 days and the day after them, to {plan.end.isoformat()}")
+    return plan
 
 
-def _first_reading(options: Options) -> datetime | None:
-    """Return where the meter file begins, None without one; `DemoError` when the file cannot be played."""
+def _meters(options: Options) -> Meters | None:
+    """Return the meter file's content, None without one; `DemoError` when the file cannot be played."""
     if options.meters is None:
         return None
     try:
@@ -77,4 +89,12 @@ def _first_reading(options: Options) -> datetime | None:
             f"{options.meters} has {len(meters.names)} meters, and {options.vens} nodes with "
             f"{options.households_per_ven} homes need {needed}; see --vens and --households-per-ven"
         )
-    return meters.start
+    return meters
+
+
+def tell_remarks(meters: Meters, path: Path, view: View) -> None:
+    """Say that values are marked, and where the list of them lies."""
+    path.write_text("\n".join(meters.remarks) + "\n", encoding="utf-8")
+    view.phase(
+        f"{len(meters.remarks)} remarks on the meter file, all in {path}; the first: {meters.remarks[0]}"
+    )

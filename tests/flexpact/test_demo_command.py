@@ -1,10 +1,16 @@
 import gzip
+import io
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+
+from feid.meters import read_meters
+from flexpact.demo.play import tell_remarks
+from flexpact.demo.view import PlainView
 
 
 def demo(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -66,6 +72,25 @@ def test_too_few_meters_for_the_homes_is_told_with_both_numbers(tmp_path: Path) 
     (tmp_path / "meters.csv.gz").write_bytes(gzip.compress(f"interval_start,m1\n{rows}".encode()))
     said = one_sentence(demo("--meters", "meters.csv.gz", "--out", "out", cwd=tmp_path))
     assert "has 1 meters, and 6 nodes with 10 homes need 60" in said
+
+
+@pytest.mark.parametrize("year", ["2018", "9999"], ids=["a day of it", "at the end of time"])
+def test_a_meter_file_that_ends_before_the_day_is_told_with_what_it_covers(year: str, tmp_path: Path) -> None:
+    rows = "".join(f"{year}-12-30T{h:02d}:{m:02d}:00+01:00,0.1\n" for h in range(24) for m in (0, 15, 30, 45))
+    (tmp_path / "meters.csv").write_text(f"interval_start,m1\n{rows}")
+    few = ("--vens", "1", "--households-per-ven", "1")
+    said = one_sentence(demo("--meters", "meters.csv", "--out", "out", *few, cwd=tmp_path))
+    assert f"covers {year}-12-30T00:00:00+01:00 to {year}-12-31T00:00:00+01:00" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_marked_in_a_meter_file_is_listed(tmp_path: Path) -> None:
+    marked = tmp_path / "meters.csv"
+    marked.write_text("interval_start,m1\n2018-10-29T00:00:00+01:00,0.1\n2018-10-29T00:15:00+01:00,-4\n")
+    screen = Console(file=io.StringIO(), width=400)
+    tell_remarks(read_meters(marked), tmp_path / "meters.txt", PlainView(screen))
+    for said in (screen.file.getvalue(), (tmp_path / "meters.txt").read_text()):
+        assert "line 3, column 2 (m1)" in said
 
 
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
