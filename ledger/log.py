@@ -24,7 +24,7 @@ from ledger.record import Record
 from ledger.state import Header
 from ledger.trust import ChainTrust, Trust
 
-SLICE = 512
+SLICE = 2048
 """Leaves that are hashed and written in one go: some milliseconds' work, and whole tiles."""
 
 
@@ -46,28 +46,14 @@ class Log:
         if the content differs, RecordError if a record has no canonical bytes. In both cases nothing is
         written.
         """
-        canonical: list[bytes] = []
-        for start in range(0, len(records), SLICE):
-            canonical += [record.canonical() for record in records[start : start + SLICE]]
-            await asyncio.sleep(0)  # a large batch takes long: others in this event loop get their turn
-        stored = await store.leaves_by_key(conn, [record.key for record in records])
-        known = {key: (leaf.index, leaf.canonical) for key, leaf in stored.items()}
-        size = await store.log_size(conn)
-        rows: list[tuple[int, str, bytes, bytes]] = []
         indices: list[int] = []
-        for record, content in zip(records, canonical, strict=True):
-            earlier = known.get(record.key)
-            if earlier is None:
-                earlier = known[record.key] = (size + len(rows), content)
-                rows.append((earlier[0], record.key, record.salt, content))
-            elif earlier[1] is not None and earlier[1] != content:
-                raise KeyConflictError(
-                    f"leaf {earlier[0]} has the key {record.key!r} already, with another content"
-                )
-            indices.append(earlier[0])
-        for start in range(0, len(rows), SLICE):
-            await _add(conn, size + start, rows[start : start + SLICE])
-            await asyncio.sleep(0)
+        size = await store.log_size(conn)
+        async with conn.begin_nested():
+            for start in range(0, len(records), SLICE):
+                found = await _append_some(conn, size, records[start : start + SLICE])
+                indices += found
+                size = max(size, max(found) + 1)
+                await asyncio.sleep(0)  # a large batch takes long: others in this event loop get their turn
         return indices
 
     async def publish(self, conn: AsyncConnection, now: datetime) -> Checkpoint | None:
@@ -118,12 +104,42 @@ class Log:
         return await _hashes(conn, consistency_ranges(old_size, new_size))
 
 
-async def _add(conn: AsyncConnection, size: int, rows: Sequence[tuple[int, str, bytes, bytes]]) -> None:
-    """Write new leaves of a log of that size, and the tiles that they change."""
-    hashes = [leaf_hash(salt, content) for _, _, salt, content in rows]
+async def _append_some(conn: AsyncConnection, size: int, records: Sequence[Record]) -> list[int]:
+    """The leaf indices of some records, after they were added to a log of that size."""
+    rows = [
+        (index, record.key, record.salt, record.canonical()) for index, record in enumerate(records, size)
+    ]
+    # Nearly always all of them are new, which the insert itself finds out faster than any look-up.
+    attempt = await conn.begin_nested()
+    if await store.add_leaves(conn, rows) == len(rows):
+        await attempt.commit()
+        indices = list(range(size, size + len(rows)))
+    else:
+        await attempt.rollback()
+        indices, rows = await _sort_out(conn, size, rows)
+        await store.add_leaves(conn, rows)
+    hashes = [leaf_hash(salt, canonical) for _, _, salt, canonical in rows]
     edge = await store.tiles(conn, tile.edge(size))
-    await store.add_leaves(conn, rows)
     await store.put_tiles(conn, tile.extend(size, edge, hashes))
+    return indices
+
+
+async def _sort_out(
+    conn: AsyncConnection, size: int, rows: Sequence[store.LeafRow]
+) -> tuple[list[int], list[store.LeafRow]]:
+    """The index of each row, and which rows are new; KeyConflictError if a key has another content."""
+    stored = await store.leaves_by_key(conn, [key for _, key, _, _ in rows])
+    known = {key: (leaf.index, leaf.canonical) for key, leaf in stored.items()}
+    new: list[store.LeafRow] = []
+    indices = []
+    for _, key, salt, canonical in rows:
+        index, content = known.setdefault(key, (size + len(new), canonical))
+        if index == size + len(new):
+            new.append((index, key, salt, canonical))
+        elif content is not None and content != canonical:
+            raise KeyConflictError(f"leaf {index} has the key {key!r} already, with another content")
+        indices.append(index)
+    return indices, new
 
 
 async def _hashes(conn: AsyncConnection, spans: Sequence[Range]) -> list[bytes]:

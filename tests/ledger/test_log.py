@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from ledger import store
 from ledger.checkpoint import SigningKey
 from ledger.errors import KeyConflictError, RecordError, UnknownLeafError
-from ledger.log import Log
+from ledger.log import SLICE, Log
 from ledger.merkle import check_consistency
 from ledger.verify import verify_receipt
 from tests.ledger.conftest import ORIGIN, START, Site, record
@@ -185,8 +185,37 @@ async def test_an_erased_record_has_no_receipt_and_the_others_keep_theirs(site: 
         assert verify_receipt(made, receipt, await site.log.trust(conn)).complete
 
 
-async def test_the_database_keeps_keys_apart(database: Database) -> None:
+async def test_a_conflict_late_in_a_large_batch_undoes_all_of_it(log: Log, database: Database) -> None:
     async with database.write() as conn:
-        await store.add_leaves(conn, [(0, "a", b"s", b"c")])
+        await log.append([record("kept")], conn)
+        before = await log.publish(conn, START)
+    batch = [record(str(number)) for number in range(2 * SLICE)]
+    async with database.write() as conn:
+        with pytest.raises(KeyConflictError):
+            await log.append([*batch, record("kept", kind="opt")], conn)
+        assert await store.log_size(conn) == 1
+        assert await log.publish(conn, START) is None
+        assert await log.append(batch, conn) == list(range(1, 2 * SLICE + 1))
+        after = await log.publish(conn, START)
+        assert before
+        assert after
+        path = await log.consistency(conn, before.size, after.size)
+        check_consistency(before.size, before.root, after.size, after.root, path)
+
+
+async def test_repeats_anywhere_in_a_large_batch_are_found(log: Log, database: Database) -> None:
+    batch = [record(str(number)) for number in range(SLICE + 10)]
+    repeated = [*batch[:5], *batch, *batch[-5:], *batch[:5]]
+    expected = [*range(5), *range(SLICE + 10), *range(SLICE + 5, SLICE + 10), *range(5)]
+    async with database.write() as conn:
+        assert await log.append(repeated, conn) == expected
+        assert await log.append(repeated, conn) == expected
+        assert await store.log_size(conn) == SLICE + 10
+
+
+async def test_the_database_keeps_keys_and_indices_apart(database: Database) -> None:
+    async with database.write() as conn:
+        assert await store.add_leaves(conn, [(0, "a", b"s", b"c")]) == 1
+        assert await store.add_leaves(conn, [(1, "a", b"s", b"c"), (2, "b", b"s", b"c")]) == 1
         with pytest.raises(IntegrityError):
-            await store.add_leaves(conn, [(1, "a", b"s", b"c")])
+            await store.add_leaves(conn, [(0, "c", b"s", b"c")])
