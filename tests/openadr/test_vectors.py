@@ -84,7 +84,8 @@ def test_a_peers_spelling_is_read_and_written_back_equal(path: Path) -> None:
     message = decode(path.read_bytes())
     written = encode(message)
     validate(parse(written))
-    assert decode(written) == message
+    # by their text: from Python 3.13 on a value that holds a NaN is not equal to itself
+    assert repr(decode(written)) == repr(message)
 
 
 def accepted(name: str) -> Message:
