@@ -174,7 +174,7 @@ class Anchorer:
 
     async def _connected(self) -> Node:
         if self._node is None:
-            node = Node(self._settings.rpc_url, self._settings.timeout_s)
+            node = await Node.connect(self._settings.rpc_url, self._settings.timeout_s)
             try:
                 found = await node.chain_id()
                 if found != self._settings.chain_id:

@@ -93,7 +93,7 @@ class ChainKey:
 
 
 class Node:
-    """One JSON-RPC node, for the length of an `async with`."""
+    """One JSON-RPC node."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
         provider = AsyncHTTPProvider(
@@ -108,10 +108,18 @@ class Node:
         self._url = url
 
     @classmethod
+    async def connect(cls, url: str, timeout_s: float) -> Node:
+        """A node whose connections are kept; `close` it."""
+        node = cls(url, timeout_s)
+        # web3's own session would open a connection for each call.
+        await node._provider.cache_async_session(aiohttp.ClientSession(raise_for_status=True))
+        return node
+
+    @classmethod
     @contextlib.asynccontextmanager
     async def open(cls, url: str, timeout_s: float) -> AsyncIterator[Node]:
         """A node whose connections are closed at the end."""
-        node = cls(url, timeout_s)
+        node = await cls.connect(url, timeout_s)
         try:
             yield node
         finally:
