@@ -111,4 +111,4 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
             port,
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert "address already in use" in one_sentence(done)
+    assert "address already in use" in one_sentence(done).lower()
