@@ -109,7 +109,7 @@ class Talk(RuleBasedStateMachine):
         self.waiting |= set(self.events) or {"none"}
         for _ in range(8):
             self.exchange(lost=False, twice=False)
-            self.waiting.discard("none")
+        self.waiting.discard("none")  # only now: the first exchange need not be a poll
         wanted = {name: event for name, event in self.events.items() if not event.is_cancelled}
         live = [
             event
