@@ -346,6 +346,7 @@ async def test_a_node_without_any_history_is_neither_paid_nor_charged(state: Pat
         await boxes[0].register(platform.clock.now)
         assert "history" not in boxes[0].asked
         await platform.offer(boxes[0])
+        await platform.until("/status", lambda status: status["nodes"][0]["offer_kw"] is not None)
         await platform.ask(2)
         await platform.jump(END)
         await platform.clock.move(END + timedelta(hours=2))
