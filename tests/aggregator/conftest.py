@@ -115,6 +115,8 @@ class Platform:
             await box.register(self.clock.now)
             await box.send_history(self.clock.now)
             await self.offer(box)
+        names = self.boxes.keys()
+        await self.until("/status", lambda status: _offers_kept(status) >= names)
 
     async def offer(self, box: Box) -> None:
         """Send an hourly offer of 36 hours."""
@@ -248,3 +250,8 @@ async def platform(prepared: Prepared, tmp_path: Path) -> AsyncIterator[Platform
     settings = write_settings(tmp_path, [node_settings(n) for n in (1, 2, 3)])
     async with running(settings, boxes) as started:
         yield started
+
+
+def _offers_kept(status: dict[str, Any]) -> set[str]:
+    """The names of the nodes whose offers are kept; a newer one would replace an offer that is not."""
+    return {node["ven_name"] for node in status["nodes"] if node["offer_kw"] is not None}
