@@ -7,9 +7,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from flexpact.migrations import upgrade
 from vtn.store import Database
+
+# The gate says the same of the same commit, whoever runs it; `--hypothesis-profile random` searches further.
+settings.register_profile("gate", derandomize=True, deadline=None, database=None)
+settings.register_profile("random", deadline=None, print_blob=True)
+settings.load_profile("gate")
 
 
 @pytest.fixture(scope="session")

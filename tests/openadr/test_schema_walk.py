@@ -35,7 +35,7 @@ def keeps_every_promise(tag: str, seed: int) -> bool:
         return False
     written = encode(message)
     validate(parse(written))
-    assert decode(written) == message
+    assert repr(decode(written)) == repr(message)  # as text: NaN, which the schema allows, is not equal to itself
     return True
 
 
