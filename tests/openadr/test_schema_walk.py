@@ -35,7 +35,8 @@ def keeps_every_promise(tag: str, seed: int) -> bool:
         return False
     written = encode(message)
     validate(parse(written))
-    assert repr(decode(written)) == repr(message)  # as text: NaN, which the schema allows, is not equal to itself
+    # as text: NaN, which the schema allows, is not equal to itself
+    assert repr(decode(written)) == repr(message)
     return True
 
 
