@@ -1,7 +1,7 @@
 """The demo's processes: started, watched, killed and stopped, and how much memory they took.
 
 Each child has a log file and a session of its own, so a Ctrl-C reaches the demo alone, which then stops them
-in order.
+in order. A demo that is killed itself takes them along, see `flexpact.demo.child`.
 """
 
 import asyncio
@@ -123,6 +123,8 @@ async def _spawn(module: str, arguments: Sequence[str], log: Path) -> asyncio.su
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
+            "flexpact.demo.child",
+            str(os.getpid()),
             module,
             *arguments,
             stdin=asyncio.subprocess.DEVNULL,

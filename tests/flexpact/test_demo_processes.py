@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from flexpact.demo.errors import ChildDiedError, DemoError
 from flexpact.demo.layout import Layout, prepare
 from flexpact.demo.plan import Options, Plan, make_plan
 from flexpact.demo.processes import Fleet, free_port, last_words, make_directory, peak_rss_mb
+from tests.walks.processes import wait_for_end
 
 
 @pytest.fixture
@@ -70,6 +73,43 @@ async def test_leaving_the_fleet_leaves_no_process_behind(tmp_path: Path, chain:
         pid = fleet.pid("chain")
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+PARENT = """
+import asyncio, sys
+from pathlib import Path
+from flexpact.demo.processes import Fleet
+
+async def main():
+    async with Fleet(Path(sys.argv[1])) as fleet:
+        await fleet.start("chain", *sys.argv[2:])
+        await fleet.kill("chain")
+        await fleet.restart("chain")
+        print(fleet.pid("chain"), flush=True)
+        await fleet.wait("chain")
+
+asyncio.run(main())
+"""
+
+
+def test_a_child_dies_with_a_killed_parent_also_when_it_was_restarted(
+    tmp_path: Path, chain: list[str]
+) -> None:
+    command = [sys.executable, "-c", PARENT, str(tmp_path / "logs"), *chain]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        os.kill(child, 0)
+        parent.kill()
+    wait_for_end(child)
+
+
+def test_a_child_that_comes_to_life_after_its_parent_died_ends_at_once(tmp_path: Path) -> None:
+    gone = 2**22 + 1
+    command = [sys.executable, "-m", "flexpact.demo.child", str(gone), "flexpact", "pki", "authority"]
+    done = subprocess.run([*command, str(tmp_path / "pki")], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "pki").exists()
 
 
 def test_memory_is_that_of_the_process_and_zero_for_none() -> None:
