@@ -20,8 +20,8 @@ class Summary:
     """The content of `summary.json`.
 
     `delivered` and `opted_in` count nodes; `reports` and `readings` leave the history out; `anchored` are
-    leaves under an anchored checkpoint. `forecast_nmae` is sum of absolute errors over sum of loads, beside
-    weekly naive.
+    leaves under an anchored checkpoint. `incentive_total` is in units of the currency. `forecast_nmae` is sum
+    of absolute errors over sum of loads, beside weekly naive.
     """
 
     vens: int
@@ -47,7 +47,7 @@ class Summary:
     forecast_nmae: Mapping[str, float | None]
 
     def write(self, path: Path) -> None:
-        """Write the summary as JSON, numbers with three decimals."""
+        """Write the summary as JSON: money as text with its decimals, other numbers with three of them."""
         fields = {name: _shown(value) for name, value in asdict(self).items()}
         try:
             path.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
@@ -151,7 +151,7 @@ def _below(name: str, got_mb: float, limit_mb: float) -> Check:
 
 def _shown(value: object) -> object:
     if isinstance(value, Decimal):
-        return float(value)
+        return f"{value:f}"
     if isinstance(value, float):
         return round(value, 3)
     if isinstance(value, Mapping):

@@ -62,10 +62,10 @@ def test_a_node_that_did_not_register_fails_the_day() -> None:
     ]
 
 
-def test_the_summary_is_written_with_numbers(tmp_path: Path) -> None:
+def test_the_summary_is_written_with_numbers_and_money_as_text(tmp_path: Path) -> None:
     SUMMARY.write(tmp_path / "summary.json")
     written = json.loads((tmp_path / "summary.json").read_text())
-    assert written["incentive_total"] == 31.2
+    assert written["incentive_total"] == "31.20"
     assert written["wall_s"] == 321.123
     assert written["forecast_nmae"] == {"load": 0.1, "load_weekly_naive": 0.2, "portfolio": None}
     assert SUMMARY.incentive_total == Decimal("31.20")
@@ -74,3 +74,13 @@ def test_the_summary_is_written_with_numbers(tmp_path: Path) -> None:
 def test_a_summary_that_cannot_be_written_is_told_with_its_place(tmp_path: Path) -> None:
     with pytest.raises(DemoError, match="nowhere"):
         SUMMARY.write(tmp_path / "nowhere" / "summary.json")
+
+
+@pytest.mark.parametrize("minor", [10, 4850, 10**17 + 1])
+def test_money_keeps_every_digit_from_the_aggregator_to_the_file(minor: int, tmp_path: Path) -> None:
+    total = str(Decimal(minor).scaleb(-2))
+    counts = {**FACTS.counts, "incentive_total": total}
+    summarise(make_plan(Options(out=Path("out"))), replace(FACTS, counts=counts), Verdict(1, 1), 1.0).write(
+        tmp_path / "summary.json"
+    )
+    assert json.loads((tmp_path / "summary.json").read_text())["incentive_total"] == total
