@@ -85,8 +85,18 @@ async def main():
         await fleet.start("chain", *sys.argv[2:])
         await fleet.kill("chain")
         await fleet.restart("chain")
+        while not await answers(int(sys.argv[-1])):
+            await asyncio.sleep(0.05)
         print(fleet.pid("chain"), flush=True)
         await fleet.wait("chain")
+
+async def answers(port):
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 asyncio.run(main())
 """
