@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -64,6 +65,10 @@ ven_table = Table(
     Column("transport", Text),
     Column("metadata_key", Text),  # hash of the last RegisterReport, and what it was answered with
     Column("metadata_answer", LargeBinary),
+    Column("suspended_at", Instant),  # the operator's bar: to the VEN it is as if it were not registered
+    Column("lenient", Boolean, nullable=False, default=False, server_default=false()),
+    Column("poll_period_s", Integer),  # null: the server's own
+    Column("ended_registration_id", Text),  # the last one, so that a repeated cancellation is known
 )
 # One VEN may have two certificates while one is being replaced.
 certificate_table = Table(
@@ -81,6 +86,19 @@ pending_table = Table(
     Column("ven_name", Text, nullable=False),
     Column("last_seen", Instant, nullable=False),
     Column("attempts", Integer, nullable=False),
+)
+# Which rules a VEN's messages broke: how often, first and last; one row for each rule and kind of message.
+finding_table = Table(
+    "vtn_finding",
+    metadata,
+    Column("ven_id", Text, primary_key=True),
+    Column("rule", Text, primary_key=True),
+    Column("message", Text, primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("first_at", Instant, nullable=False),
+    Column("last_at", Instant, nullable=False),
+    Column("count", Integer, nullable=False),
+    sqlite_with_rowid=False,
 )
 event_table = Table(
     "vtn_event",
