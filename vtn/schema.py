@@ -118,7 +118,8 @@ event_table = Table(
     Index("vtn_event_by_end", "ven_id", "ends_at"),
 )
 # What is offered to a VEN at its polls until it is answered. Kinds: event (its content is in vtn_event);
-# register_report, create_report, cancel_party_registration, request_reregistration (the content is here).
+# register_report, create_report, cancel_report, update_report, cancel_party_registration,
+# request_reregistration (the content is here).
 outbox_table = Table(
     "vtn_outbox",
     metadata,
@@ -160,6 +161,7 @@ report_spec_table = Table(
     Column("report_name", Text, nullable=False),
     Column("r_ids", JSON, nullable=False),
     Column("registered_at", Instant, nullable=False),
+    Column("content", LargeBinary),  # the metadata, in a RegisterReport of their own
 )
 report_request_table = Table(
     "vtn_report_request",
@@ -173,6 +175,13 @@ report_request_table = Table(
     Column("end", Instant),
     Column("requested_at", Instant, nullable=False),
     Column("accepted_at", Instant),
+    Column("content", LargeBinary),  # the request, in a CreateReport of its own
+    Column("by_operator", Boolean, nullable=False, default=False, server_default=false()),
+    Column("cancelled_at", Instant),  # by us; the VEN has yet to hear of it while ended_at is null
+    Column("report_to_follow", Boolean),
+    Column("final_at", Instant),  # createdDateTime of the report that followed
+    Column("ended_at", Instant),
+    Column("outcome", Text),  # why it ended: cancelled, replaced, finished, or the code it was refused with
 )
 reading_table = Table(
     "vtn_reading",
@@ -188,6 +197,46 @@ reading_table = Table(
     Column("report_request_id", Text, nullable=False),
     Index("vtn_reading_by_ven", "ven_id", "ts"),
     sqlite_with_rowid=False,
+)
+# What a value carries beside number and quality: accuracy, confidence, state of the load's control.
+reading_detail_table = Table(
+    "vtn_reading_detail",
+    metadata,
+    Column("ts", Instant, primary_key=True),
+    Column("ven_id", Text, primary_key=True),
+    Column("r_id", Text, primary_key=True),
+    Column("report_name", Text, primary_key=True),
+    Column("created_at", Instant, nullable=False),
+    Column("content", JSON, nullable=False),
+    sqlite_with_rowid=False,
+)
+# Reports with a Green Button feed, as they came.
+green_button_table = Table(
+    "vtn_green_button",
+    metadata,
+    Column("ven_id", Text, primary_key=True),
+    Column("report_request_id", Text, primary_key=True),
+    Column("start", Instant, primary_key=True),
+    Column("created_at", Instant, nullable=False),
+    Column("content", LargeBinary, nullable=False),  # in an UpdateReport of its own
+)
+# What this server reports itself: metadata, and the data that it published last.
+own_report_table = Table(
+    "vtn_own_report",
+    metadata,
+    Column("specifier_id", Text, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+    Column("latest", LargeBinary),
+)
+# Which VEN has asked for it.
+own_request_table = Table(
+    "vtn_own_request",
+    metadata,
+    Column("ven_id", Text, ForeignKey("vtn_ven.ven_id"), primary_key=True),
+    Column("report_request_id", Text, primary_key=True),
+    Column("specifier_id", Text, nullable=False),
+    Column("requested_at", Instant, nullable=False),
+    Column("content", LargeBinary, nullable=False),  # the request, in a CreateReport of its own
 )
 quarantine_table = Table(
     "vtn_quarantine",
