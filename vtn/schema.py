@@ -69,6 +69,9 @@ ven_table = Table(
     Column("lenient", Boolean, nullable=False, default=False, server_default=false()),
     Column("poll_period_s", Integer),  # null: the server's own
     Column("ended_registration_id", Text),  # the last one, so that a repeated cancellation is known
+    Column("xml_signature", Boolean, nullable=False, default=False, server_default=false()),  # it says so
+    Column("signature_required", Boolean, nullable=False, default=False, server_default=false()),
+    Column("signature_leniency", Boolean, nullable=False, default=False, server_default=false()),
 )
 # One VEN may have two certificates while one is being replaced.
 certificate_table = Table(
@@ -99,6 +102,26 @@ finding_table = Table(
     Column("last_at", Instant, nullable=False),
     Column("count", Integer, nullable=False),
     sqlite_with_rowid=False,
+)
+# Nonces of signed messages: one that is here is a replay, to every worker and after every restart.
+nonce_table = Table(
+    "vtn_nonce",
+    metadata,
+    Column("fingerprint", Text, primary_key=True),  # of the signer's certificate
+    Column("nonce", Text, primary_key=True),
+    Column("signed_at", Instant, nullable=False),
+    Index("vtn_nonce_by_time", "signed_at"),
+    sqlite_with_rowid=False,
+)
+# Signed messages as they came, byte for byte: the sender cannot deny them (SIG-12).
+original_table = Table(
+    "vtn_original",
+    metadata,
+    Column("sha256", Text, primary_key=True),  # the journal's raw_sha256
+    Column("ven_id", Text, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Index("vtn_original_by_ven", "ven_id", "received_at"),
 )
 event_table = Table(
     "vtn_event",
