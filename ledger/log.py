@@ -10,8 +10,9 @@ the log as it was. Invariants:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,8 +25,13 @@ from ledger.record import Record
 from ledger.state import Header
 from ledger.trust import ChainTrust, Trust
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 SLICE = 2048
-"""Leaves that are hashed and written in one go: some milliseconds' work, and whole tiles."""
+"""Leaves that are written in one go: whole tiles."""
+TURN = 256
+"""Records that are made canonical or hashed in one go: one or two milliseconds' work."""
 
 
 class Log:
@@ -53,7 +59,6 @@ class Log:
                 found = await _append_some(conn, size, records[start : start + SLICE])
                 indices += found
                 size = max(size, max(found) + 1)
-                await asyncio.sleep(0)  # a large batch takes long: others in this event loop get their turn
         return indices
 
     async def publish(self, conn: AsyncConnection, now: datetime) -> Checkpoint | None:
@@ -106,9 +111,10 @@ class Log:
 
 async def _append_some(conn: AsyncConnection, size: int, records: Sequence[Record]) -> list[int]:
     """The leaf indices of some records, after they were added to a log of that size."""
-    rows = [
-        (index, record.key, record.salt, record.canonical()) for index, record in enumerate(records, size)
-    ]
+    rows = await _in_turns(
+        lambda numbered: (numbered[0], numbered[1].key, numbered[1].salt, numbered[1].canonical()),
+        list(enumerate(records, size)),
+    )
     # Nearly always all of them are new, which the insert itself finds out faster than any look-up.
     attempt = await conn.begin_nested()
     if await store.add_leaves(conn, rows) == len(rows):
@@ -118,10 +124,19 @@ async def _append_some(conn: AsyncConnection, size: int, records: Sequence[Recor
         await attempt.rollback()
         indices, rows = await _sort_out(conn, size, rows)
         await store.add_leaves(conn, rows)
-    hashes = [leaf_hash(salt, canonical) for _, _, salt, canonical in rows]
+    hashes = await _in_turns(lambda row: leaf_hash(row[2], row[3]), rows)
     edge = await store.tiles(conn, tile.edge(size))
     await store.put_tiles(conn, tile.extend(size, edge, hashes))
     return indices
+
+
+async def _in_turns(made: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Something made of each item; a large batch takes long, so others in this event loop get their turn."""
+    results: list[Result] = []
+    for start in range(0, len(items), TURN):
+        results += [made(item) for item in items[start : start + TURN]]
+        await asyncio.sleep(0)
+    return results
 
 
 async def _sort_out(

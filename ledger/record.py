@@ -28,9 +28,9 @@ MAX_FILE_BYTES = 4 * 1024 * 1024
 
 _TYPE_NAMES = {float: "a float", bool: "true or false", type(None): "null", bytes: "bytes"}
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
-_KEPT_NAMES = 4096
-_names: dict[str, str] = {}
-"""Object keys that were checked once, with their JSON form: the same few dozen come in every record."""
+_KEPT_SHAPES = 4096
+_shapes: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+"""Checked keys of objects, sorted, each with its JSON form: the same few dozen shapes come again and again."""
 
 
 def new_salt() -> bytes:
@@ -147,16 +147,19 @@ def first_difference(left: bytes, right: bytes) -> int:
 def _object(value: Mapping[str, object], depth: int) -> str:
     if depth > MAX_DEPTH:
         raise RecordError(f"objects and lists are nested deeper than {MAX_DEPTH}")
-    try:
-        keys = sorted(value)
-    except TypeError as error:
-        raise RecordError("object keys are not all text") from error
+    keys = tuple(value)
     parts = []
-    for key in keys:
+    for key, name in _shapes.get(keys) or _shape(keys):
         item = value[key]
-        name = _names.get(key) or _name(key)
         parts.append(name + (encode_basestring(item) if type(item) is str else _value(item, depth)))
     return "{" + ",".join(parts) + "}"
+
+
+def _shape(keys: tuple[str, ...]) -> list[tuple[str, str]]:
+    shape = sorted([(key, _name(key)) for key in keys])
+    if len(_shapes) < _KEPT_SHAPES:
+        _shapes[keys] = shape
+    return shape
 
 
 def _value(value: object, depth: int) -> str:
@@ -185,10 +188,7 @@ def _list(items: list[object], depth: int) -> str:
 def _name(key: object) -> str:
     if type(key) is not str or not key.isascii() or not key.isprintable():
         raise RecordError(f"object key {key!r} is not printable ASCII text")
-    name = encode_basestring(key) + ":"
-    if len(_names) < _KEPT_NAMES:
-        _names[key] = name
-    return name
+    return encode_basestring(key) + ":"
 
 
 def _utf8(text: str) -> bytes:

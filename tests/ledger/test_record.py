@@ -81,7 +81,7 @@ def test_a_record_file_gives_the_same_record_again(body: dict[str, object], key:
         pytest.param({"é": 1}, "printable ASCII", id="a key that is not ASCII"),
         pytest.param({"a\n": 1}, "printable ASCII", id="a key with a control character"),
         pytest.param({1: 1}, "printable ASCII", id="a key that is a number"),
-        pytest.param({1: 1, "a": 1}, "not all text", id="keys that cannot be sorted"),
+        pytest.param({1: 1, "a": 1}, "printable ASCII", id="keys that cannot be sorted"),
     ],
 )
 @pytest.mark.parametrize("wrap", [lambda v: v, lambda v: [v], lambda v: {"x": [{"y": v}]}])
