@@ -273,6 +273,30 @@ quarantine_table = Table(
     Column("reason", Text, nullable=False),
     Column("received_at", Instant, nullable=False),
 )
+# Which VENs' messages are kept for the operator to look at, and the newest of them (see vtn.trace).
+traced_table = Table(
+    "vtn_traced",
+    metadata,
+    Column("ven_id", Text, ForeignKey("vtn_ven.ven_id"), primary_key=True),
+    Column("since", Instant, nullable=False),
+)
+trace_table = Table(
+    "vtn_trace",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("ven_id", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("direction", Text, nullable=False),  # in: the VEN asked; out: we did
+    Column("service", Text, nullable=False),
+    Column("request_name", Text),  # null: it could not be read
+    Column("response_name", Text),
+    Column("http_status", Integer, nullable=False),
+    Column("response_code", Text),
+    Column("request", LargeBinary, nullable=False),  # the body alone, compressed; headers are never kept
+    Column("response", LargeBinary, nullable=False),
+    Index("vtn_trace_by_ven", "ven_id", "seq"),
+    sqlite_autoincrement=True,
+)
 journal_table = Table(
     "vtn_journal",
     metadata,
