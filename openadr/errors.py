@@ -9,6 +9,7 @@
       TransportError              never became a message: answered by an HTTP status, not by a payload
         MalformedXml 406   SchemaInvalid 406   TooLarge 413
     EncodeError                   ours: a value that the schema does not allow was about to be sent
+    CertificateError              ours: a certificate or key that cannot be used; the text names the file
 
 Codes 455 to 458 and 464 to 468 are unassigned. A peer reads the first digit only (ERR-02).
 """
@@ -128,3 +129,7 @@ class TooLarge(TransportError):
 
 class EncodeError(ValueError):
     """A message of ours holds a value that the schema does not allow."""
+
+
+class CertificateError(Exception):
+    """A certificate or key that cannot be used: one sentence that names the file."""
