@@ -30,7 +30,7 @@ _TYPE_NAMES = {float: "a float", bool: "true or false", type(None): "null", byte
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _KEPT_SHAPES = 4096
 _shapes: dict[tuple[str, ...], list[tuple[str, str]]] = {}
-"""Checked keys of objects, sorted, each with its JSON form: the same few dozen shapes come again and again."""
+"""Checked keys of objects, sorted, each with its JSON form: the same few dozen shapes come again."""
 
 
 def new_salt() -> bytes:
