@@ -73,13 +73,26 @@ ven_table = Table(
     Column("signature_required", Boolean, nullable=False, default=False, server_default=false()),
     Column("signature_leniency", Boolean, nullable=False, default=False, server_default=false()),
 )
-# One VEN may have two certificates while one is being replaced.
+# One VEN may have two certificates while one is being replaced (SEC-15).
 certificate_table = Table(
     "vtn_certificate",
     metadata,
     Column("fingerprint", Text, primary_key=True),  # SHA-256 of the DER certificate, 64 hex digits
     Column("ven_id", Text, ForeignKey("vtn_ven.ven_id"), nullable=False),
     Column("since", Instant, nullable=False),
+    Column("valid_until", Instant),  # null: until it expires
+    Column("expires_at", Instant),  # by the certificate itself; null: it was not seen yet
+)
+# Short fingerprints that an operator typed: the first certificate that fits becomes the VEN's (SEC-14).
+awaited_certificate_table = Table(
+    "vtn_awaited_certificate",
+    metadata,
+    Column("digest", Text, primary_key=True),  # sha256, or sha1 as 2.0a has it
+    Column("tail", Text, primary_key=True),  # its last 20 hex digits
+    Column("ven_id", Text, ForeignKey("vtn_ven.ven_id"), nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("valid_until", Instant),
+    sqlite_with_rowid=False,
 )
 # Clients of our CA that nobody enrolled: a bounded note for the operator, nothing else is kept of them.
 pending_table = Table(
