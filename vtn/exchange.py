@@ -3,8 +3,8 @@
     message                     service           who may        reply, also on refusal (ERR-03)
     QueryRegistration           EiRegisterParty   anyone         CreatedPartyRegistration
     CreatePartyRegistration     EiRegisterParty   enrolled       CreatedPartyRegistration
-    CancelPartyRegistration     EiRegisterParty   registered     CanceledPartyRegistration
-    CanceledPartyRegistration   EiRegisterParty   registered     Response
+    CancelPartyRegistration     EiRegisterParty   enrolled       CanceledPartyRegistration
+    CanceledPartyRegistration   EiRegisterParty   enrolled       Response
     RequestEvent                EiEvent           registered     DistributeEvent
     CreatedEvent                EiEvent           registered     Response
     RegisterReport              EiReport          registered     RegisteredReport
@@ -25,7 +25,7 @@ ProtocolError, whose transaction is undone before `refusal` makes the reply.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -48,6 +48,7 @@ from openadr import (
     DistributeEvent,
     Duration,
     EiResponse,
+    Extension,
     Message,
     Poll,
     Profile,
@@ -57,17 +58,18 @@ from openadr import (
     RegisterReport,
     RequestEvent,
     Response,
+    ServiceInfo,
     UpdatedReport,
     UpdateReport,
 )
 from openadr.enums import ProfileName, ServiceName, TransportName
 from openadr.errors import ComplianceError, InvalidId, NotRegistered
 from vtn import event, opt, outbox, registration, report
-from vtn.registration import Ven
+from vtn.registration import NOT_REGISTERED, Ven
 from vtn.report import RequestReports
+from vtn.settings import Enrolment
 
 SERVICES = frozenset(str(service) for service in ServiceName)
-NOT_REGISTERED = "the party is not registered here"
 PROFILES = (Profile(profile_name=ProfileName.B, transports=(TransportName.SIMPLE_HTTP,)),)
 
 
@@ -78,6 +80,9 @@ class Terms:
     vtn_id: str
     poll_period_s: int
     request_reports: RequestReports
+    enrolment: Enrolment = Enrolment.APPROVAL
+    services: tuple[ServiceInfo, ...] = ()
+    extensions: tuple[Extension, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +118,12 @@ async def exchange(
     route = ROUTES.get(type(message))
     if route is None or service not in route.services:
         raise ComplianceError(f"{type(message).__name__} does not belong to {service}", rule="GEN-17")
-    registered = peer.ven is not None and peer.ven.registration_id is not None
-    if not registered and not route.open_to_unregistered:
-        raise NotRegistered(NOT_REGISTERED)
+    if not (peer.ven is not None and peer.ven.registered):
+        suspended = peer.ven is not None and peer.ven.suspended_at is not None
+        if not route.open_to_unregistered or (suspended and not isinstance(message, QueryRegistration)):
+            raise NotRegistered(NOT_REGISTERED)
     ven_id = getattr(message, "ven_id", None)
-    if registered and peer.ven is not None and ven_id not in (None, "", peer.ven.ven_id):
+    if peer.ven is not None and ven_id not in (None, "", peer.ven.ven_id):
         raise InvalidId("the venID is not the one of this certificate", rule="SEC-13")
     return await route.handle(message, Call(conn, peer, now, terms))
 
@@ -127,29 +133,30 @@ async def _query(message: QueryRegistration, call: Call) -> Message:
 
 
 async def _register(message: CreatePartyRegistration, call: Call) -> Message:
-    if call.peer.ven is None:
+    ven = call.peer.ven
+    if ven is None and call.terms.enrolment is Enrolment.AUTO:
+        ven = await registration.admit(call.conn, call.peer.fingerprint, message, call.now)
+    if ven is None:
         await registration.note_stranger(call.conn, call.peer.fingerprint, message.ven_name, call.now)
         return refusal(message, NotRegistered(NOT_REGISTERED), call.peer, call.terms)
-    registration_id, ven_id = await registration.register(call.conn, message, call.ven, call.now)
-    return CreatedPartyRegistration(
-        response=EiResponse.ok(message.request_id),
-        registration_id=registration_id,
-        ven_id=ven_id,
-        vtn_id=call.terms.vtn_id,
-        profiles=PROFILES,
-        requested_poll_freq=Duration(call.terms.poll_period_s),
-    )
+    registration_id, ven_id = await registration.register(call.conn, message, ven, call.now)
+    granted = replace(ven, registration_id=registration_id, ven_id=ven_id)
+    return _created_registration(call, EiResponse.ok(message.request_id), granted)
 
 
 def _created_registration(call: Call, response: EiResponse, ven: Ven | None) -> CreatedPartyRegistration:
-    known = ven is not None and ven.registration_id is not None
+    """What is offered here, with the ids of a VEN that is registered (REG-03, REG-08)."""
+    known = ven if ven is not None and ven.registered else None
+    period_s = known.poll_period_s if known else None
     return CreatedPartyRegistration(
         response=response,
-        registration_id=ven.registration_id if ven and known else None,
-        ven_id=ven.ven_id if ven and known else None,
+        registration_id=known.registration_id if known else None,
+        ven_id=known.ven_id if known else None,
         vtn_id=call.terms.vtn_id,
         profiles=PROFILES,
-        requested_poll_freq=Duration(call.terms.poll_period_s),
+        requested_poll_freq=Duration(period_s or call.terms.poll_period_s),
+        services=call.terms.services,
+        extensions=call.terms.extensions,
     )
 
 
@@ -163,7 +170,7 @@ async def _cancel_registration(message: CancelPartyRegistration, call: Call) -> 
 
 
 async def _registration_was_cancelled(message: CanceledPartyRegistration, call: Call) -> Message:
-    await registration.cancel_was_answered(call.conn, message.registration_id, call.ven, call.now)
+    await registration.cancel_was_answered(call.conn, message, call.ven, call.now)
     return _ok(message, call)
 
 
@@ -264,8 +271,9 @@ PARTY = frozenset({str(ServiceName.EI_REGISTER_PARTY)})
 ROUTES: Mapping[type[Message], Route] = {
     QueryRegistration: Route(PARTY, _query, open_to_unregistered=True),
     CreatePartyRegistration: Route(PARTY, _register, open_to_unregistered=True),
-    CancelPartyRegistration: Route(PARTY, _cancel_registration),
-    CanceledPartyRegistration: Route(PARTY, _registration_was_cancelled),
+    # these two may be repeats of what ended the registration
+    CancelPartyRegistration: Route(PARTY, _cancel_registration, open_to_unregistered=True),
+    CanceledPartyRegistration: Route(PARTY, _registration_was_cancelled, open_to_unregistered=True),
     RequestEvent: _route(ServiceName.EI_EVENT, _request_event),
     CreatedEvent: _route(ServiceName.EI_EVENT, _created_event),
     RegisterReport: _route(ServiceName.EI_REPORT, _register_report),
@@ -296,8 +304,7 @@ def refusal(message: Message | None, error: ProtocolError, peer: Peer, terms: Te
     """
     name = type(message).__name__ if message is not None else str(error.message_name or "")
     code = EiResponse(error.code, error.description, request_id_of(message))
-    known = peer.ven is not None and peer.ven.registration_id is not None
-    ven_id = peer.ven.ven_id if peer.ven is not None and known else None
+    ven_id = peer.ven.ven_id if peer.ven is not None and peer.ven.registered else None
     if name in ("QueryRegistration", "CreatePartyRegistration"):
         return CreatedPartyRegistration(response=code, vtn_id=terms.vtn_id, profiles=PROFILES)
     if name == "RequestEvent":

@@ -22,6 +22,8 @@ from vtn.store import after_commit
 EVENT = "event"
 REGISTER_REPORT = "register_report"
 CREATE_REPORT = "create_report"
+CANCEL_REPORT = "cancel_report"
+UPDATE_REPORT = "update_report"
 CANCEL_PARTY_REGISTRATION = "cancel_party_registration"
 REQUEST_REREGISTRATION = "request_reregistration"
 
@@ -99,11 +101,26 @@ async def withdraw(conn: AsyncConnection, ven_id: str, *kinds: str) -> None:
     await conn.execute(delete(t).where(t.c.ven_id == ven_id, t.c.kind.in_(kinds)))
 
 
+async def keep_only(conn: AsyncConnection, ven_id: str, *kinds: str) -> None:
+    """Drop everything that waits for the VEN but these kinds."""
+    t = outbox_table
+    await conn.execute(delete(t).where(t.c.ven_id == ven_id, t.c.kind.not_in(kinds)))
+
+
 async def waiting(conn: AsyncConnection, ven_id: str, kind: str) -> dict[str, int]:
     """Key and number of offers of everything of this kind that waits for the VEN."""
     t = outbox_table
     rows = await conn.execute(select(t.c.key, t.c.offers).where(t.c.ven_id == ven_id, t.c.kind == kind))
     return {row.key: row.offers for row in rows}
+
+
+async def messages(conn: AsyncConnection, ven_id: str, kind: str) -> dict[str, Message]:
+    """Every message of this kind that waits for the VEN, by key."""
+    t = outbox_table
+    rows = await conn.execute(
+        select(t.c.key, t.c.content).where(t.c.ven_id == ven_id, t.c.kind == kind).order_by(t.c.seq)
+    )
+    return {row.key: decode(row.content) for row in rows if row.content is not None}
 
 
 async def length(conn: AsyncConnection) -> int:

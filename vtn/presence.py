@@ -35,8 +35,8 @@ class Guest:
 
     @property
     def registered(self) -> bool:
-        """Whether the VEN has a registration."""
-        return self.ven.registration_id is not None
+        """Whether the VEN's messages are taken."""
+        return self.ven.registered
 
 
 class Presence:

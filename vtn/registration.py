@@ -2,7 +2,8 @@
 
 Rules: the principal is the SHA-256 of the TLS certificate, an id in a message is only compared. A
 registration without ids from a registered VEN starts over: report requests and metadata go, events stay,
-the same ids come back, so that a repeat after a lost response changes nothing (REG-17, GEN-18).
+the same ids come back, so that a repeat after a lost response changes nothing (REG-17, GEN-18). A VEN that
+the operator suspended is answered as if it were not registered; what waits for it waits on.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import (
+    CanceledPartyRegistration,
     CancelPartyRegistration,
     CreatePartyRegistration,
     RegisterReport,
     RequestReregistration,
 )
 from openadr.enums import ProfileName, TransportName
-from openadr.errors import DeploymentError, InvalidId
+from openadr.errors import ComplianceError, DeploymentError, InvalidId, NotRegistered
 from vtn import journal, outbox
 from vtn.errors import UnknownObject
 from vtn.schema import certificate_table, pending_table, ven_table
@@ -30,6 +32,7 @@ from vtn.schema import report_request_table as request_table
 from vtn.schema import report_spec_table as spec_table
 from vtn.store import after_commit
 
+NOT_REGISTERED = "the party is not registered here"
 PENDING_LIMIT = 1000
 COLUMNS = (
     ven_table.c.ven_id,
@@ -39,12 +42,19 @@ COLUMNS = (
     ven_table.c.registered_at,
     ven_table.c.last_contact,
     ven_table.c.report_only,
+    ven_table.c.suspended_at,
+    ven_table.c.lenient,
+    ven_table.c.poll_period_s,
+    ven_table.c.ended_registration_id,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Ven:
-    """A VEN that somebody enrolled; `registration_id` is None until it registers."""
+    """A VEN that somebody enrolled; `registration_id` is None until it registers.
+
+    `poll_period_s` is None where the server's own rhythm holds; `lenient`: known deviations are forgiven.
+    """
 
     ven_id: str
     ven_name: str
@@ -53,6 +63,15 @@ class Ven:
     registered_at: datetime | None
     last_contact: datetime | None
     report_only: bool
+    suspended_at: datetime | None = None
+    lenient: bool = False
+    poll_period_s: int | None = None
+    ended_registration_id: str | None = None
+
+    @property
+    def registered(self) -> bool:
+        """Whether its messages are taken: it has a registration and is not suspended."""
+        return self.registration_id is not None and self.suspended_at is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +133,25 @@ async def ven_of(conn: AsyncConnection, fingerprint: str) -> Ven | None:
     return None if row is None else Ven(*row)
 
 
+async def admit(
+    conn: AsyncConnection, fingerprint: str, message: CreatePartyRegistration, now: datetime
+) -> Ven:
+    """Enrol a stranger under the name that it gives, without a person; NotRegistered where that is taken.
+
+    A venID agreed beforehand is agreed with a person, so a stranger's is not known here (REG-09).
+    """
+    if message.ven_id:
+        raise InvalidId("the venID is not known", rule="REG-09")
+    name = (message.ven_name or "").strip()[:128] or f"ven-{fingerprint[-20:]}"
+    taken = await conn.execute(select(ven_table.c.ven_id).where(ven_table.c.ven_name == name))
+    if taken.scalar_one_or_none() is not None:
+        raise NotRegistered(NOT_REGISTERED)
+    await enrol(conn, name, fingerprint, now)
+    found = await ven_of(conn, fingerprint)
+    assert found is not None  # noqa: S101 - enrolled above
+    return found
+
+
 async def register(
     conn: AsyncConnection, message: CreatePartyRegistration, ven: Ven, now: datetime
 ) -> tuple[str, str]:
@@ -131,6 +169,7 @@ async def register(
         .values(
             registration_id=registration_id,
             registered_at=ven.registered_at if again else now,
+            ended_registration_id=None,
             report_only=message.report_only,
             profile=str(message.profile_name),
             transport=str(message.transport_name),
@@ -139,6 +178,7 @@ async def register(
     )
     if not again:
         await _forget_reports(conn, ven.ven_id)
+        await outbox.keep_only(conn, ven.ven_id, outbox.EVENT, outbox.CANCEL_PARTY_REGISTRATION)
         own = RegisterReport(request_id=secrets.token_hex(8), ven_id=ven.ven_id)
         await outbox.queue(conn, ven.ven_id, outbox.REGISTER_REPORT, "own", message=own, now=now)  # REG-12
     await outbox.withdraw(conn, ven.ven_id, outbox.REQUEST_REREGISTRATION)
@@ -150,7 +190,9 @@ async def register(
 def _refuse_what_is_not_offered(message: CreatePartyRegistration) -> None:
     if message.profile_name is not ProfileName.B:
         raise DeploymentError("registration is for profile 2.0b")
-    if message.transport_name is not TransportName.SIMPLE_HTTP or message.http_pull_model is False:
+    if message.transport_name is TransportName.SIMPLE_HTTP and message.http_pull_model is None:
+        raise ComplianceError("simpleHttp needs oadrHttpPullModel", rule="REG-06")
+    if message.transport_name is not TransportName.SIMPLE_HTTP or not message.http_pull_model:
         raise DeploymentError("the transport offered here is simpleHttp in pull mode")
     if message.xml_signature:
         raise DeploymentError("XML signatures are not offered here")
@@ -181,7 +223,9 @@ async def strangers(conn: AsyncConnection) -> list[tuple[str, str, datetime]]:
 async def cancelled_by_ven(
     conn: AsyncConnection, message: CancelPartyRegistration, ven: Ven, now: datetime
 ) -> None:
-    """The VEN ends its registration (REG-18 to REG-20)."""
+    """The VEN ends its registration (REG-18 to REG-20); the same again, after it ended, changes nothing."""
+    if _ended_before(ven, message.registration_id):
+        return
     if message.registration_id != ven.registration_id:
         raise InvalidId("the registrationID is not known", rule="REG-20")
     await _end(conn, ven, message.request_id, now)
@@ -205,13 +249,72 @@ async def ask_to_register_again(conn: AsyncConnection, ven_id: str, now: datetim
 
 
 async def cancel_was_answered(
-    conn: AsyncConnection, registration_id: str | None, ven: Ven, now: datetime
+    conn: AsyncConnection, message: CanceledPartyRegistration, ven: Ven, now: datetime
 ) -> None:
-    """The VEN confirmed a cancellation of ours; any other confirmation is refused."""
+    """The VEN confirmed a cancellation of ours; any other confirmation is refused.
+
+    A VEN that refuses it (its ids are others) keeps its registration, and is not asked again (REG-20).
+    """
+    if _ended_before(ven, message.registration_id):
+        return
     asked = await outbox.waiting(conn, ven.ven_id, outbox.CANCEL_PARTY_REGISTRATION)
-    if not asked or registration_id not in (None, ven.registration_id):
+    if not asked or message.registration_id not in (None, ven.registration_id):
         raise InvalidId("no such cancellation was asked for", rule="REG-20")
-    await _end(conn, ven, "ours", now)
+    if message.response.is_success:
+        await _end(conn, ven, "ours", now)
+        return
+    await outbox.withdraw(conn, ven.ven_id, outbox.CANCEL_PARTY_REGISTRATION)
+    key = f"{ven.registration_id}/{message.response.request_id}"
+    await _record(conn, "kept", ven, str(ven.registration_id), request_id=key, now=now)
+
+
+def _ended_before(ven: Ven, registration_id: str | None) -> bool:
+    """Whether this names the registration that ended already; NotRegistered where there is no other."""
+    if ven.registration_id is not None:
+        return False
+    if registration_id is None or registration_id != ven.ended_registration_id:
+        raise NotRegistered(NOT_REGISTERED)
+    return True
+
+
+async def suspend(conn: AsyncConnection, ven_id: str, now: datetime) -> None:
+    """Take no more messages of a VEN, until `resume`; UnknownObject."""
+    await _change(conn, ven_id, suspended_at=now)
+
+
+async def resume(conn: AsyncConnection, ven_id: str) -> None:
+    """Take a suspended VEN's messages again; its registration is as it was."""
+    await _change(conn, ven_id, suspended_at=None)
+
+
+async def set_lenient(conn: AsyncConnection, ven_id: str, *, lenient: bool) -> None:
+    """Forgive a VEN the known deviations of `openadr.lenient`, or no more; UnknownObject."""
+    await _change(conn, ven_id, lenient=lenient)
+
+
+async def set_poll_period(conn: AsyncConnection, ven_id: str, seconds: int | None, now: datetime) -> None:
+    """Ask a VEN to poll in a rhythm of its own (None: the server's); it is told by a new registration."""
+    if seconds is not None and not 1 <= seconds <= 86_400:
+        raise ValueError(f"a poll period is from 1 to 86400 seconds, not {seconds}")
+    ven = await _change(conn, ven_id, poll_period_s=seconds)
+    if ven.registration_id is not None:
+        await ask_to_register_again(conn, ven_id, now)
+
+
+async def find(conn: AsyncConnection, ven_id: str) -> Ven:
+    """The VEN of this id; UnknownObject."""
+    rows = await conn.execute(select(*COLUMNS).where(ven_table.c.ven_id == ven_id))
+    row = rows.one_or_none()
+    if row is None:
+        raise UnknownObject(f"no VEN has the id {ven_id!r}")
+    return Ven(*row)
+
+
+async def _change(conn: AsyncConnection, ven_id: str, **values: object) -> Ven:
+    ven = await find(conn, ven_id)
+    await conn.execute(update(ven_table).where(ven_table.c.ven_id == ven_id).values(**values))
+    after_commit(conn, VenChanged(ven_id))
+    return ven
 
 
 async def seen(conn: AsyncConnection, contacts: dict[str, datetime]) -> None:
@@ -221,26 +324,24 @@ async def seen(conn: AsyncConnection, contacts: dict[str, datetime]) -> None:
 
 
 async def _registered(conn: AsyncConnection, ven_id: str) -> Ven:
-    rows = await conn.execute(select(*COLUMNS).where(ven_table.c.ven_id == ven_id))
-    row = rows.one_or_none()
-    if row is None or row.registration_id is None:
-        raise UnknownObject(f"no registered VEN has the id {ven_id!r}")
-    return Ven(*row)
+    ven = await find(conn, ven_id)
+    if ven.registration_id is None:
+        raise UnknownObject(f"the VEN {ven_id!r} is not registered")
+    return ven
 
 
 async def _end(conn: AsyncConnection, ven: Ven, request_id: str, now: datetime) -> None:
     await _forget_reports(conn, ven.ven_id)
-    await outbox.withdraw(
-        conn,
-        ven.ven_id,
-        outbox.REGISTER_REPORT,
-        outbox.CANCEL_PARTY_REGISTRATION,
-        outbox.REQUEST_REREGISTRATION,
-    )
+    await outbox.keep_only(conn, ven.ven_id, outbox.EVENT)
     await conn.execute(
         update(ven_table)
         .where(ven_table.c.ven_id == ven.ven_id)
-        .values(registration_id=None, registered_at=None, metadata_key=None)
+        .values(
+            registration_id=None,
+            registered_at=None,
+            metadata_key=None,
+            ended_registration_id=ven.registration_id,
+        )
     )
     await _record(conn, "cancelled", ven, str(ven.registration_id), request_id=request_id, now=now)
     after_commit(conn, VenChanged(ven.ven_id))
@@ -249,7 +350,6 @@ async def _end(conn: AsyncConnection, ven: Ven, request_id: str, now: datetime) 
 async def _forget_reports(conn: AsyncConnection, ven_id: str) -> None:
     for table in (spec_table, request_table):
         await conn.execute(delete(table).where(table.c.ven_id == ven_id))
-    await outbox.withdraw(conn, ven_id, outbox.CREATE_REPORT)
 
 
 async def _record(

@@ -23,7 +23,18 @@ import structlog
 from aiohttp import hdrs, web
 from sqlalchemy.exc import DBAPIError
 
-from openadr import Message, Poll, ProtocolError, QueryRegistration, Response, decode, encode
+from openadr import (
+    Extension,
+    Info,
+    Message,
+    Poll,
+    ProtocolError,
+    QueryRegistration,
+    Response,
+    ServiceInfo,
+    decode,
+    encode,
+)
 from openadr.enums import ServiceName
 from openadr.errors import TooLarge, TransportError
 from openadr.parser import Limits
@@ -72,7 +83,7 @@ class Server:
         self._settings = settings
         self._db = db
         self._clock = clock
-        self._terms = Terms(settings.vtn_id, settings.poll_period_s, request_reports)
+        self._terms = _terms(settings, request_reports)
         self._limits = Limits(max_bytes=settings.max_body_bytes, max_report_bytes=settings.max_report_bytes)
         self._presence = Presence(db)
         self._principals: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
@@ -245,6 +256,25 @@ class Server:
                 return await exchange(message, service, peer, conn, now, terms=self._terms)
         except ProtocolError as error:
             return refusal(message, error, peer, self._terms)
+
+
+def _terms(settings: VtnSettings, request_reports: RequestReports) -> Terms:
+    def infos(pairs: Mapping[str, str]) -> tuple[Info, ...]:
+        return tuple(Info(key=key, value=value) for key, value in pairs.items())
+
+    return Terms(
+        settings.vtn_id,
+        settings.poll_period_s,
+        request_reports,
+        settings.enrolment,
+        tuple(
+            ServiceInfo(service_name=name, infos=infos(pairs))
+            for name, pairs in settings.service_info.items()
+        ),
+        tuple(
+            Extension(extension_name=name, infos=infos(pairs)) for name, pairs in settings.extensions.items()
+        ),
+    )
 
 
 def _sha256(raw: bytes) -> str:

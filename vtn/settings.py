@@ -6,8 +6,9 @@ from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from openadr.enums import ServiceName
 from vtn.errors import StartupError
 
 
@@ -16,6 +17,13 @@ class TlsProfile(StrEnum):
 
     COMPAT = "compat"  # TLS 1.2 with the two suites of OpenADR 2.0b
     MODERN = "modern"  # TLS 1.2 with authenticated encryption, and 1.3
+
+
+class Enrolment(StrEnum):
+    """What becomes of a certificate of our authority that nobody enrolled (REG-10)."""
+
+    APPROVAL = "approval"  # refused and noted, until a person enrols it
+    AUTO = "auto"  # enrolled at once, under the name that it gives
 
 
 class VtnSettings(BaseModel):
@@ -42,6 +50,17 @@ class VtnSettings(BaseModel):
     tls_profile: TlsProfile = Field(
         default=TlsProfile.COMPAT, description="Suites: the standard's own, or modern ones."
     )
+    enrolment: Enrolment = Field(
+        default=Enrolment.APPROVAL,
+        description="`approval`: a person enrols each VEN. `auto`: who has a certificate of our authority.",
+    )
+    service_info: dict[ServiceName, dict[str, str]] = Field(
+        default_factory=dict,
+        description="What VENs are told of a service when they ask or register: keys and values.",
+    )
+    extensions: dict[str, dict[str, str]] = Field(
+        default_factory=dict, description="Extensions that VENs are told of, each with keys and values."
+    )
     insecure_dev: bool = Field(
         default=False,
         description="Plain HTTP on loopback, fingerprint by header. Never in production.",
@@ -62,6 +81,14 @@ class VtnSettings(BaseModel):
     retry_after_s: int = Field(
         default=5, description="What a VEN is told to wait after a 503, seconds.", ge=1, le=600
     )
+
+    @field_validator("service_info")
+    @classmethod
+    def _nothing_is_empty(cls, info: dict[ServiceName, dict[str, str]]) -> dict[ServiceName, dict[str, str]]:
+        for service, pairs in info.items():
+            if not pairs:
+                raise ValueError(f"{service} has no key and value: leave it out")
+        return info
 
     def check(self) -> None:
         """StartupError where these settings would leave the listener half secured."""
