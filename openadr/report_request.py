@@ -41,7 +41,9 @@ def check_request(request: ReportRequest, offered: Sequence[Report]) -> None:
     report. InvalidData (454): more than is offered.
     """
     specifier = request.report_specifier
-    report = next((each for each in offered if each.report_specifier_id == specifier.report_specifier_id), None)
+    report = next(
+        (each for each in offered if each.report_specifier_id == specifier.report_specifier_id), None
+    )
     if report is None:
         raise _unknown(specifier.report_specifier_id)
     asked = _descriptions(specifier, report, offered)
@@ -88,11 +90,15 @@ def _check_rhythm(specifier: ReportSpecifier, report: Report, asked: Sequence[Re
         text = f"reportBackDuration {back} is longer than the {report.duration} offered"
         raise InvalidData(text, rule="RPT-20")
     if longer(granularity, back):
-        raise InvalidData(f"granularity {granularity} is longer than reportBackDuration {back}", rule="RPT-15")
+        raise InvalidData(
+            f"granularity {granularity} is longer than reportBackDuration {back}", rule="RPT-15"
+        )
     for item in asked:
         rate = item.sampling_rate
         if rate is None or not granularity:  # 0: when a value changes (RPT-19)
             continue
         if longer(rate.min_period, granularity) or longer(granularity, rate.max_period):
-            text = f"rID {item.r_id}: granularity {granularity} is not in {rate.min_period} to {rate.max_period}"
+            text = (
+                f"rID {item.r_id}: granularity {granularity} is not in {rate.min_period} to {rate.max_period}"
+            )
             raise InvalidData(text, rule="RPT-15")

@@ -6,7 +6,6 @@ from datetime import datetime
 from openadr.enums import ReadingType
 from openadr.event_rules import device_classes
 from openadr.finding import Finding
-from openadr.interval import Duration
 from openadr.report import (
     CreateReport,
     RegisterReport,
@@ -16,9 +15,7 @@ from openadr.report import (
     ReportSpecifier,
     UpdateReport,
 )
-
-METADATA = "METADATA"
-_PREFIX = "METADATA_"
+from openadr.report_request import METADATA, PREFIX, longer
 
 
 def register_report(message: RegisterReport) -> Iterator[Finding]:
@@ -36,7 +33,7 @@ def update_report(message: UpdateReport) -> Iterator[Finding]:
         where = f"report {report.report_specifier_id}"
         if report.report_descriptions:
             yield Finding("RPT-23", f"{where}: oadrReportDescription belongs to metadata")
-        if report.report_name is None or report.report_name.startswith(_PREFIX):
+        if report.report_name is None or report.report_name.startswith(PREFIX):
             yield Finding("RPT-23", f"{where}: reportName is missing or that of metadata")
         if report.dtstart is None or not report.intervals:
             yield Finding("RPT-23", f"{where}: dtstart and intervals are needed")
@@ -59,7 +56,7 @@ def create_report(message: CreateReport) -> Iterator[Finding]:
 
 
 def _metadata(report: Report, where: str) -> Iterator[Finding]:
-    if not (report.report_name or "").startswith((_PREFIX, "x-")):
+    if not (report.report_name or "").startswith((PREFIX, "x-")):
         yield Finding("RPT-03", f"{where}: the reportName of metadata starts with METADATA_")
     if report.report_request_id != "0":
         yield Finding("RPT-03", f"{where}: the reportRequestID of metadata is 0")
@@ -85,9 +82,9 @@ def _descriptions(report: Report, where: str) -> Iterator[Finding]:
         if telemetry and item.sampling_rate is None:
             yield Finding("RPT-06", f"{place}: oadrSamplingRate is missing")
         rate = item.sampling_rate
-        if rate is not None and _longer(rate.min_period, rate.max_period):
+        if rate is not None and longer(rate.min_period, rate.max_period):
             yield Finding("RPT-06", f"{place}: oadrMinPeriod is longer than oadrMaxPeriod")
-        if rate is not None and report.duration is not None and _longer(rate.max_period, report.duration):
+        if rate is not None and report.duration is not None and longer(rate.max_period, report.duration):
             yield Finding("RPT-06", f"{place}: oadrMaxPeriod is longer than the report's duration")
         yield from device_classes(item.report_subject, "RPT-08", f"{place}, reportSubject")
 
@@ -109,7 +106,7 @@ def _specifier(specifier: ReportSpecifier, where: str) -> Iterator[Finding]:
         yield Finding("RPT-15", f"{where}: negative granularity or reportBackDuration")
     if specifier.report_specifier_id == METADATA:
         return
-    if back and _longer(granularity, back):
+    if back and longer(granularity, back):
         yield Finding(
             "RPT-15", f"{where}: granularity {granularity} is longer than reportBackDuration {back}"
         )
@@ -184,8 +181,3 @@ def _payloads(report: Report, where: str) -> Iterator[Finding]:
                     "RPT-29", f"{where}: accuracy and confidence do not belong to a resource status"
                 )
                 return
-
-
-def _longer(left: Duration, right: Duration) -> bool:
-    """Whether `left` is longer for certain: a month counts 28 days on the left and 31 on the right."""
-    return left.seconds + left.months * 28 * 86_400 > right.seconds + right.months * 31 * 86_400

@@ -4,6 +4,8 @@
     +-- StartupError     ours: the operator must change a setting before the server can run
     +-- NotAdmitted      an event that the agreement does not allow
     +-- DuplicateEvent   an event id that is in use
+    +-- NotOffered       a report that a VEN does not offer as it was asked for
+    +-- DuplicateRequest a report request id that is in use
     +-- UnknownObject    something was named that does not exist here (our caller's mistake)
     +-- StoreError       the database did not take the change; nothing was kept, try again
         +-- StoreBusy    another process held the database for longer than the time allowed
@@ -45,3 +47,15 @@ class StoreBusy(StoreError):  # noqa: N818 - the name says what happened
 
 class DuplicateEvent(VtnError):  # noqa: N818 - the name says what happened
     """A VEN was given another event under the same id already."""
+
+
+class NotOffered(VtnError):  # noqa: N818 - the name says what happened
+    """A report that a VEN does not offer as it was asked for; `code` is what the VEN would answer."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class DuplicateRequest(VtnError):  # noqa: N818 - the name says what happened
+    """A report request id is in use for another request."""

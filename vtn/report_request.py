@@ -1,0 +1,381 @@
+"""The life of what a VEN is asked to report.
+
+    asked --CreatedReport--> running --our CancelReport--> cancelling --CanceledReport--> ended
+      |  refused                |  new metadata (RPT-07), asked for anew or ended
+      +----------> ended <------+
+
+Rules: a request is kept after its end, so that data which come late or again are still known (RPT-34,
+RPT-36); all of it goes with the registration (RPT-43). A cancellation waits for a poll; a report that comes
+before takes it along (RPT-41). Reports that keep coming are cancelled again.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from openadr import (
+    CanceledReport,
+    CancelReport,
+    CreatedReport,
+    CreateReport,
+    Report,
+    ReportRequest,
+    decode,
+    encode,
+)
+from openadr.errors import InvalidId, ProtocolError
+from openadr.report_request import METADATA, asks_metadata, check_request, is_periodic
+from openadr.report_rules import report_requests
+from vtn import outbox
+from vtn.catalogue import catalogue
+from vtn.errors import DuplicateRequest, NotOffered, UnknownObject
+from vtn.schema import journal_table, ven_table
+from vtn.schema import report_request_table as request_table
+from vtn.schema import report_spec_table as spec_table
+
+__all__ = ["Requested", "cancel_report", "catalogue", "request_report", "requests"]
+
+CANCELLED, REPLACED, FINISHED = "cancelled", "replaced", "finished"
+
+
+class RequestState(StrEnum):
+    """Where a request stands."""
+
+    ASKED = "asked"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """A report that a VEN was asked for. `outcome`: cancelled, replaced, finished, or a response code."""
+
+    report_request_id: str
+    specifier_id: str
+    report_name: str
+    request: ReportRequest | None
+    by_operator: bool
+    requested_at: datetime
+    accepted_at: datetime | None
+    cancelled_at: datetime | None
+    ended_at: datetime | None
+    outcome: str | None
+    last_report_at: datetime | None
+
+    @property
+    def state(self) -> RequestState:
+        """Where it stands."""
+        if self.ended_at is not None:
+            return RequestState.ENDED
+        if self.cancelled_at is not None:
+            return RequestState.CANCELLING
+        return RequestState.ASKED if self.accepted_at is None else RequestState.RUNNING
+
+
+def _request(content: bytes | None) -> ReportRequest | None:
+    message = None if content is None else decode(content)
+    return message.report_requests[0] if isinstance(message, CreateReport) else None
+
+
+async def requests(conn: AsyncConnection, ven_id: str) -> list[Requested]:
+    """Everything that a VEN was asked for since it registered, oldest first."""
+    t = request_table
+    rows = await conn.execute(
+        select(t).where(t.c.ven_id == ven_id).order_by(t.c.requested_at, t.c.report_request_id)
+    )
+    return [
+        Requested(
+            row.report_request_id,
+            row.specifier_id,
+            row.report_name,
+            _request(row.content),
+            row.by_operator,
+            row.requested_at,
+            row.accepted_at,
+            row.cancelled_at,
+            row.ended_at,
+            row.outcome,
+            await _last_report(conn, ven_id, row.report_request_id),
+        )
+        for row in rows.all()
+    ]
+
+
+async def _last_report(conn: AsyncConnection, ven_id: str, request_id: str) -> datetime | None:
+    t = journal_table
+    prefix = f"report/{ven_id}/{request_id}/"
+    newest = select(t.c.at).where(t.c.key > prefix, t.c.key < prefix[:-1] + "0").order_by(t.c.key.desc())
+    return (await conn.execute(newest.limit(1))).scalar_one_or_none()
+
+
+async def request_report(conn: AsyncConnection, ven_id: str, request: ReportRequest, now: datetime) -> None:
+    """Ask a VEN for a report (or, by specifier METADATA, for its metadata) at its next poll.
+
+    The same request again changes nothing. UnknownObject: no such registered VEN. NotOffered: the VEN's
+    metadata do not cover it, or it breaks a rule of requests. DuplicateRequest: the id is in use (RPT-12).
+    """
+    await _check_registered(conn, ven_id)
+    for finding in report_requests((request,)):
+        raise NotOffered("454", f"{finding.rule}: {finding.text}")
+    known = await _rows(conn, ven_id, [request.report_request_id])
+    if known and _request(known[0].content) != request:
+        raise DuplicateRequest(f"the report request id {request.report_request_id!r} is in use")
+    if known and known[0].ended_at is None:
+        return
+    if not asks_metadata(request):
+        offered = [each.report for each in await catalogue(conn, ven_id) if each.report is not None]
+        try:
+            check_request(request, offered)
+        except ProtocolError as error:
+            raise NotOffered(error.code, error.description) from error
+    await keep_requests(conn, ven_id, (request,), now, by_operator=True)
+    message = CreateReport(request_id=secrets.token_hex(8), report_requests=(request,), ven_id=ven_id)
+    await outbox.queue(conn, ven_id, outbox.CREATE_REPORT, message.request_id, message=message, now=now)
+
+
+async def _check_registered(conn: AsyncConnection, ven_id: str) -> None:
+    query = select(ven_table.c.registration_id).where(ven_table.c.ven_id == ven_id)
+    if (await conn.execute(query)).scalar_one_or_none() is None:
+        raise UnknownObject(f"no registered VEN has the id {ven_id!r}")
+
+
+async def cancel_report(
+    conn: AsyncConnection, ven_id: str, request_ids: Iterable[str], report_to_follow: bool, now: datetime
+) -> None:
+    """End reports of a VEN at its next poll or with its next report, after one more if `report_to_follow`.
+
+    UnknownObject, and nothing changes, where one of the ids is unknown or at its end.
+    """
+    ids = list(dict.fromkeys(request_ids))
+    running = {row.report_request_id for row in await _rows(conn, ven_id, ids) if row.ended_at is None}
+    unknown = [each for each in ids if each not in running]
+    if unknown or not ids:
+        raise UnknownObject(f"no such report is asked of {ven_id!r}: {', '.join(unknown) or 'none named'}")
+    await _set(conn, ven_id, ids, cancelled_at=now, report_to_follow=report_to_follow)
+    await _queue_cancel(conn, ven_id, ids, report_to_follow, now)
+
+
+async def _queue_cancel(
+    conn: AsyncConnection, ven_id: str, ids: Sequence[str], follow: bool, now: datetime
+) -> None:
+    message = CancelReport(
+        request_id=secrets.token_hex(8),
+        report_request_ids=tuple(ids),
+        report_to_follow=follow,
+        ven_id=ven_id,
+    )
+    await outbox.queue(conn, ven_id, outbox.CANCEL_REPORT, message.request_id, message=message, now=now)
+
+
+async def _rows(conn: AsyncConnection, ven_id: str, ids: Collection[str] | None = None) -> list[Row[Any]]:
+    query = select(request_table).where(request_table.c.ven_id == ven_id)
+    if ids is not None:
+        query = query.where(request_table.c.report_request_id.in_(list(ids)))
+    return list(await conn.execute(query))
+
+
+async def _set(conn: AsyncConnection, ven_id: str, ids: Collection[str], **values: object) -> None:
+    t = request_table
+    await conn.execute(
+        update(t).where(t.c.ven_id == ven_id, t.c.report_request_id.in_(list(ids))).values(values)
+    )
+
+
+async def keep_requests(
+    conn: AsyncConnection,
+    ven_id: str,
+    wanted: Sequence[ReportRequest],
+    now: datetime,
+    *,
+    by_operator: bool = False,
+) -> None:
+    """Write down what a VEN is asked for; ValueError where its metadata have no such specifier."""
+    t = spec_table
+    specs = await conn.execute(select(t.c.specifier_id, t.c.report_name).where(t.c.ven_id == ven_id))
+    names = {METADATA: METADATA} | {row.specifier_id: row.report_name for row in specs}
+    for request in wanted:
+        specifier = request.report_specifier
+        name = names.get(specifier.report_specifier_id)
+        if name is None:
+            raise ValueError(f"VEN {ven_id!r} offers no report {specifier.report_specifier_id!r}")
+        period = specifier.report_interval
+        row = {
+            "specifier_id": specifier.report_specifier_id,
+            "report_name": name,
+            "r_ids": [payload.r_id for payload in specifier.specifier_payloads],
+            "start": period.dtstart if period else None,
+            "end": period.end if period else None,
+            "requested_at": now,
+            "content": encode(CreateReport(request_id="0", report_requests=(request,))),
+            "by_operator": by_operator,
+            **dict.fromkeys(
+                ("accepted_at", "cancelled_at", "report_to_follow", "final_at", "ended_at", "outcome")
+            ),
+        }
+        statement = upsert(request_table).values(
+            ven_id=ven_id, report_request_id=request.report_request_id, **row
+        )
+        keys = ["ven_id", "report_request_id"]
+        await conn.execute(statement.on_conflict_do_update(index_elements=keys, set_=row))
+
+
+async def renew(
+    conn: AsyncConnection,
+    ven_id: str,
+    wanted: Sequence[ReportRequest],
+    offered: Sequence[Report],
+    now: datetime,
+) -> tuple[ReportRequest, ...]:
+    """What to ask of a VEN whose metadata have come, which has ended all its reports by that (RPT-07).
+
+    `wanted`, and what the operator asked for periodically as far as it is still offered. A request that
+    differs from the one before in its start alone goes on as it was, so that no period falls between.
+    """
+    await outbox.withdraw(conn, ven_id, outbox.CANCEL_REPORT)
+    rows = [row for row in await _rows(conn, ven_id) if row.ended_at is None and row.specifier_id != METADATA]
+    before = {row.report_request_id: _request(row.content) for row in rows if row.cancelled_at is None}
+    asked = [_continued(before.get(request.report_request_id), request) for request in wanted]
+    taken = {request.report_request_id for request in asked}
+    over, again = [], []
+    for row in rows:
+        old = before.get(row.report_request_id)
+        if row.report_request_id in taken or (row.by_operator and row.accepted_at is None and old):
+            continue  # asked anew, or its CreateReport still waits
+        if old is not None and row.by_operator and _goes_on(old, offered, now):
+            again.append(old)
+        else:
+            over.append(row.report_request_id)
+    await _set(conn, ven_id, over, ended_at=now, outcome=REPLACED)
+    await keep_requests(conn, ven_id, asked, now)
+    await keep_requests(conn, ven_id, again, now, by_operator=True)
+    return (*asked, *again)
+
+
+def _continued(before: ReportRequest | None, request: ReportRequest) -> ReportRequest:
+    if before is None or not is_periodic(request):
+        return request
+    old, new = before.report_specifier.report_interval, request.report_specifier.report_interval
+    if old is None or new is None or old.duration or old.dtstart > new.dtstart:
+        return request
+    moved = replace(request.report_specifier, report_interval=replace(new, dtstart=old.dtstart))
+    return before if replace(request, report_specifier=moved) == before else request
+
+
+def _goes_on(request: ReportRequest, offered: Sequence[Report], now: datetime) -> bool:
+    period = request.report_specifier.report_interval
+    if not is_periodic(request) or (period is not None and period.end is not None and period.end <= now):
+        return False
+    try:
+        check_request(request, offered)
+    except ProtocolError:
+        return False
+    return True
+
+
+async def answers_metadata_request(
+    conn: AsyncConnection, ven_id: str, request_id: str, now: datetime
+) -> None:
+    """These metadata name the request that they answer (RPT-04); InvalidId where it is none of ours."""
+    known = [row for row in await _rows(conn, ven_id, [request_id]) if row.specifier_id == METADATA]
+    if not known:
+        raise InvalidId(f"reportRequestID {request_id} asked for no metadata", rule="RPT-44")
+    request = _request(known[0].content)
+    if request is not None and not is_periodic(request):
+        await _set(conn, ven_id, [request_id], ended_at=now, outcome=FINISHED)
+
+
+async def created(conn: AsyncConnection, message: CreatedReport, ven_id: str, now: datetime) -> None:
+    """The VEN says which of the requests it will serve (RPT-21, RPT-22)."""
+    rows = {row.report_request_id: row for row in await _rows(conn, ven_id)}
+    response, pending = message.response, set(message.pending_reports)
+    if response.is_success and not pending <= rows.keys():
+        raise InvalidId("a reportRequestID is not known", rule="RPT-44")
+    asked = await _asked_in(conn, ven_id, response.request_id, rows.values())
+    taken = (pending | asked) if response.is_success else pending
+    fresh = [each for each in taken & rows.keys() if rows[each].accepted_at is None]
+    await _set(conn, ven_id, fresh, accepted_at=now)
+    if not response.is_success:
+        await _set(conn, ven_id, asked - pending, ended_at=now, outcome=response.code)
+    await outbox.answered(conn, ven_id, outbox.CREATE_REPORT, [response.request_id])
+
+
+async def _asked_in(
+    conn: AsyncConnection, ven_id: str, request_id: str, rows: Iterable[Row[Any]]
+) -> set[str]:
+    """The ids that the answered message asked for: a CreateReport, else those that rode along (RPT-09)."""
+    waiting = await outbox.messages(conn, ven_id, outbox.CREATE_REPORT)
+    in_messages = {
+        key: {request.report_request_id for request in message.report_requests}
+        for key, message in waiting.items()
+        if isinstance(message, CreateReport)
+    }
+    if request_id in in_messages:
+        return in_messages[request_id]
+    others = {each for ids in in_messages.values() for each in ids}
+    open_ = {row.report_request_id for row in rows if row.accepted_at is None and row.ended_at is None}
+    return open_ - others
+
+
+async def canceled(conn: AsyncConnection, message: CanceledReport, ven_id: str, now: datetime) -> None:
+    """The VEN has ended reports; one that it refused to end and still lists goes on (RPT-39)."""
+    waiting = await outbox.messages(conn, ven_id, outbox.CANCEL_REPORT)
+    asked = waiting.get(message.response.request_id)
+    if not isinstance(asked, CancelReport):
+        return  # a repeat: it is done
+    ids = set(asked.report_request_ids)
+    kept = set() if message.response.is_success else ids & set(message.pending_reports)
+    await _set(conn, ven_id, kept, cancelled_at=None, report_to_follow=None)
+    await _end_cancelled(conn, ven_id, ids - kept, now)
+    await outbox.answered(conn, ven_id, outbox.CANCEL_REPORT, [asked.request_id])
+
+
+async def _end_cancelled(conn: AsyncConnection, ven_id: str, ids: Collection[str], now: datetime) -> None:
+    t = request_table
+    await conn.execute(
+        update(t)
+        .where(t.c.ven_id == ven_id, t.c.report_request_id.in_(list(ids)), t.c.ended_at.is_(None))
+        .values(ended_at=now, outcome=CANCELLED)
+    )
+
+
+async def still_coming(
+    conn: AsyncConnection, ven_id: str, stopped: Sequence[tuple[Row[Any], datetime]], now: datetime
+) -> CancelReport | None:
+    """What to say to reports of requests that we have cancelled or that have ended.
+
+    `stopped`: the rows, each with the createdDateTime of its report. A cancellation that waits rides along in
+    the answer (RPT-41); after it, or after new metadata, a report made later than the end is cancelled by a
+    message of its own, but for the one that was to follow (RPT-40).
+    """
+    waiting = [row for row, _ in stopped if row.ended_at is None]
+    for row, created_at in stopped:
+        if row.ended_at is None or row.outcome not in (CANCELLED, REPLACED) or created_at <= row.ended_at:
+            continue
+        if row.report_to_follow and row.final_at in (None, created_at):
+            await _set(conn, ven_id, [row.report_request_id], final_at=created_at)
+            continue
+        await _queue_cancel(conn, ven_id, [row.report_request_id], follow=False, now=now)
+    if not waiting:
+        return None
+    follow = bool(waiting[0].report_to_follow)
+    ids = [row.report_request_id for row in waiting if bool(row.report_to_follow) is follow]
+    await _end_cancelled(conn, ven_id, ids, now)
+    for key, message in (await outbox.messages(conn, ven_id, outbox.CANCEL_REPORT)).items():
+        if isinstance(message, CancelReport) and set(ids).issuperset(message.report_request_ids):
+            await outbox.answered(conn, ven_id, outbox.CANCEL_REPORT, [key])
+    return CancelReport(
+        request_id=secrets.token_hex(8),
+        report_request_ids=tuple(ids),
+        report_to_follow=follow,
+        ven_id=ven_id,
+    )
