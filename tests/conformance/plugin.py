@@ -1,0 +1,140 @@
+"""A pytest plugin that gathers which criteria the tests prove.
+
+A test claims a criterion by its name (`test_evt_16_...`) or by `@pytest.mark.criterion("EVT-16", "ERR-03")`.
+With `who` ("vtn", "ven" or "both") the marker says for which side of a criterion of both the test speaks;
+without it a test in `tests/vtn` speaks for the VTN, one in `tests/ven` for the VEN, another for both.
+
+    pytest --conformance FILE        writes the table of what ran
+    pytest --conformance-strict      the run fails when the table has faults (whole runs only)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from tests.conformance.table import (
+    SIDES,
+    Proof,
+    Table,
+    ids_in_name,
+    read_criteria,
+    read_excuses,
+    read_states,
+)
+
+_MARKER = "criterion(*ids, who=None): the criteria that this test proves, for the side who (vtn, ven or both)"
+_WHOLE_RUNS = ("", "not long")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The two options of the table."""
+    group = parser.getgroup("conformance")
+    group.addoption("--conformance", type=Path, metavar="FILE", help="write the conformance table to FILE")
+    group.addoption(
+        "--conformance-strict", action="store_true", help="fail a whole run if the table has faults"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin with an empty ledger of claims."""
+    config.addinivalue_line("markers", _MARKER)
+    config.pluginmanager.register(Claims(config), "conformance-claims")
+
+
+class Claims:
+    """What the tests of a session claim, and what became of them."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._claims: dict[
+            str, tuple[str, dict[str, tuple[str, ...]]]
+        ] = {}  # by node: the test, sides by criterion
+        self._passed: set[str] = set()
+        self._failed: set[str] = set()
+        self._criteria = read_criteria()
+        self._faults: list[str] = []
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        for item in session.items:
+            if isinstance(item, pytest.Function) and (claimed := self._claimed(item)):
+                path = PurePosixPath(item.path.relative_to(session.config.rootpath))
+                test = f"{path.as_posix().removeprefix('tests/')}::{item.originalname}"
+                self._claims[item.nodeid] = (test, claimed)
+
+    def _claimed(self, item: pytest.Function) -> dict[str, tuple[str, ...]]:
+        folders = item.path.relative_to(item.config.rootpath).parts
+        claimed: dict[str, tuple[str, ...]] = {}
+        for marker in item.iter_markers("criterion"):
+            for name in marker.args:
+                claimed[name] = (*claimed.get(name, ()), *self._sides(name, folders, **marker.kwargs))
+        for name in ids_in_name(item.originalname):
+            claimed.setdefault(name, self._sides(name, folders))
+        return claimed
+
+    def _sides(self, name: str, folders: tuple[str, ...], who: str | None = None) -> tuple[str, ...]:
+        criterion = self._criteria.get(name)
+        if criterion is None or len(criterion.sides) == 1:
+            return criterion.sides if criterion else ()
+        return _sides_of(folders, who) or criterion.sides
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._failed.add(report.nodeid)
+        elif report.when == "call" and report.passed:
+            self._passed.add(report.nodeid)
+
+    def proofs(self) -> Iterator[Proof]:
+        """The claims of the tests that ran to an end; one that was skipped proves nothing."""
+        for node in self._passed | self._failed:
+            test, claimed = self._claims.get(node, ("", {}))
+            for name, sides in claimed.items():
+                yield Proof(name, sides, test, node not in self._failed)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        table = Table(self._criteria, read_excuses(), self.proofs())
+        if path := self._config.getoption("--conformance"):
+            path.write_text(table.render(), "utf-8")
+        if not _is_whole(self._config, exitstatus):
+            return
+        page = self._config.rootpath / "docs" / "conformance.md"
+        self._faults = table.faults(read_states(page.read_text("utf-8")) if page.exists() else {})
+        if (
+            self._faults
+            and self._config.getoption("--conformance-strict")
+            and exitstatus == pytest.ExitCode.OK
+        ):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._faults:
+            terminalreporter.section("conformance", sep="-")
+            for fault in self._faults:
+                terminalreporter.write_line(fault)
+            terminalreporter.write_line(f"{len(self._faults)} faults in the conformance table")
+
+
+def _sides_of(folders: tuple[str, ...], who: str | None) -> tuple[str, ...] | None:
+    """The sides that a test speaks for: as it says, else by its folder; None leaves it to the criterion."""
+    if who is not None:
+        named = {name.lower(): sides for name, sides in SIDES.items()}
+        if who.lower() not in named:
+            raise pytest.UsageError(f"who={who!r} is none of vtn, ven and both")
+        return named[who.lower()]
+    return ("VTN",) if "vtn" in folders else ("VEN",) if "ven" in folders else None
+
+
+def _is_whole(config: pytest.Config, exitstatus: int) -> bool:
+    """Whether every test of the gate ran: no paths, no selection, no early end."""
+    option = config.option
+    ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    chosen = (
+        option.keyword or option.ignore or option.ignore_glob or option.deselect or option.maxfail
+        or getattr(option, "lf", False) or getattr(option, "stepwise", False) or option.collectonly
+    )  # fmt: skip
+    from_settings = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return bool(ended and from_settings and not chosen and option.markexpr in _WHOLE_RUNS)
