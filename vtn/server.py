@@ -47,6 +47,7 @@ from vtn.report import RequestReports
 from vtn.settings import VtnSettings
 from vtn.store import Database
 from vtn.tls import server_context
+from vtn.trace import Exchange, Tracer
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +87,7 @@ class Server:
         self._terms = _terms(settings, request_reports)
         self._limits = Limits(max_bytes=settings.max_body_bytes, max_report_bytes=settings.max_report_bytes)
         self._presence = Presence(db)
+        self._tracer = Tracer(db)
         self._principals: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
         self._services = {BASE + service: service for service in SERVICES}
         self._runner: web.ServerRunner | None = None
@@ -102,6 +104,7 @@ class Server:
         """Listen; StartupError says in one sentence what stands in the way."""
         context = server_context(self._settings)
         await self._presence.open()
+        await self._tracer.open()
         server = web.Server(
             self._serve,
             access_log=None,
@@ -160,18 +163,38 @@ class Server:
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request: its reply, or the status that says why there is none."""
+        service, raw, body = "", b"", b""
         try:
             service = self._service(request)
             raw = await self._body(request, service)
             body = await self._answer(raw, service, self._principal(request))
+            response = _reply(body, request.headers)
         except _Refused as refused:
-            return _status(refused.status)
+            response = _status(refused.status)
         except TransportError as error:
-            return _status(error.http_status)
+            response = _status(error.http_status)
         except (StoreError, DBAPIError) as error:
             log.error("the database does not take changes", error=str(error))
-            return _status(503, {hdrs.RETRY_AFTER: str(self._settings.retry_after_s)})
-        return _reply(body, request.headers)
+            response = _status(503, {hdrs.RETRY_AFTER: str(self._settings.retry_after_s)})
+        if self._tracer.traced:
+            await self._trace(request, service, raw, body, response.status)
+        return response
+
+    async def _trace(
+        self, request: web.BaseRequest, service: str, raw: bytes, body: bytes, status: int
+    ) -> None:
+        """Keep the exchange if its VEN is traced."""
+        guest = self._presence.known(self._principal(request))
+        if guest is not None and guest.ven.ven_id in self._tracer.traced:
+            exchange = Exchange(
+                ven_id=guest.ven.ven_id,
+                at=self._clock(),
+                service=service or request.path,
+                http_status=status,
+                request=raw,
+                response=body,
+            )
+            await self._tracer.keep(exchange)
 
     def _service(self, request: web.BaseRequest) -> str:
         """The service that the request is for (HTTP-04 to HTTP-07)."""
