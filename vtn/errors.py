@@ -4,6 +4,7 @@
     +-- StartupError     ours: the operator must change a setting before the server can run
     +-- NotAdmitted      an event that the agreement does not allow
     +-- DuplicateEvent   an event id that is in use
+    +-- CertificateRefused   a certificate that cannot be enrolled (our caller's mistake)
     +-- NotOffered       a report that a VEN does not offer as it was asked for
     +-- DuplicateRequest a report request id that is in use
     +-- UnknownObject    something was named that does not exist here (our caller's mistake)
@@ -59,3 +60,7 @@ class NotOffered(VtnError):  # noqa: N818 - the name says what happened
 
 class DuplicateRequest(VtnError):  # noqa: N818 - the name says what happened
     """A report request id is in use for another request."""
+
+
+class CertificateRefused(VtnError, ValueError):  # noqa: N818 - the name says what happened
+    """A certificate cannot be enrolled for this VEN."""
