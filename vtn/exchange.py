@@ -12,7 +12,9 @@
     CreateReport                EiReport          registered     CreatedReport
     CreatedReport               EiReport          registered     Response
     UpdateReport                EiReport          registered     UpdatedReport
+    UpdatedReport               EiReport          registered     Response
     CancelReport                EiReport          registered     CanceledReport
+    CanceledReport              EiReport          registered     Response
     CreateOpt, CancelOpt        EiOpt             registered     CreatedOpt, CanceledOpt
     Poll                        OadrPoll          registered     one of what waits, or Response
     Response                    any but OadrPoll  registered     Response
@@ -64,7 +66,7 @@ from openadr import (
 )
 from openadr.enums import ProfileName, ServiceName, TransportName
 from openadr.errors import ComplianceError, InvalidId, NotRegistered
-from vtn import event, opt, outbox, registration, report
+from vtn import event, opt, outbox, own_report, registration, report, report_request
 from vtn.registration import NOT_REGISTERED, Ven
 from vtn.report import RequestReports
 from vtn.settings import Enrolment
@@ -197,15 +199,15 @@ async def _register_report(message: RegisterReport, call: Call) -> Message:
 
 
 async def _registered_report(message: RegisteredReport, call: Call) -> Message:
-    return await report.registered(call.conn, message, call.ven)
+    return await own_report.registered(call.conn, message, call.ven.ven_id, call.now)
 
 
 async def _create_report(message: CreateReport, call: Call) -> Message:
-    return await report.asked(call.conn, message, call.ven, call.now)
+    return await own_report.asked(call.conn, message, call.ven.ven_id, call.now)
 
 
 async def _created_report(message: CreatedReport, call: Call) -> Message:
-    await report.created(call.conn, message, call.ven, call.now)
+    await report_request.created(call.conn, message, call.ven.ven_id, call.now)
     return _ok(message, call)
 
 
@@ -214,7 +216,17 @@ async def _update_report(message: UpdateReport, call: Call) -> Message:
 
 
 async def _cancel_report(message: CancelReport, call: Call) -> Message:
-    raise InvalidId("the reportRequestID is not known", rule="RPT-39")
+    return await own_report.canceled(call.conn, message, call.ven.ven_id, call.now)
+
+
+async def _canceled_report(message: CanceledReport, call: Call) -> Message:
+    await report_request.canceled(call.conn, message, call.ven.ven_id, call.now)
+    return _ok(message, call)
+
+
+async def _updated_report(message: UpdatedReport, call: Call) -> Message:
+    await own_report.delivered(call.conn, message, call.ven.ven_id, call.now)
+    return _ok(message, call)
 
 
 async def _create_opt(message: CreateOpt, call: Call) -> Message:
@@ -281,7 +293,9 @@ ROUTES: Mapping[type[Message], Route] = {
     CreateReport: _route(ServiceName.EI_REPORT, _create_report),
     CreatedReport: _route(ServiceName.EI_REPORT, _created_report),
     UpdateReport: _route(ServiceName.EI_REPORT, _update_report),
+    UpdatedReport: _route(ServiceName.EI_REPORT, _updated_report),
     CancelReport: _route(ServiceName.EI_REPORT, _cancel_report),
+    CanceledReport: _route(ServiceName.EI_REPORT, _canceled_report),
     CreateOpt: _route(ServiceName.EI_OPT, _create_opt),
     CancelOpt: _route(ServiceName.EI_OPT, _cancel_opt),
     Poll: _route(ServiceName.OADR_POLL, _poll),

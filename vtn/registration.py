@@ -20,12 +20,11 @@ from openadr import (
     CanceledPartyRegistration,
     CancelPartyRegistration,
     CreatePartyRegistration,
-    RegisterReport,
     RequestReregistration,
 )
 from openadr.enums import ProfileName, TransportName
 from openadr.errors import ComplianceError, DeploymentError, InvalidId, NotRegistered
-from vtn import journal, outbox
+from vtn import journal, outbox, own_report
 from vtn.errors import UnknownObject
 from vtn.schema import certificate_table, pending_table, ven_table
 from vtn.schema import report_request_table as request_table
@@ -179,8 +178,7 @@ async def register(
     if not again:
         await _forget_reports(conn, ven.ven_id)
         await outbox.keep_only(conn, ven.ven_id, outbox.EVENT, outbox.CANCEL_PARTY_REGISTRATION)
-        own = RegisterReport(request_id=secrets.token_hex(8), ven_id=ven.ven_id)
-        await outbox.queue(conn, ven.ven_id, outbox.REGISTER_REPORT, "own", message=own, now=now)  # REG-12
+        await own_report.tell(conn, ven.ven_id, now)  # REG-12
     await outbox.withdraw(conn, ven.ven_id, outbox.REQUEST_REREGISTRATION)
     await _record(conn, "registered", ven, registration_id, request_id=message.request_id, now=now)
     after_commit(conn, VenChanged(ven.ven_id))
@@ -350,6 +348,7 @@ async def _end(conn: AsyncConnection, ven: Ven, request_id: str, now: datetime) 
 async def _forget_reports(conn: AsyncConnection, ven_id: str) -> None:
     for table in (spec_table, request_table):
         await conn.execute(delete(table).where(table.c.ven_id == ven_id))
+    await own_report.forget(conn, ven_id)
 
 
 async def _record(
