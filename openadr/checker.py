@@ -28,7 +28,7 @@ class Verdict:
     """What the checker says of one message. `rule` is the first broken rule, `text` for a person.
 
     `profile` (`2.0a`, `2.0b`) and `message` (its element name) are None where they could not be told.
-    Warnings leave the outcome `ok` and stand in `text`.
+    Warnings leave the outcome `ok` and stand in `text`. `findings` are those of a message that could be read.
     """
 
     outcome: Outcome
@@ -36,6 +36,7 @@ class Verdict:
     message: str | None = None
     rule: str | None = None
     text: str = ""
+    findings: tuple[Finding, ...] = ()
 
 
 def check_bytes(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Verdict:
@@ -72,8 +73,8 @@ def _verdict(found: str, name: str, findings: list[Finding]) -> Verdict:
         for finding in (*broken, *(finding for finding in findings if finding.warning))
     )
     if broken:
-        return Verdict(Outcome.RULE, found, name, broken[0].rule, text)
-    return Verdict(Outcome.OK, found, name, None, text)
+        return Verdict(Outcome.RULE, found, name, broken[0].rule, text, tuple(findings))
+    return Verdict(Outcome.OK, found, name, None, text, tuple(findings))
 
 
 def _findings_b(root: etree._Element, payload: etree._Element, limits: Limits) -> list[Finding]:
