@@ -38,32 +38,38 @@ def messages() -> dict[str, type]:
     return {clark(f"oadr:oadr{cls.__name__}"): cls for cls in classes}
 
 
-def decode(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Message:
+def decode(raw: bytes, limits: Limits = DEFAULT_LIMITS, *, bare: bool = True) -> Message:
     """The message in a body; a ProtocolError where the profile does not allow it.
 
-    Takes oadrPayload/oadrSignedObject and the bare element (GEN-03). TransportErrors are answered by their
-    HTTP status, the others carry the name of the message, so that the matching payload can answer. The same
-    small bytes give the same value, without parsing them again.
+    Takes oadrPayload/oadrSignedObject, and the bare element if `bare` (GEN-03). TransportErrors are answered
+    by their HTTP status, the others carry the name of the message, so that the matching payload can answer.
+    The same small bytes give the same value, without parsing them again.
     """
     if len(raw) <= _CACHED_BODY_BYTES and limits is DEFAULT_LIMITS:
-        return _decode_small(bytes(raw))
-    return _decode(raw, limits)
+        return _decode_small(bytes(raw), bare)
+    return _decode(raw, limits, bare)
 
 
 @lru_cache(maxsize=_CACHED_BODIES)
-def _decode_small(raw: bytes) -> Message:
-    return _decode(raw, DEFAULT_LIMITS)
+def _decode_small(raw: bytes, bare: bool) -> Message:
+    return _decode(raw, DEFAULT_LIMITS, bare)
 
 
-def _decode(raw: bytes, limits: Limits) -> Message:
+def _decode(raw: bytes, limits: Limits, bare: bool) -> Message:
     def read_tree(root: etree._Element) -> Message:
-        payload = payload_element(root)
-        if len(raw) > limits.max_bytes and payload.tag not in _REPORT_MESSAGES:
-            raise TooLarge(f"body of {len(raw)} bytes, the limit is {limits.max_bytes}")
+        check_size(raw, root, limits)
         validate(root)
-        return read(payload, limits)
+        if not bare and root.tag != _PAYLOAD:
+            raise SchemaInvalid(f"element {readable_name(root.tag)}: not inside oadrPayload", rule="GEN-03")
+        return read(payload_element(root), limits)
 
     return with_tree(raw, limits, read_tree)
+
+
+def check_size(raw: bytes, root: etree._Element, limits: Limits) -> None:
+    """Refuses a body that only a report may have the size of."""
+    if len(raw) > limits.max_bytes and payload_element(root).tag not in _REPORT_MESSAGES:
+        raise TooLarge(f"body of {len(raw)} bytes, the limit is {limits.max_bytes}")
 
 
 def payload_element(root: etree._Element) -> etree._Element:

@@ -34,12 +34,13 @@ from openadr import (
     ServiceInfo,
     decode,
     encode,
+    lenient,
 )
 from openadr.enums import ServiceName
 from openadr.errors import TooLarge, TransportError
 from openadr.parser import Limits
 from openadr.security import fingerprint
-from vtn import registration
+from vtn import finding, registration
 from vtn.errors import StartupError, StoreError
 from vtn.exchange import SERVICES, Peer, Terms, exchange, refusal
 from vtn.presence import Guest, Presence
@@ -87,6 +88,7 @@ class Server:
         self._terms = _terms(settings, request_reports)
         self._limits = Limits(max_bytes=settings.max_body_bytes, max_report_bytes=settings.max_report_bytes)
         self._presence = Presence(db)
+        self._findings = finding.Findings()
         self._tracer = Tracer(db)
         self._principals: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
         self._services = {BASE + service: service for service in SERVICES}
@@ -156,10 +158,11 @@ class Server:
                 log.warning("last contacts were not kept", error=str(error))
 
     async def _keep_contacts(self) -> None:
-        contacts = self._presence.take_contacts()
-        if contacts:
+        contacts, found = self._presence.take_contacts(), self._findings.take()
+        if contacts or found:
             async with self._db.write() as conn:
                 await registration.seen(conn, contacts)
+                await finding.keep(conn, found)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request: its reply, or the status that says why there is none."""
@@ -243,14 +246,14 @@ class Server:
 
     async def _answer(self, raw: bytes, service: str, principal: str) -> bytes:
         guest = self._presence.known(principal) or await self._presence.find(principal)
+        now = self._clock()
         try:
-            message = decode(raw) if len(raw) <= OFF_LOOP_BYTES else await asyncio.to_thread(decode, raw)
+            message = await self._read(raw, guest, now)
         except TransportError:
             raise
         except ProtocolError as error:
             peer = Peer(principal, guest.ven if guest else None)
             return encode(refusal(None, error, peer, self._terms))
-        now = self._clock()
         if guest is None:
             return encode(await self._exchange(message, service, Peer(principal, None, _sha256(raw)), now))
         self._presence.met(guest.ven.ven_id, now)
@@ -258,6 +261,16 @@ class Server:
             return await self._poll(message, guest, principal, now)
         peer = Peer(principal, guest.ven, _sha256(raw))
         return encode(await self._exchange(message, service, peer, now))
+
+    async def _read(self, raw: bytes, guest: Guest | None, now: datetime) -> Message:
+        """The message; the known deviations are forgiven to a VEN that is set so, and counted."""
+        apart = len(raw) > OFF_LOOP_BYTES
+        if guest is None or not guest.ven.lenient:
+            return await asyncio.to_thread(_decode, raw) if apart else _decode(raw)
+        forgiven = await asyncio.to_thread(lenient.decode, raw) if apart else lenient.decode(raw)
+        message, findings = forgiven
+        self._findings.note(guest.ven.ven_id, type(message).__name__, findings, now)
+        return message
 
     async def _poll(self, message: Poll, guest: Guest, principal: str, now: datetime) -> bytes:
         """What waits, or from memory that nothing does."""
@@ -298,6 +311,10 @@ def _terms(settings: VtnSettings, request_reports: RequestReports) -> Terms:
             Extension(extension_name=name, infos=infos(pairs)) for name, pairs in settings.extensions.items()
         ),
     )
+
+
+def _decode(raw: bytes) -> Message:
+    return decode(raw, bare=False)
 
 
 def _sha256(raw: bytes) -> str:
