@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -137,3 +139,42 @@ async def table_after(sent: list[Report], path: Path) -> list[object]:
         return [sorted(map(str, readings)), sorted(map(str, bad))]
     finally:
         await database.close()
+
+
+def test_hash_is_that_of_json_lines_with_any_text_in_them() -> None:
+    odd = 'a "b" \\ \u00e9\U0001f600\t'
+    made = report(interval(0.1, odd, dtstart=NOW, duration=Duration(900)), interval(math.nan))
+    lines = [
+        [odd, "2026-03-02T12:00:00Z", 900.0, "0.1", "Quality Good - Non Specific"],
+        ["load", "2026-03-02T12:15:00Z", 0.0, "nan", "Quality Good - Non Specific"],
+    ]
+    made = replace(made, dtstart=NOW)
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    assert reading.judge(made, EXPECTED, NOW).sha256 == hashlib.sha256(text.encode()).hexdigest()
+
+
+async def test_of_many_faulty_values_the_first_are_kept_and_all_are_judged(database: Database) -> None:
+    many = reading.MAX_QUARANTINED + 100
+    made = report(*(interval(math.nan, dtstart=NOW - n * SECOND) for n in range(many)), interval(dtstart=NOW))
+    judged = reading.judge(made, EXPECTED, NOW)
+    assert (len(judged.good), len(judged.bad)) == (1, many)
+    async with database.write() as conn:
+        await reading.keep(conn, "ven", made, report_name=USAGE, judged=judged, now=NOW)
+    async with database.read() as conn:
+        kept = await reading.quarantined(conn)
+        assert len(await reading.readings(conn)) == 1
+    oldest = NOW - (reading.MAX_QUARANTINED - 1) * SECOND
+    assert len(kept) == reading.MAX_QUARANTINED
+    assert min(row.start for row in kept) == oldest.isoformat().replace("+00:00", "Z")
+
+
+async def test_reading_comes_back_as_it_was_kept(database: Database) -> None:
+    start = NOW - QUARTER
+    made = report(interval(1.25, "home-01", dtstart=start, duration=Duration(900)))
+    async with database.write() as conn:
+        judged = reading.judge(made, EXPECTED, NOW)
+        await reading.keep(conn, "ven", made, report_name=USAGE, judged=judged, now=NOW)
+    async with database.read() as conn:
+        (kept,) = await reading.readings(conn)
+    quality = "Quality Good - Non Specific"
+    assert kept == reading.ReadingRow("ven", "home-01", start, 900.0, 1.25, quality, USAGE, NOW)
