@@ -126,3 +126,12 @@ async def messages(conn: AsyncConnection, ven_id: str, kind: str) -> dict[str, M
 async def length(conn: AsyncConnection) -> int:
     """How many payloads wait, of all VENs."""
     return (await conn.execute(select(func.count()).select_from(outbox_table))).scalar_one()
+
+
+async def counts(conn: AsyncConnection, ven_id: str) -> dict[str, int]:
+    """How many rows of each kind wait for the VEN."""
+    t = outbox_table
+    rows = await conn.execute(
+        select(t.c.kind, func.count()).where(t.c.ven_id == ven_id).group_by(t.c.kind).order_by(t.c.kind)
+    )
+    return {row[0]: row[1] for row in rows}
