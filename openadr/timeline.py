@@ -135,13 +135,16 @@ def event_status(event: Event, now: datetime) -> EventStatus:
 def in_order(events: Iterable[Event], now: datetime) -> list[Event]:
     """Events as a VTN lists them: active before pending, then priority or start (EVT-16, Appendix C).
 
-    Priority counts among active events only. A cancelled event keeps the place that it had.
+    Priority counts among active events only. A cancelled event keeps the place that it had when it was
+    modified last, which is when it was cancelled.
     """
     return sorted(events, key=lambda event: _listing_key(event, now))
 
 
 def _listing_key(event: Event, now: datetime) -> tuple[int, int, datetime, str]:
-    status = _status_by_clock(event, now)
+    cancelled_at = event.descriptor.modification_date_time
+    at = min(now, cancelled_at) if event.is_cancelled and cancelled_at is not None else now
+    status = _status_by_clock(event, at)
     if status is EventStatus.ACTIVE:
         return (0, event.descriptor.priority or _LOWEST_PRIORITY, event.dtstart, event.event_id)
     pending = status in (EventStatus.FAR, EventStatus.NEAR)

@@ -46,9 +46,13 @@ class Life:
     start: datetime
     length: timedelta
     number: int = 0
-    cancelled: bool = False
+    cancelled_at: datetime | None = None
     answered: bool = False
     opt: str | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        return self.cancelled_at is not None
 
     def over(self, now: datetime) -> bool:
         return now >= self.start + self.length
@@ -57,7 +61,7 @@ class Life:
         return not self.over(now) and not (self.cancelled and self.answered)
 
     def place(self, event_id: str, now: datetime) -> tuple[bool, datetime, str]:
-        return (self.start > now, self.start, event_id)
+        return (self.start > (self.cancelled_at or now), self.start, event_id)
 
 
 @dataclass
@@ -88,6 +92,10 @@ class Model:
             with pytest.raises((UnknownObject, NotAdmitted)):
                 await self.desk.modify(make_event(event_id))
             return
+        if length != life.length and life.start + length <= self.desk.now:
+            with pytest.raises(NotAdmitted, match="past: cancel the event"):
+                await self.desk.modify(make_event(event_id, life.start, length))
+            return
         await self.desk.modify(make_event(event_id, life.start, length))
         if length != life.length:
             life.length, life.number = length, life.number + 1
@@ -101,7 +109,7 @@ class Model:
             return
         await self.desk.cancel(event_id)
         if not life.cancelled:
-            life.cancelled, life.number = True, life.number + 1
+            life.cancelled_at, life.number = self.desk.now, life.number + 1
             life.answered, life.opt = False, None
 
     async def poll(self, _argument: str, times: int) -> None:
