@@ -25,7 +25,7 @@ from openadr import (
 from openadr.enums import ProfileName, TransportName
 from openadr.errors import ComplianceError, DeploymentError, InvalidId, NotRegistered
 from vtn import journal, outbox, own_report
-from vtn.errors import UnknownObject
+from vtn.errors import NotAdmitted, UnknownObject
 from vtn.schema import certificate_table, pending_table, ven_table
 from vtn.schema import report_request_table as request_table
 from vtn.schema import report_spec_table as spec_table
@@ -297,6 +297,13 @@ async def set_poll_period(conn: AsyncConnection, ven_id: str, seconds: int | Non
     ven = await _change(conn, ven_id, poll_period_s=seconds)
     if ven.registration_id is not None:
         await ask_to_register_again(conn, ven_id, now)
+
+
+async def check_takes_events(conn: AsyncConnection, ven_id: str) -> None:
+    """NotAdmitted for a VEN that registered for reports only (oadrReportOnly)."""
+    rows = await conn.execute(select(ven_table.c.report_only).where(ven_table.c.ven_id == ven_id))
+    if rows.scalar_one_or_none():
+        raise NotAdmitted("REG-07", f"VEN {ven_id!r} is registered for reports only")
 
 
 async def find(conn: AsyncConnection, ven_id: str) -> Ven:

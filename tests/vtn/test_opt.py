@@ -77,7 +77,9 @@ async def code(desk: Desk, message: CreateOpt | CancelOpt) -> str:
 async def valid_schedules(desk: Desk) -> list[str]:
     async with desk.db.read() as conn:
         rows = await conn.execute(
-            opt_table.select().where(opt_table.c.cancelled_at.is_(None)).order_by(opt_table.c.seq)
+            opt_table.select()
+            .where(opt_table.c.cancelled_at.is_(None), opt_table.c.source == opt.CREATE_OPT)
+            .order_by(opt_table.c.seq)
         )
         return [row.opt_id for row in rows]
 
