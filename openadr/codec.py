@@ -11,7 +11,7 @@ from lxml import etree
 
 from openadr import event, opt, registration, report, response
 from openadr.errors import EncodeError, ProtocolError, SchemaInvalid, TooLarge
-from openadr.parser import DEFAULT_LIMITS, Limits, readable_name, validate, with_tree
+from openadr.parser import DEFAULT_LIMITS, Limits, count_nodes, readable_name, validate, with_tree
 from openadr.plan import Plan, plan
 from openadr.response import Response
 from openadr.wire import NAMESPACE_20A, NAMESPACES, Message, clark
@@ -23,7 +23,8 @@ _CACHED_BODIES = 4096
 _PAYLOAD = clark("oadr:oadrPayload")
 _SIGNED_OBJECT = clark("oadr:oadrSignedObject")
 _SCHEMA_VERSION = clark("ei:schemaVersion")
-_REPORT_MESSAGES = frozenset(f"{{{NAMESPACES['oadr']}}}oadr{name}Report" for name in ("Register", "Update"))
+_DATA, _METADATA = clark("oadr:oadrUpdateReport"), clark("oadr:oadrRegisterReport")
+_PARTS = (clark("oadr:oadrReport"), clark("oadr:oadrReportRequest"))
 
 
 @cache
@@ -67,9 +68,17 @@ def _decode(raw: bytes, limits: Limits, bare: bool) -> Message:
 
 
 def check_size(raw: bytes, root: etree._Element, limits: Limits) -> None:
-    """Refuses a body that only a report may have the size of."""
-    if len(raw) > limits.max_bytes and payload_element(root).tag not in _REPORT_MESSAGES:
-        raise TooLarge(f"body of {len(raw)} bytes, the limit is {limits.max_bytes}")
+    """Refuses a body that is too large for its message, or that holds too many reports or requests."""
+    payload = payload_element(root)
+    own = {_DATA: limits.max_report_bytes, _METADATA: limits.max_metadata_bytes}
+    if len(raw) > (limit := own.get(payload.tag, limits.max_bytes)):
+        raise TooLarge(f"body of {len(raw)} bytes, the limit is {limit}")
+    parts = sum(1 for _ in payload.iterchildren(*_PARTS))
+    if parts > 1 and (nodes := count_nodes(root)) + parts * limits.part_nodes > limits.max_nodes:
+        raise TooLarge(
+            f"{parts} reports with {nodes} elements and attributes, the limit is {limits.max_nodes} "
+            f"and each report counts as {limits.part_nodes}"
+        )
 
 
 def payload_element(root: etree._Element) -> etree._Element:

@@ -131,7 +131,35 @@ def test_the_element_is_named_where_the_schema_is_broken() -> None:
 
 
 def test_the_limits_are_those_that_are_promised() -> None:
-    assert Limits(65_536, 1_048_576, 20_000, 64, 5_000, 128) == DEFAULT_LIMITS
+    assert Limits(65_536, 1_048_576, 262_144, 15_000, 300, 64, 5_000, 128) == DEFAULT_LIMITS
+
+
+def test_metadata_may_be_larger_than_64_kb_and_smaller_than_data() -> None:
+    padding = b"<!--" + b"x" * 100_000 + b"-->"
+    metadata = (
+        f"<oadr:oadrRegisterReport {NAMES}><pyld:requestID>r</pyld:requestID></oadr:oadrRegisterReport>"
+    )
+    assert decode(metadata.encode() + padding * 2)
+    with pytest.raises(TooLarge, match="the limit is 262144"):
+        decode(metadata.encode() + padding * 3)
+
+
+def test_several_reports_weigh_more_than_their_elements() -> None:
+    report = (
+        "<oadr:oadrReport><ei:reportRequestID>q</ei:reportRequestID>"
+        "<ei:reportSpecifierID>s</ei:reportSpecifierID>"
+        "<ei:createdDateTime>2026-03-02T12:00:00Z</ei:createdDateTime></oadr:oadrReport>"
+    )
+    request = "<pyld:requestID>r</pyld:requestID>"
+
+    def of(count: int) -> bytes:
+        return f"<oadr:oadrUpdateReport {NAMES}>{request}{report * count}</oadr:oadrUpdateReport>".encode()
+
+    weight = 2 + 3 * 4 + 3 * 300
+    assert decode(of(3), Limits(max_nodes=weight))
+    with pytest.raises(TooLarge, match="3 reports with 14 elements and attributes, the limit is 913"):
+        decode(of(3), Limits(max_nodes=weight - 1))
+    assert decode(of(1), Limits(max_nodes=100))
 
 
 class _Memory(ctypes.Structure):
