@@ -47,12 +47,14 @@ LIMIT = 100  # requests of one VEN, and reports that wait for it
 async def offered(conn: AsyncConnection) -> list[Report]:
     """The metadata of every report of our own."""
     t = report_table
-    found = [decode(row.content) for row in await conn.execute(select(t.c.content).order_by(t.c.specifier_id))]
+    found = [
+        decode(row.content) for row in await conn.execute(select(t.c.content).order_by(t.c.specifier_id))
+    ]
     return [report for message in found if isinstance(message, RegisterReport) for report in message.reports]
 
 
 async def offer(conn: AsyncConnection, reports: Sequence[Report], now: datetime) -> None:
-    """Offer these reports and no others; every registered VEN is told at its next poll and asks anew (RPT-07)."""
+    """Offer these reports alone; every registered VEN is told at its next poll and asks anew (RPT-07)."""
     await conn.execute(delete(report_table))
     await conn.execute(delete(request_table))
     for report in reports:
@@ -88,9 +90,7 @@ async def registered(
     return await _take(conn, message.report_requests, request_id, ven_id, now)
 
 
-async def asked(
-    conn: AsyncConnection, message: CreateReport, ven_id: str, now: datetime
-) -> CreatedReport:
+async def asked(conn: AsyncConnection, message: CreateReport, ven_id: str, now: datetime) -> CreatedReport:
     """A VEN asks for reports of ours."""
     return await _take(conn, message.report_requests, message.request_id, ven_id, now)
 

@@ -107,6 +107,8 @@ def judge(report: Report, expected: Expected, now: datetime) -> Judged:
             good.append(sample)
         else:
             bad.append((sample, reason))
+    for feed in (feed for interval in report.intervals for feed in interval.feeds):
+        digest.update(repr(feed).encode())
     unknown = any(sample.r_id not in expected.r_ids for sample, _ in bad)
     return Judged(tuple(good), tuple(bad), unknown, digest.hexdigest())
 

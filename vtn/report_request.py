@@ -139,6 +139,7 @@ async def request_report(conn: AsyncConnection, ven_id: str, request: ReportRequ
         except ProtocolError as error:
             raise NotOffered(error.code, error.description) from error
     await keep_requests(conn, ven_id, (request,), now, by_operator=True)
+    await _forget_answer(conn, ven_id)
     message = CreateReport(request_id=secrets.token_hex(8), report_requests=(request,), ven_id=ven_id)
     await outbox.queue(conn, ven_id, outbox.CREATE_REPORT, message.request_id, message=message, now=now)
 
@@ -162,7 +163,13 @@ async def cancel_report(
     if unknown or not ids:
         raise UnknownObject(f"no such report is asked of {ven_id!r}: {', '.join(unknown) or 'none named'}")
     await _set(conn, ven_id, ids, cancelled_at=now, report_to_follow=report_to_follow)
+    await _forget_answer(conn, ven_id)
     await _queue_cancel(conn, ven_id, ids, report_to_follow, now)
+
+
+async def _forget_answer(conn: AsyncConnection, ven_id: str) -> None:
+    """What is asked for has changed: the same metadata again must not bring the old answer back."""
+    await conn.execute(update(ven_table).where(ven_table.c.ven_id == ven_id).values(metadata_key=None))
 
 
 async def _queue_cancel(

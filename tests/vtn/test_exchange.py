@@ -84,7 +84,9 @@ def messages(ven_id: str) -> dict[type[Message], tuple[Message, type[Message]]]:
         (CreateReport(request_id="r", report_requests=(REQUEST,), ven_id=ven_id), CreatedReport),
         (CreatedReport(response=OK, ven_id=ven_id), Response),
         (usage(ven_id, [(NOW, 1.0)], request_id="r"), UpdatedReport),
+        (UpdatedReport(response=OK, ven_id=ven_id), Response),
         (CancelReport(request_id="r", report_request_ids=("x",), ven_id=ven_id), CanceledReport),
+        (CanceledReport(response=OK, ven_id=ven_id), Response),
         (opt, CreatedOpt),
         (CancelOpt(request_id="r", opt_id="o1", ven_id=ven_id), CanceledOpt),
         (Poll(ven_id=ven_id), Response),
@@ -242,14 +244,14 @@ async def test_own_reports_are_asked_for_in_vain_but_metadata_are_sent(desk: Des
     assert (own.reports, own.report_request_id) == ((), "theirs")
 
 
-async def test_requests_in_answer_to_our_empty_metadata_are_not_supported(desk: Desk) -> None:
+async def test_rpt_13_requests_in_answer_to_our_empty_metadata_are_unknown(desk: Desk) -> None:
     mine = await desk.register()
     own = await desk.poll()
     assert isinstance(own, RegisterReport)
     answer = RegisteredReport(response=EiResponse.ok(own.request_id), report_requests=(REQUEST,), ven_id=mine)
     reply = await desk.say(answer)
     assert isinstance(reply, CreatedReport)
-    assert reply.response.code == "461"
+    assert reply.response.code == "452"
     assert isinstance(await desk.poll(), Response)
 
 

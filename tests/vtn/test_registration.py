@@ -112,7 +112,7 @@ async def test_reg_14_registering_again_keeps_ids_reports_and_asks_for_nothing(d
     assert await ven(desk) == before
     assert isinstance(await desk.poll(), Response)
     async with desk.db.read() as conn:
-        assert len(await report.requests_of(conn, ven_id)) == 3
+        assert len(await report.requests(conn, ven_id)) == 3
 
 
 async def test_reg_17_new_registration_starts_over_with_the_same_ids_and_keeps_events(desk: Desk) -> None:
@@ -127,7 +127,7 @@ async def test_reg_17_new_registration_starts_over_with_the_same_ids_and_keeps_e
     kinds = {type(await desk.poll()) for _ in range(2)}
     assert kinds == {DistributeEvent, RegisterReport}
     async with desk.db.read() as conn:
-        assert await report.requests_of(conn, ven_id) == []
+        assert await report.requests(conn, ven_id) == []
 
 
 async def test_repeat_of_a_registration_is_one_fact(desk: Desk) -> None:
@@ -179,7 +179,7 @@ async def test_reg_19_cancelled_by_the_ven_forgets_registration_and_reports(desk
     assert isinstance(refused, Response)
     assert (refused.response.code, refused.ven_id) == ("463", None)
     async with desk.db.read() as conn:
-        assert await report.requests_of(conn, ven_id) == []
+        assert await report.requests(conn, ven_id) == []
     assert [fact.body["action"] for fact in await desk.facts("registration")] == ["registered", "cancelled"]
 
 

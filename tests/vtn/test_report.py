@@ -11,20 +11,18 @@ import pytest
 
 from openadr import (
     CreatedReport,
-    CreateReport,
     EiResponse,
     Message,
     RegisteredReport,
     RegisterReport,
-    ReportRequest,
     Response,
     UpdatedReport,
     encode,
 )
-from tests.vtn.desk import ALICE, BOB, HISTORY, NOW, OFFER, QUARTER, USAGE, Desk, metadata, request_all, usage
+from tests.vtn.desk import ALICE, BOB, HISTORY, NOW, OFFER, QUARTER, USAGE, Desk, metadata, usage
 from vtn import report
+from vtn.catalogue import catalogue
 from vtn.reading import quarantined
-from vtn.registration import Ven
 from vtn.report import ReadingRow
 
 DAY = timedelta(days=1)
@@ -77,15 +75,9 @@ async def test_rpt_07_newer_metadata_replace_the_older(desk: Desk) -> None:
     ven_id = await ready(desk)
     newer = metadata(ven_id, "m2")
     await desk.say(replace(newer, reports=newer.reports[:1]))
-    with pytest.raises(ValueError, match="offers no report"):
-        async with desk.db.write() as conn:
-            await report.request(conn, ven_id, request_all_of(ven_id)[2:], NOW)
+    async with desk.db.read() as conn:
+        assert [each.report_name for each in await catalogue(conn, ven_id)] == [USAGE]
     assert await code(desk, usage(ven_id, [(NOW, 1.0)])) == "200"
-
-
-def request_all_of(ven_id: str) -> list[ReportRequest]:
-    ven = Ven(ven_id, "alice", NOW, "registered", NOW, None, False)
-    return request_all(ven, metadata(ven_id).reports, NOW)
 
 
 async def test_rpt_02_metadata_without_reports_ask_for_nothing(desk: Desk) -> None:
@@ -102,33 +94,6 @@ async def test_rpt_05_double_ids_in_metadata_are_refused(desk: Desk) -> None:
     twice = replace(one, report_descriptions=one.report_descriptions[:1] * 2)
     for reports in ((one, one), (twice,)):
         assert await code(desk, replace(message, reports=reports)) == "459"
-
-
-async def test_reports_asked_for_later_are_offered_until_they_are_answered(desk: Desk) -> None:
-    ven_id = await ready(desk)
-    async with desk.db.write() as conn:
-        await report.request(conn, ven_id, request_all_of(ven_id)[:1], NOW)
-    for _ in range(2):
-        told = await desk.poll()
-        assert isinstance(told, CreateReport)
-    unknown = CreatedReport(
-        response=EiResponse.ok(told.request_id), pending_reports=("unknown",), ven_id=ven_id
-    )
-    assert await code(desk, unknown) == "452"
-    assert isinstance(await desk.poll(), CreateReport)
-    assert await code(desk, replace(unknown, pending_reports=(f"ask-{USAGE}",))) == "200"
-    assert isinstance(await desk.poll(), Response)
-
-
-async def test_refused_request_is_not_offered_again(desk: Desk) -> None:
-    ven_id = await ready(desk)
-    async with desk.db.write() as conn:
-        await report.request(conn, ven_id, request_all_of(ven_id)[:1], NOW)
-    told = await desk.poll()
-    assert isinstance(told, CreateReport)
-    refused = CreatedReport(response=EiResponse("461", "no", told.request_id), ven_id=ven_id)
-    assert await code(desk, refused) == "200"
-    assert isinstance(await desk.poll(), Response)
 
 
 async def test_data_become_readings_and_one_fact_with_the_hash_of_the_bytes(desk: Desk) -> None:
