@@ -33,6 +33,7 @@ from openadr import (
 )
 from openadr.enums import OptType
 from ven import registration, report, request
+from ven.errors import RefusedEventError
 from ven.event import Desk, Scope, take
 from ven.facility import Capability, Facility
 from ven.registration import Registration
@@ -66,9 +67,11 @@ class Context:
         return report.metadata(self.capabilities, self.new_id(), ven_id, self.now, answering)
 
     def decide(self, event: Event, now: datetime) -> OptType:
-        """The site's decision; a site that fails does not take part."""
+        """The site's decision, RefusedEventError included; a site that fails does not take part."""
         try:
             return self.facility.decide(event, now)
+        except RefusedEventError:
+            raise
         except Exception:
             log.exception("the site could not decide on event %s: opted out", event.event_id)
             return OptType.OPT_OUT

@@ -11,7 +11,7 @@ from datetime import datetime
 from random import SystemRandom
 from uuid import uuid4
 
-from openadr import EiResponse, Event, Message, Poll, ProtocolError, Response, UpdateReport
+from openadr import EiResponse, Event, Message, Poll, ProtocolError, Response, UpdateReport, lenient
 from openadr.codec import decode, encode
 from openadr.timeline import Timeline
 from ven.errors import BadAnswerError, ExchangeError, UnreachableError, WrongStatusError
@@ -120,7 +120,13 @@ class Client:
         body = await self._transport.post(service_of(message), encode(message))
         if not body and isinstance(message, ANSWERS):
             return Response(response=EiResponse.ok())  # nothing is left to say to an answer
-        return _decoded(body)
+        return self._decoded(body)
+
+    def _decoded(self, body: bytes) -> Message:
+        try:
+            return lenient.decode(body)[0] if self._settings.lenient else decode(body)
+        except ProtocolError as error:
+            raise BadAnswerError(f"the VTN's answer is no OpenADR message: {error}") from error
 
     async def _failed(self, message: Message, error: ExchangeError, backoff: Backoff) -> None:
         name = type(message).__name__
@@ -159,7 +165,7 @@ class Client:
 
     async def _send(self, queued: Queued, backoff: Backoff) -> None:
         try:
-            answer = _decoded(await self._transport.post("EiReport", queued.body))
+            answer = self._decoded(await self._transport.post("EiReport", queued.body))
             outcome = self.session.reported(answer)
         except ExchangeError as error:
             await self._not_sent(queued, error, backoff)
@@ -222,13 +228,6 @@ class Client:
             self._facility.follow(Timeline.from_events(events))
         except Exception:
             log.exception("the site could not take its new timeline")
-
-
-def _decoded(body: bytes) -> Message:
-    try:
-        return decode(body)
-    except ProtocolError as error:
-        raise BadAnswerError(f"the VTN's answer is no OpenADR message: {error}") from error
 
 
 def _is_final(error: ExchangeError, backoff: Backoff) -> bool:

@@ -4,6 +4,7 @@ VenError
 ├── SettingsError               a setting that cannot work: the person who wrote it must act
 ├── StateError                  the state file cannot be used
 ├── RefusedRequestError         a report request that cannot be served
+├── RefusedEventError           an event that the site refuses with a code of its own
 └── ExchangeError               one request was not answered as the standard says
     ├── UnreachableError        no complete answer came: the same request is sent again after the back-off
     ├── WrongStatusError        the VTN answered with another status than 200
@@ -53,6 +54,17 @@ class BadAnswerError(ExchangeError):
 
 class UnexpectedMessageError(ExchangeError):
     """The VTN's answer is a valid message that has no place here."""
+
+
+class RefusedEventError(VenError):
+    """A site raises this in `decide` to refuse an event: the VTN is told `code` and text (ERR-05)."""
+
+    def __init__(self, code: str, text: str) -> None:
+        """Keep the response code, which says an error: 4xx or 5xx."""
+        super().__init__(text)
+        if not (len(code) == 3 and code.isascii() and code.isdigit() and code[0] in "45"):
+            raise ValueError(f"the code of a refusal is 4xx or 5xx, not {code!r}")
+        self.code = code
 
 
 class RefusedRequestError(VenError):

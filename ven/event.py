@@ -21,6 +21,7 @@ from openadr import (
     Signal,
 )
 from openadr.enums import EventStatus, OptType, ResponseRequired
+from ven.errors import RefusedEventError
 
 Decide = Callable[[Event, datetime], OptType]
 Draw = Callable[[], float]
@@ -177,7 +178,11 @@ def _decided(known: HeldEvent | None, event: Event, request_id: str, desk: Desk)
     if fault is not None:
         code, text = fault
         return HeldEvent(event, request_id, desk.now, OptType.OPT_OUT, code, text, offset)
-    return HeldEvent(event, request_id, desk.now, desk.decide(event, desk.now), offset=offset)
+    try:
+        opt_type = desk.decide(event, desk.now)
+    except RefusedEventError as error:
+        return HeldEvent(event, request_id, desk.now, OptType.OPT_OUT, error.code, str(error), offset)
+    return HeldEvent(event, request_id, desk.now, opt_type, offset=offset)
 
 
 def _cancelled(known: HeldEvent | None, event: Event, request_id: str, desk: Desk) -> HeldEvent:

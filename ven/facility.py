@@ -79,7 +79,7 @@ class Facility(Protocol):
 
     def decide(self, event: Event, now: datetime) -> OptType:
         """Whether the site will follow this event; asked once for each modification of it that is not
-        cancelled."""
+        cancelled. `ven.errors.RefusedEventError` refuses it with a response code and text of its own."""
 
     def follow(self, timeline: Timeline) -> None:
         """Replace what the site follows; called once at the start and after each change.

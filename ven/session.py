@@ -5,8 +5,8 @@ to `receive`, which gives what that adds. Reports in flight run beside it: see `
 
 Rule 1: what may be sent in a state, which answers it may have, and the state after a good and after a bad
 answer stand in `ven.states.TRANSITIONS` and nowhere else. An answer that is not in it is refused.
-Rule 2: an answer with code 463 (not registered), and 452 (wrong venID) to a poll, leads to UNREGISTERED from
-every state.
+Rule 2: an answer with code 463 (not registered), and any 4xx to a poll (whose only fault can be its venID or
+its registration: ERR-02), leads to UNREGISTERED from every state.
 Rule 3: a VTN may ask to renew the registration in answer to anything (some do so instead of 463):
 REREGISTERING. What the first registration still lacked (metadata, events) follows the renewal.
 
@@ -36,6 +36,7 @@ from openadr import (
     UpdatedReport,
     UpdateReport,
 )
+from openadr.clock import written_at
 from openadr.enums import OptType
 from ven import opt, registration, report
 from ven.answer import Answered, Context, answer, withdrawn
@@ -82,6 +83,8 @@ class Session:
         self.saved = saved
         self.revoked: set[str] = set()
         """Requests that are void: the keeper of unsent reports drops theirs and empties this."""
+        self.clock_skew = timedelta(0)
+        """How far the VTN's clock is ahead of ours, by its last message that says when it was made."""
         self._settings = settings
         self._facility = facility
         self._new_id = new_id
@@ -162,6 +165,7 @@ class Session:
         good = self._is_good(message, asked)
         if isinstance(asked, Poll) and good and not isinstance(message, RequestReregistration):
             self._renewals = 0
+        self._measure(message, now)
         self._enter(following.good if good else following.bad, asked, message, now)
         self._apply(answer(message, asked, self.saved, self._context(now), good=good))
         if isinstance(message, RequestReregistration) and good:
@@ -169,6 +173,16 @@ class Session:
         if isinstance(message, CreatedPartyRegistration) and self.state is State.READY:
             self.state = self._resumed()  # rule 3
         return list(self._queue)[present:]
+
+    def _measure(self, message: Message, now: datetime) -> None:
+        """How far the VTN's clock is ahead of ours, the way of the message included (GEN-20)."""
+        written = written_at(message)
+        if written is None:
+            return
+        before, self.clock_skew = self.clock_skew, written - now
+        tolerated = timedelta(seconds=self._settings.clock_skew_s)
+        if abs(self.clock_skew) > tolerated >= abs(before):
+            log.warning("the VTN's clock differs from ours by %.0f s", self.clock_skew.total_seconds())
 
     def _following(self, asked: Message, message: Message) -> Next:
         if isinstance(message, RequestReregistration) and self.saved.registration is not None:
@@ -343,5 +357,5 @@ def _response(message: Message | None) -> EiResponse | None:
 def _is_lost(asked: Message, message: Message) -> bool:
     response = _response(message)
     return response is not None and (
-        response.code == "463" or (response.code == "452" and isinstance(asked, Poll))
+        response.code == "463" or (response.code.startswith("4") and isinstance(asked, Poll))
     )

@@ -58,6 +58,10 @@ class VenSettings:
     """Longest pause between two tries of one request."""
     timeout_s: float = 10.0
     """Real seconds for one request; the standard wants at least 5 (HTTP-15)."""
+    clock_skew_s: float = 60.0
+    """Difference to the VTN's clock that passes without a warning (GEN-20)."""
+    lenient: bool = False
+    """Forgives the VTN the known deviations of `openadr.lenient`, such as response code `000` (ERR-06)."""
     response_limit_bytes: int = 1_048_576
     """Longest answer that is read."""
     market_contexts: frozenset[str] = frozenset()
@@ -88,6 +92,11 @@ class VenSettings:
         return self.vtn_url.rstrip("/") + "/OpenADR2/Simple/2.0b/"
 
     @property
+    def is_https(self) -> bool:
+        """Whether the VTN is spoken to over TLS; the scheme may be spelt in any case."""
+        return urlsplit(self.vtn_url).scheme == "https"
+
+    @property
     def pin(self) -> bytes | None:
         """The pinned SHA-256 of the VTN's certificate."""
         return bytes.fromhex(self.vtn_fingerprint.replace(":", "")) if self.vtn_fingerprint else None
@@ -97,6 +106,8 @@ def _check_url(settings: VenSettings) -> None:
     url = urlsplit(settings.vtn_url)
     if url.scheme not in {"http", "https"} or not url.hostname:
         raise SettingsError(f"vtn_url must be an http(s) address, got {settings.vtn_url!r}")
+    if "?" in settings.vtn_url or "#" in settings.vtn_url:
+        raise SettingsError(f"vtn_url has no place for a query or fragment, got {settings.vtn_url!r}")
     if url.scheme == "http":
         if not settings.insecure_dev:
             raise SettingsError(
@@ -132,7 +143,7 @@ def _check_ranges(settings: VenSettings) -> None:
         raise SettingsError(f"timeout_s must be at least 5, got {settings.timeout_s:g}")
     if not 0 <= settings.poll_jitter <= 1:
         raise SettingsError(f"poll_jitter must be from 0 to 1, got {settings.poll_jitter:g}")
-    for name in ("poll_period_s", "register_retry_s", "backoff_cap_s"):
+    for name in ("poll_period_s", "register_retry_s", "backoff_cap_s", "clock_skew_s"):
         if not getattr(settings, name) > 0:
             raise SettingsError(f"{name} must be positive, got {getattr(settings, name):g}")
     if not timedelta(0) < settings.report_parts <= timedelta(days=1):

@@ -94,7 +94,7 @@ class Transport:
     def __init__(self, settings: VenSettings) -> None:
         """Reads certificate and key; SettingsError where they cannot be used."""
         self._settings = settings
-        self._tls = tls_context(settings) if settings.vtn_url.startswith("https") else False
+        self._tls = tls_context(settings) if settings.is_https else False
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
