@@ -64,13 +64,21 @@ async def opts(conn: AsyncConnection, event_id: str) -> list[OptEntry]:
 async def created_event(
     conn: AsyncConnection, message: CreatedEvent, ven: Ven, now: datetime
 ) -> ProtocolError | None:
-    """Take a VEN's answers: the good ones count, a fault is given back for the reply (EVT-34, EVT-38)."""
+    """Take a VEN's answers: the good ones count, a fault is given back for the reply (EVT-34, EVT-38).
+
+    Of several answers to one event in one message the last one to its newest modification counts.
+    """
     fault: ProtocolError | None = None
     if not message.response.is_success:
         return None  # EVT-35: then the answers are not examined
-    for response in message.event_responses:
-        fault = await _answer(conn, response, ven, now) or fault
-    return fault
+    answers = {r.event_id: r for r in sorted(message.event_responses, key=lambda r: r.modification_number)}
+    t = event_table
+    mine = (t.c.ven_id == ven.ven_id, t.c.event_id.in_(list(answers)))
+    known = set((await conn.execute(select(t.c.event_id).where(*mine))).scalars())
+    for event_id, response in answers.items():
+        if event_id in known:  # a message full of others costs one query
+            fault = await _answer(conn, response, ven, now) or fault
+    return fault if len(known) == len(answers) else InvalidId("an eventID is not known", rule="EVT-38")
 
 
 async def _answer(
@@ -79,9 +87,7 @@ async def _answer(
     t = event_table
     mine = (t.c.ven_id == ven.ven_id, t.c.event_id == response.event_id)
     columns = (t.c.modification_number, t.c.delivered_at, t.c.ends_at)
-    row = (await conn.execute(select(*columns).where(*mine))).one_or_none()
-    if row is None:
-        return InvalidId("an eventID is not known", rule="EVT-38")
+    row = (await conn.execute(select(*columns).where(*mine))).one()
     if response.modification_number > row.modification_number:
         return OutOfSequence("a modificationNumber was never sent", rule="EVT-38")
     await _keep_answer(conn, response, ven, now)

@@ -107,6 +107,33 @@ async def test_late_answer_to_an_older_modification_is_kept_and_changes_nothing(
     assert await opt_of(desk) == IN
 
 
+async def test_of_several_answers_in_one_message_the_last_to_the_newest_modification_counts(
+    desk: Desk,
+) -> None:
+    old = await told(desk)
+    await desk.modify(make_event(length=timedelta(hours=2)))
+    message = await desk.poll()
+    assert isinstance(message, DistributeEvent)
+    new = message.events[0]
+    said = [created_event(desk.ids[ALICE], item, way) for item, way in ((new, OUT), (new, IN), (old, OUT))]
+    answers = tuple(response for item in said for response in item.event_responses)
+    reply = await desk.say(replace(said[0], event_responses=answers))
+    assert isinstance(reply, Response)
+    assert reply.response.code == "200"
+    assert [(entry.modification_number, entry.opt_type) for entry in await history(desk)] == [(1, IN)]
+    assert await opt_of(desk) == IN
+
+
+async def test_answer_to_an_unknown_event_is_named_and_the_others_count(desk: Desk) -> None:
+    item = await told(desk)
+    good = created_event(desk.ids[ALICE], item, IN)
+    stray = replace(good.event_responses[0], event_id="other")
+    reply = await desk.say(replace(good, event_responses=(stray, *good.event_responses)))
+    assert isinstance(reply, Response)
+    assert reply.response.code == "452"
+    assert await opt_of(desk) == IN
+
+
 async def test_answer_that_refuses_the_event_carries_its_code(desk: Desk) -> None:
     await desk.answer(await told(desk), OUT, code="460")
     (entry,) = await history(desk)
