@@ -7,7 +7,7 @@
       DeploymentError 469         the message is right, but not for this deployment
         SignalNotSupported 460   ReportNotSupported 461   TargetMismatch 462   NotRegistered 463
       TransportError              never became a message: answered by an HTTP status, not by a payload
-        MalformedXml 406   SchemaInvalid 406   TooLarge 413
+        MalformedXml 406   SchemaInvalid 406   TooLarge 413   BadSignature 403
     EncodeError                   ours: a value that the schema does not allow was about to be sent
     CertificateError              ours: a certificate or key that cannot be used; the text names the file
 
@@ -125,6 +125,16 @@ class TooLarge(TransportError):
     """The body is larger than the limits for incoming messages."""
 
     code = "413"
+
+
+class BadSignature(TransportError):
+    """The message is not signed as it must be: it is ignored (SIG-06).
+
+    `description` is for our own log only. 403 over HTTP is the status for a peer that failed to authenticate
+    (R517); it tells an honest peer to try again, and an attacker nothing.
+    """
+
+    code = "403"
 
 
 class EncodeError(ValueError):

@@ -8,6 +8,7 @@ with it; only the names of accepted bodies are remembered as known, and not more
 import re
 import threading
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import TypeVar
 
 from openadr.errors import TooLarge
@@ -19,6 +20,10 @@ _MAX_KNOWN_NAMES = 4096
 _TAG = re.compile(rb"<([^\s/>!][^\s/>]*)")
 _QUOTED = re.compile(rb"\s*(\"[^\"]*\"|'[^']*')")
 _NO_NAME = re.compile(rb"[<>\"']")  # a sign that belongs to text, not to the name of an attribute
+_SIGNED = b"SignatureValue>"
+# text without quotes, from the end of one tag to the next: base64 has equals signs, but no names
+_TEXT = re.compile(rb">[^<>\"']*<")
+_CACHED_SHAPE_BYTES = 4096
 _UNKNOWN = b"="  # stands for a name that could not be told; never known
 _known: set[bytes] = set()
 
@@ -36,12 +41,22 @@ def parse_apart(raw: bytes, work: Callable[[], T]) -> T:
     return result
 
 
-def kept_names(raw: bytes) -> set[bytes]:
+def kept_names(raw: bytes) -> frozenset[bytes]:
     """Tags, attribute names and namespace declarations with their value; too many rather than too few.
 
     Costs a pass over the bytes and a little for each `<` and `=`, whatever else the body holds.
     """
-    return {*_TAG.findall(raw), *_attributes(raw)}
+    if _SIGNED not in raw:
+        return _names(raw)
+    shape = _TEXT.sub(b"><", raw)
+    return _names_of_shape(shape) if len(shape) <= _CACHED_SHAPE_BYTES else _names(shape)
+
+
+def _names(shape: bytes) -> frozenset[bytes]:
+    return frozenset((*_TAG.findall(shape), *_attributes(shape)))
+
+
+_names_of_shape = lru_cache(maxsize=1024)(_names)  # the signed messages of one make are of a few shapes
 
 
 def _attributes(raw: bytes) -> Iterator[bytes]:

@@ -31,6 +31,7 @@ NAMESPACES: Mapping[str, str] = MappingProxyType(
         "gml": "http://www.opengis.net/gml/3.2",
         "atom": "http://www.w3.org/2005/Atom",
         "ds": "http://www.w3.org/2000/09/xmldsig#",
+        "dsp": "http://openadr.org/oadr-2.0b/2012/07/xmldsig-properties",
         "xsi": "http://www.w3.org/2001/XMLSchema-instance",
     }
 )

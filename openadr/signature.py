@@ -1,0 +1,190 @@
+"""XML signatures as OpenADR has them (group SIG): the words that both sides share, and what makes one.
+
+    oadrPayload
+      ds:Signature                  a sibling of what it signs, before it (SIG-01, SIG-02)
+        ds:SignedInfo               inclusive C14N, rsa-sha256 or ecdsa-sha256, two references:
+          #oadrSignedObject           the message
+          #replayProtect              the ds:Object below
+        ds:SignatureValue           over the canonical SignedInfo; ECDSA as r||s
+        ds:KeyInfo/ds:X509Data      the signer's certificate
+        ds:Object                   .../dsp:ReplayProtect: time of sending and a nonce (SIG-03, SIG-04)
+      oadrSignedObject
+
+`openadr.verification` checks one. A signature says when the message was sent, so `Signer.sign` belongs
+right before the sending, and again before each repeat.
+"""
+
+import base64
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from hashlib import sha256
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from lxml import etree
+
+from openadr.interval import format_instant
+from openadr.parser import Limits, parse
+from openadr.security import fingerprint
+from openadr.wire import NAMESPACES, clark
+
+INCLUSIVE_C14N = "http://www.w3.org/TR/2001/REC-xml-c14n-20010315"
+EXCLUSIVE_C14N = "http://www.w3.org/2001/10/xml-exc-c14n#"
+SHA256 = "http://www.w3.org/2001/04/xmlenc#sha256"
+SHA1 = "http://www.w3.org/2000/09/xmldsig#sha1"
+RSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
+RSA_SHA1 = "http://www.w3.org/2000/09/xmldsig#rsa-sha1"
+ECDSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256"
+ECDSA_SHA1 = "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha1"
+
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+_MIN_RSA_BITS, _MIN_EC_BITS = 2048, 224
+_SIGNED_OBJECT_ID = "oadrSignedObject"
+_REPLAY_PROTECT_ID = "replayProtect"
+_CACHED_BODY_BYTES = 2048
+UNLIMITED = Limits(max_depth=256, max_report_bytes=2**30, max_nodes=2**30, max_intervals=2**30)
+
+# The templates are canonical already, save for the namespaces that the apex of each part gets: only base64,
+# an instant and a nonce of hex digits are put in.
+_NAMESPACES = f' xmlns:ds="{NAMESPACES["ds"]}" xmlns:oadr="{NAMESPACES["oadr"]}"'
+_HEAD = (
+    f'<?xml version="1.0" encoding="UTF-8"?>\n<oadr:oadrPayload xmlns:oadr="{NAMESPACES["oadr"]}">'
+    f'<ds:Signature xmlns:ds="{NAMESPACES["ds"]}" Id="signature">'
+).encode()
+_REFERENCE = (
+    '<ds:Reference URI="#{id}"><ds:Transforms><ds:Transform Algorithm="'
+    + INCLUSIVE_C14N
+    + '"></ds:Transform></ds:Transforms><ds:DigestMethod Algorithm="'
+    + SHA256
+    + '"></ds:DigestMethod><ds:DigestValue>{digest}</ds:DigestValue></ds:Reference>'
+)
+_SIGNED_INFO = (
+    '><ds:CanonicalizationMethod Algorithm="'
+    + INCLUSIVE_C14N
+    + '"></ds:CanonicalizationMethod><ds:SignatureMethod Algorithm="{method}"></ds:SignatureMethod>'
+    + _REFERENCE.replace("{id}", _SIGNED_OBJECT_ID).replace("{digest}", "{message_digest}")
+    + _REFERENCE.replace("{id}", _REPLAY_PROTECT_ID).replace("{digest}", "{replay_digest}")
+    + "</ds:SignedInfo>"
+)
+_OBJECT = (
+    f' Id="{_REPLAY_PROTECT_ID}"><ds:SignatureProperties><ds:SignatureProperty Target="#signature">'
+    f'<dsp:ReplayProtect xmlns:dsp="{NAMESPACES["dsp"]}"><dsp:timestamp>'
+    "{timestamp}</dsp:timestamp><dsp:nonce>{nonce}</dsp:nonce></dsp:ReplayProtect>"
+    "</ds:SignatureProperty></ds:SignatureProperties></ds:Object>"
+)
+
+
+class Signer:
+    """A certificate with its key, loaded once, that signs messages."""
+
+    def __init__(self, certificate_pem: bytes, key_pem: bytes) -> None:
+        """Takes the first certificate of a chain; ValueError where the two cannot make signatures."""
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
+        try:
+            key = serialization.load_pem_private_key(key_pem, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise ValueError(f"the key cannot be read: {error}") from None
+        if not isinstance(key, PrivateKey) or key.public_key() != public_key(certificate):
+            raise ValueError("the key is not the one of the certificate")
+        der = certificate.public_bytes(serialization.Encoding.DER)
+        self._key = key
+        self.fingerprint = fingerprint(der)
+        """SHA-256 of the certificate, 64 hex digits."""
+        self.is_rsa = isinstance(key, rsa.RSAPrivateKey)
+        """The family of the key, which should be the one of the TLS suite (SIG-07)."""
+        self._method = RSA_SHA256 if self.is_rsa else ECDSA_SHA256
+        self._key_info = (
+            "<ds:KeyInfo><ds:X509Data><ds:X509Certificate>"
+            f"{_base64(der)}</ds:X509Certificate></ds:X509Data></ds:KeyInfo>"
+        )
+
+    def sign(self, body: bytes, now: datetime) -> bytes:
+        """The same payload signed, as sent at `now`, with a new nonce; `body` comes from `openadr.encode`."""
+        message = _sealed_small(body) if len(body) <= _CACHED_BODY_BYTES else _sealed(body)
+        replay = _OBJECT.format(timestamp=format_instant(now), nonce=secrets.token_hex(16))
+        signed_info = _SIGNED_INFO.format(
+            method=self._method,
+            message_digest=message.digest,
+            replay_digest=_digest(f"<ds:Object{_NAMESPACES}{replay}".encode()),
+        )
+        value = self._signed(f"<ds:SignedInfo{_NAMESPACES}{signed_info}".encode())
+        return b"".join(
+            (
+                _HEAD,
+                b"<ds:SignedInfo",
+                signed_info.encode(),
+                f"<ds:SignatureValue>{_base64(value)}</ds:SignatureValue>{self._key_info}".encode(),
+                f"<ds:Object{replay}</ds:Signature>".encode(),
+                message.octets,
+                b"</oadr:oadrPayload>",
+            )
+        )
+
+    def _signed(self, octets: bytes) -> bytes:
+        if isinstance(self._key, rsa.RSAPrivateKey):
+            return self._key.sign(octets, padding.PKCS1v15(), hashes.SHA256())
+        size = coordinate_bytes(self._key)
+        r, s = decode_dss_signature(self._key.sign(octets, ec.ECDSA(hashes.SHA256())))
+        return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+
+
+def public_key(certificate: x509.Certificate) -> PublicKey:
+    """The certificate's key; ValueError where it is of another kind, or too short (SEC-07)."""
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= _MIN_RSA_BITS:
+        return key
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size >= _MIN_EC_BITS:
+        return key
+    raise ValueError(f"signatures need RSA of {_MIN_RSA_BITS} bits or a curve of {_MIN_EC_BITS}, or longer")
+
+
+def coordinate_bytes(key: ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey) -> int:
+    """Length of each half of an ECDSA signature, which XML writes as r||s."""
+    return (key.key_size + 7) // 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """The canonical oadrSignedObject of a message, and its digest."""
+
+    octets: bytes
+    digest: str
+
+
+def _sealed(body: bytes) -> _Sealed:
+    signed_object = parse(body, UNLIMITED).find(clark("oadr:oadrSignedObject"))
+    if signed_object is None:
+        raise ValueError("only an oadrPayload can be signed")
+    signed_object.set(clark("oadr:Id"), _SIGNED_OBJECT_ID)
+    octets = canonical(signed_object)
+    return _Sealed(octets, _digest(octets))
+
+
+_sealed_small = lru_cache(maxsize=4096)(_sealed)  # polls and their answers are the same each time
+
+
+def canonical(element: etree._Element, *, exclusive: bool = False) -> bytes:
+    """The element in canonical form, with the namespaces of its document; ValueError where it has none."""
+    if None in element.nsmap:
+        # a default namespace from above the element would be denied (`xmlns=""`) at its grandchildren:
+        # libxml2 compares declarations by address, and lxml gives the apex copies of those above it
+        element = parse(etree.tostring(element, with_tail=False), UNLIMITED)
+    try:
+        return etree.tostring(element, method="c14n", exclusive=exclusive, with_comments=False)
+    except etree.C14NError as error:
+        raise ValueError(f"there is no canonical form: {error}") from None
+
+
+def _digest(octets: bytes) -> str:
+    return _base64(sha256(octets).digest())
+
+
+def _base64(octets: bytes) -> str:
+    return base64.b64encode(octets).decode()
