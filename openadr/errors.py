@@ -14,8 +14,6 @@
 Codes 455 to 458 and 464 to 468 are unassigned. A peer reads the first digit only (ERR-02).
 """
 
-from typing import ClassVar
-
 
 class ProtocolError(Exception):
     """The message cannot be accepted.
@@ -25,7 +23,7 @@ class ProtocolError(Exception):
     where it was recognised.
     """
 
-    code: ClassVar[str] = "459"
+    code: str = "459"
 
     def __init__(
         self, description: str = "", *, rule: str | None = None, message_name: str | None = None

@@ -27,7 +27,7 @@ ProtocolError, whose transaction is undone before `refusal` makes the reply.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -66,7 +66,9 @@ from openadr import (
 )
 from openadr.enums import ProfileName, ServiceName, TransportName
 from openadr.errors import ComplianceError, InvalidId, NotRegistered
-from vtn import event, opt, outbox, own_report, registration, report, report_request
+from vtn import availability, event, opt, outbox, own_report, registration, report, report_request
+from vtn.hooks import Review, pass_all
+from vtn.opt_policy import OptPolicies
 from vtn.registration import NOT_REGISTERED, Ven
 from vtn.report import RequestReports
 from vtn.settings import Enrolment
@@ -85,6 +87,8 @@ class Terms:
     enrolment: Enrolment = Enrolment.APPROVAL
     services: tuple[ServiceInfo, ...] = ()
     extensions: tuple[Extension, ...] = ()
+    opt: OptPolicies = field(default_factory=OptPolicies)
+    review: Review = pass_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,8 @@ async def exchange(
     ven_id = getattr(message, "ven_id", None)
     if peer.ven is not None and ven_id not in (None, "", peer.ven.ven_id):
         raise InvalidId("the venID is not the one of this certificate", rule="SEC-13")
+    if peer.ven is not None:
+        await terms.review(message, peer.ven, conn, now)
     return await route.handle(message, Call(conn, peer, now, terms))
 
 
@@ -230,12 +236,12 @@ async def _updated_report(message: UpdatedReport, call: Call) -> Message:
 
 
 async def _create_opt(message: CreateOpt, call: Call) -> Message:
-    await opt.create_opt(call.conn, message, call.ven, call.now)
+    await opt.create_opt(call.conn, message, call.ven, call.now, call.terms.opt)
     return CreatedOpt(response=EiResponse.ok(message.request_id), opt_id=message.opt_id)
 
 
 async def _cancel_opt(message: CancelOpt, call: Call) -> Message:
-    await opt.cancel_opt(call.conn, message, call.ven, call.now)
+    await availability.cancel(call.conn, message, call.ven.ven_id, call.now)
     return CanceledOpt(response=EiResponse.ok(message.request_id), opt_id=message.opt_id)
 
 
