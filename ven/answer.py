@@ -32,10 +32,11 @@ from openadr import (
     UpdateReport,
 )
 from openadr.enums import OptType
+from openadr.report_request import asks_metadata
 from ven import registration, report, request
 from ven.errors import RefusedEventError
 from ven.event import Desk, Scope, take
-from ven.facility import Capability, Facility
+from ven.facility import Capability, Facility, ReportReader
 from ven.registration import Registration
 from ven.report import Offer
 from ven.saved import Saved
@@ -65,6 +66,31 @@ class Context:
     def metadata(self, ven_id: str, answering: str | None = None) -> RegisterReport:
         """Everything that the site can report."""
         return report.metadata(self.capabilities, self.new_id(), ven_id, self.now, answering)
+
+    def wanted(self, message: RegisterReport) -> tuple[ReportRequest, ...]:
+        """What the site asks of a VTN that can report this; a site that fails asks for nothing."""
+        if not isinstance(self.facility, ReportReader):
+            return ()
+        try:
+            return tuple(self.facility.wanted(message.reports, self.now))
+        except Exception:
+            log.exception("the site could not say what it wants of the VTN's reports")
+            return ()
+
+    def take(self, message: UpdateReport) -> EiResponse:
+        """How the site takes data of the VTN: 452 names those that it has not asked for (RPT-44)."""
+        response = EiResponse.ok(message.request_id)
+        if not isinstance(self.facility, ReportReader):
+            return EiResponse("452", "no report was asked for", message.request_id)
+        for each in message.reports:
+            try:
+                if not self.facility.take(each):
+                    text = f"report request {each.report_request_id} is unknown"
+                    response = EiResponse("452", text, message.request_id)
+            except Exception:
+                log.exception("the site could not take report %s", each.report_request_id)
+                response = EiResponse("459", "the report could not be taken", message.request_id)
+        return response
 
     def decide(self, event: Event, now: datetime) -> OptType:
         """The site's decision, RefusedEventError included; a site that fails does not take part."""
@@ -159,8 +185,12 @@ def _requested(message: RegisteredReport, saved: Saved, known: Registration, con
     """The VTN has our metadata: what it asked for before is void, what comes along is asked anew (RPT-07)."""
     saved = replace(saved, metadata=report.digest(context.capabilities))
     asked = {each.report_request_id for each in message.report_requests}
-    kept = {key: held for key, held in saved.requests.items() if key in asked}
-    revoked = frozenset(saved.requests) - asked
+    kept = {
+        key: held
+        for key, held in saved.requests.items()
+        if key in asked or asks_metadata(held.request)  # RPT-42
+    }
+    revoked = frozenset(saved.requests) - frozenset(kept)
     saved = replace(saved, requests=kept)
     if not message.report_requests:
         return Answered(saved, (), revoked)
@@ -171,17 +201,17 @@ def _requested(message: RegisteredReport, saved: Saved, known: Registration, con
 def _accepted(
     asked: Sequence[ReportRequest], request_id: str, saved: Saved, known: Registration, context: Context
 ) -> Answered:
-    data = [each for each in asked if not request.asks_metadata(each)]
-    changed = request.accept_all(saved.requests, data, context.offers, request_id, context.now)
+    data = [each for each in asked if not asks_metadata(each)]
+    outcome = request.accept_all(saved.requests, data, context.offers, request_id, context.now)
+    changed = outcome.requests
+    metadata = [each for each in asked if asks_metadata(each)]
+    for each in metadata:
+        changed = request.keep_metadata_request(changed, each, context.now)
     created = CreatedReport(
-        response=changed.response, pending_reports=tuple(changed.requests), ven_id=known.ven_id
+        response=outcome.response, pending_reports=request.pending(changed), ven_id=known.ven_id
     )
-    metadata = [
-        context.metadata(known.ven_id, each.report_request_id)
-        for each in asked
-        if request.asks_metadata(each)
-    ]
-    return Answered(replace(saved, requests=changed.requests), (created, *metadata))
+    following = [context.metadata(known.ven_id, each.report_request_id) for each in metadata]
+    return Answered(replace(saved, requests=changed), (created, *following))
 
 
 def _reporting(
@@ -196,18 +226,20 @@ def _reporting(
             if wrong is None:
                 return _accepted(message.report_requests, message.request_id, saved, known, context)
             refusal: Message = CreatedReport(
-                response=wrong, pending_reports=tuple(saved.requests), ven_id=known.ven_id
+                response=wrong, pending_reports=request.pending(saved.requests), ven_id=known.ven_id
             )
             return Answered(saved, (refusal,))
         case CancelReport():
             return _canceled(message, saved, known, wrong)
         case RegisterReport():
-            # what the VTN could report is no use to us: acknowledged, nothing asked for (REG-13)
+            # what the VTN can report is asked for along with the answer, where the site wants any (RPT-09)
+            wanted = () if wrong else context.wanted(message)
             response = wrong or EiResponse.ok(message.request_id)
-            return Answered(saved, (RegisteredReport(response=response, ven_id=known.ven_id),))
+            done = RegisteredReport(response=response, report_requests=wanted, ven_id=known.ven_id)
+            return Answered(saved, (done,))
         case UpdateReport():
-            unknown = EiResponse("452", "no report was asked for", message.request_id)
-            return Answered(saved, (UpdatedReport(response=wrong or unknown, ven_id=known.ven_id),))
+            response = wrong or context.take(message)
+            return Answered(saved, (UpdatedReport(response=response, ven_id=known.ven_id),))
 
 
 def _wrong_id(ven_id: str | None, request_id: str, known: Registration) -> EiResponse | None:
@@ -218,10 +250,14 @@ def _wrong_id(ven_id: str | None, request_id: str, known: Registration) -> EiRes
 
 def _canceled(message: CancelReport, saved: Saved, known: Registration, wrong: EiResponse | None) -> Answered:
     if wrong is not None:
-        refusal = CanceledReport(response=wrong, pending_reports=tuple(saved.requests), ven_id=known.ven_id)
+        refusal = CanceledReport(
+            response=wrong, pending_reports=request.pending(saved.requests), ven_id=known.ven_id
+        )
         return Answered(saved, (refusal,))
     saved, response, revoked = withdrawn(message, saved)
-    done = CanceledReport(response=response, pending_reports=tuple(saved.requests), ven_id=known.ven_id)
+    done = CanceledReport(
+        response=response, pending_reports=request.pending(saved.requests), ven_id=known.ven_id
+    )
     return Answered(saved, (done,), revoked)
 
 

@@ -166,7 +166,7 @@ class Client:
     async def _send(self, queued: Queued, backoff: Backoff) -> None:
         try:
             answer = self._decoded(await self._transport.post("EiReport", queued.body))
-            outcome = self.session.reported(answer)
+            outcome = self.session.reported(answer, queued.report_request_id)
         except ExchangeError as error:
             await self._not_sent(queued, error, backoff)
             return

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from openadr import Event
+from openadr import Event, Report, ReportRequest, ResourceStatus
 from openadr.enums import DataQuality, OptType
 from openadr.timeline import Timeline
 
@@ -26,6 +26,8 @@ class Unit(StrEnum):
     """Energy within the interval, in watt-hours."""
     POWER_W = "power_w"
     """Mean power over the interval, in watts."""
+    STATUS = "status"
+    """No quantity: whether a resource is online, overridden by hand, and how far it is controlled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Capability:
     """
 
     report_name: str
-    """`TELEMETRY_USAGE`, `HISTORY_USAGE` or a name that begins with `x-`."""
+    """`TELEMETRY_USAGE`, `TELEMETRY_STATUS` (unit `STATUS`), `HISTORY_USAGE` or a name that begins with
+    `x-`."""
     specifier_id: str
     r_id: str
     unit: Unit
@@ -57,18 +60,27 @@ class Capability:
     """Zero for metered values: the report of a period carries that period. A forecast looks ahead: a report
     due at `t` covers `[t, t + ahead)`, and of reports missed while the VEN was away only the newest is
     made."""
+    device_class: str | None = None
+    """The class of device measured (a word of the standard); None: all. Narrows `resource_id` (RPT-08)."""
+    market_context: str | None = None
+    """The programme that the value belongs to; None: any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A value for one interval. A `value` that is not finite is reported as bad quality, never as a
-    number."""
+    number; for the unit `STATUS` it means nothing, and `status` is the state at `start`."""
 
     r_id: str
     start: datetime
     duration: timedelta
     value: float
     quality: str = GOOD
+    accuracy: float | None = None
+    """How far the value may be off, in its own unit."""
+    confidence: int | None = None
+    """How sure the value is, 0 to 100."""
+    status: ResourceStatus | None = None
 
 
 class Facility(Protocol):
@@ -103,3 +115,14 @@ class Facility(Protocol):
         forecast where the report looks ahead. Where a meter stays silent the site itself decides when to move
         on.
         """
+
+
+@runtime_checkable
+class ReportReader(Protocol):
+    """A site that wants reports of its VTN too (RPT-37). A facility may be one; few are."""
+
+    def wanted(self, reports: Sequence[Report], now: datetime) -> Sequence[ReportRequest]:
+        """What to ask of a VTN that can report this; called for each list of metadata that it sends."""
+
+    def take(self, report: Report) -> bool:
+        """Keep data of the VTN, which may come twice; False where the site has not asked for them."""

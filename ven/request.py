@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from openadr import EiResponse, ReportRequest, UpdateReport
+from openadr.report_request import asks_metadata, is_periodic
 from ven.errors import RefusedRequestError
 from ven.facility import Facility
-from ven.report import METADATA, HeldRequest, Limits, Offer, accept, build, due, r_ids, update
+from ven.offer import Offer
+from ven.report import HeldRequest, Limits, accept, due
+from ven.report_data import build, on_change, r_ids, update
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +26,36 @@ class Changed:
     response: EiResponse
 
 
-def asks_metadata(request: ReportRequest) -> bool:
-    """Whether the VTN asks what there is to report (RPT-11)."""
-    return request.report_specifier.report_specifier_id == METADATA
+def pending(held: Requests) -> tuple[str, ...]:
+    """The ids of all reports that are still to come (RPT-22); what was cancelled is none of them."""
+    return tuple(request_id for request_id, known in held.items() if not known.final)
+
+
+def keep_metadata_request(held: Requests, asked: ReportRequest, now: datetime) -> dict[str, HeldRequest]:
+    """The requests with a periodic one for metadata; the first of these follow at once (RPT-11)."""
+    known = held.get(asked.report_request_id)
+    if not is_periodic(asked) or (known is not None and known.request == asked):
+        return dict(held)
+    return {**held, asked.report_request_id: HeldRequest(asked, now, _next_metadata(asked, now))}
+
+
+def _next_metadata(asked: ReportRequest, after: datetime) -> datetime:
+    return asked.report_specifier.report_back_duration.after(after)
+
+
+def metadata_due(held: Requests, now: datetime) -> tuple[str, dict[str, HeldRequest]] | None:
+    """The oldest request for metadata that is due, and the requests after it; None while there is none.
+
+    It ends by cancellation alone (RPT-42), after one more where that was asked for (RPT-40).
+    """
+    for request_id, known in held.items():
+        if not asks_metadata(known.request) or (now < known.next_start and not known.final):
+            continue
+        rest = {key: each for key, each in held.items() if key != request_id}
+        if not known.final:
+            rest[request_id] = replace(known, next_start=_next_metadata(known.request, now))
+        return request_id, rest
+    return None
 
 
 def accept_all(
@@ -98,8 +128,11 @@ def make_reports(
         if ready is None or request_id in busy:
             continue
         if ready.start < ready.end:
-            readings = desk.facility.read(name, r_ids(known.request), ready.start, ready.end)
-            made.append(update(build(ready, offer, readings, desk.now), desk.new_id(), desk.ven_id))
+            span = ready.span(offer)
+            # a change is told from the interval before
+            start = ready.start - span.step if on_change(known.request, offer) else ready.start
+            readings = desk.facility.read(name, r_ids(known.request), start, ready.end)
+            made.append(update(build(span, offer, readings, desk.now), desk.new_id(), desk.ven_id))
         if ready.after is None:
             del requests[request_id]
         else:

@@ -24,8 +24,10 @@ from enum import Enum
 from openadr import (
     CancelOpt,
     CancelPartyRegistration,
+    CancelReport,
     CreatedPartyRegistration,
     CreateOpt,
+    CreateReport,
     EiResponse,
     Message,
     Poll,
@@ -44,7 +46,7 @@ from ven.errors import UnexpectedMessageError
 from ven.event import prune
 from ven.facility import Facility
 from ven.report import Limits
-from ven.request import Reporting, make_reports
+from ven.request import Reporting, make_reports, metadata_due
 from ven.saved import Saved
 from ven.settings import VenSettings
 from ven.states import ANSWERS, TRANSITIONS, Next, State
@@ -55,7 +57,7 @@ DRAIN_LIMIT = 32
 """Polls in a row before the VEN waits although the VTN still has something (POLL-03)."""
 RENEWAL_LIMIT = 2
 """Renewals and losses of the registration in a row before the VEN waits (REG-28)."""
-_KEPT = (*ANSWERS, CreateOpt, CancelOpt)
+_KEPT = (*ANSWERS, CreateOpt, CancelOpt, CreateReport, CancelReport)
 _WITH_REPORTS = frozenset({State.SYNCING, State.READY, State.REREGISTERING})
 
 
@@ -97,6 +99,8 @@ class Session:
         self._waits_since = datetime.min.replace(tzinfo=UTC)
         self._queue: deque[Message] = deque(saved.answers)
         self.state = self._resumed()
+        if settings.metadata_at_start and self.state in _WITH_REPORTS:
+            self.state = State.OFFERING  # RPT-01
 
     def _resumed(self) -> State:
         if self.saved.registration is None:
@@ -146,7 +150,15 @@ class Session:
             return CancelPartyRegistration(
                 request_id=self._new_id(), registration_id=known.registration_id, ven_id=known.ven_id
             )
-        return Poll(known.ven_id)
+        return self._metadata_due(known.ven_id, now) or Poll(known.ven_id)
+
+    def _metadata_due(self, ven_id: str, now: datetime) -> Message | None:
+        due = metadata_due(self.saved.requests, now)
+        if due is None:
+            return None
+        request_id, requests = due
+        self.saved = replace(self.saved, requests=requests)
+        return self._context(now).metadata(ven_id, request_id)
 
     def receive(self, message: Message, now: datetime) -> list[Message]:
         """Takes the answer to the first request of `due`; gives the requests that it adds.
@@ -302,16 +314,18 @@ class Session:
         ]
         return min(times, default=None)
 
-    def reported(self, message: Message) -> Delivery:
-        """Takes the VTN's answer to an UpdateReport; UnexpectedMessageError where it is none."""
+    def reported(self, message: Message, request_id: str | None = None) -> Delivery:
+        """Takes the VTN's answer to an UpdateReport; UnexpectedMessageError where it is none.
+
+        `request_id` names the request of the report: the answer may end that one alone (RPT-41).
+        """
         if isinstance(message, RequestReregistration):
             self._poll_soon()
             return Delivery.LATER
         if not isinstance(message, UpdatedReport | Response):
             raise UnexpectedMessageError(f"{type(message).__name__} cannot answer UpdateReport")
         if isinstance(message, UpdatedReport) and message.cancel_report is not None:
-            self.saved, _, revoked = withdrawn(message.cancel_report, self.saved)
-            self.revoked |= revoked
+            self._cancel_along(message.cancel_report, request_id)
         response = message.response
         if response.is_success:
             return Delivery.DONE
@@ -320,6 +334,11 @@ class Session:
             self._poll_soon()
             return Delivery.LATER
         return Delivery.LATER if response.code.startswith("5") else Delivery.REFUSED
+
+    def _cancel_along(self, message: CancelReport, request_id: str | None) -> None:
+        ids = tuple(each for each in message.report_request_ids if request_id in (None, each))
+        self.saved, _, revoked = withdrawn(replace(message, report_request_ids=ids), self.saved)
+        self.revoked |= revoked
 
     def _poll_soon(self) -> None:
         # the poll meets the same answer, and the registration is renewed in one place
@@ -338,7 +357,10 @@ class Session:
             self.send(message)
 
     def send(self, message: Message) -> None:
-        """Adds an opt of the VEN's own (CreateOpt, CancelOpt, CreatedEvent) to what is due."""
+        """Adds a message of the VEN's own to what is due.
+
+        CreateOpt, CancelOpt, CreatedEvent; CreateReport and CancelReport where it reads the VTN's reports.
+        """
         self._queue.append(message)
         self._remember()
 

@@ -74,6 +74,9 @@ class VenSettings:
     """Device classes of the site (words of the standard) that signals may be addressed to."""
     signals: frozenset[tuple[str, str]] = field(default=SIGNALS)
     """Pairs of signal name and type that the site understands."""
+    metadata_at_start: bool = False
+    """Sends its metadata at every start (RPT-01 to the letter). Without it a restart goes on with the reports
+    that are under way, and sends metadata where they have changed."""
     report_parts: timedelta = timedelta(days=1)
     """Longest span of one HISTORY_USAGE part."""
     report_readings_limit: int = 2400

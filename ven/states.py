@@ -84,7 +84,9 @@ ANSWERS: tuple[type[Message], ...] = (
 
 
 def _answers(state: State) -> Requests:
-    return {answer: _stay(state, Response) for answer in ANSWERS}
+    # a VTN that was asked for reports along with the answer to its metadata confirms them (RPT-09)
+    confirmed = {RegisteredReport: _stay(state, Response, CreatedReport)}
+    return {answer: _stay(state, Response) for answer in ANSWERS} | confirmed
 
 
 TRANSITIONS: Mapping[State, Requests] = {
@@ -125,6 +127,8 @@ TRANSITIONS: Mapping[State, Requests] = {
             RequestReregistration: Next(State.REREGISTERING, State.READY),
         },
         RegisterReport: _stay(State.READY, RegisteredReport, Response),
+        CreateReport: _stay(State.READY, CreatedReport, Response),
+        CancelReport: _stay(State.READY, CanceledReport, Response),
         CreateOpt: _stay(State.READY, CreatedOpt, Response),
         CancelOpt: _stay(State.READY, CanceledOpt, Response),
     },

@@ -206,10 +206,10 @@ def test_periods_older_than_the_catch_up_are_left_out_on_the_same_grid() -> None
     assert periods(desk.make(NOW + 10 * HOUR + QUARTER)) == [(NOW + k * HOUR, HOUR) for k in (8, 9)]
 
 
-def test_rpt_28_a_missing_reading_is_a_placeholder_of_no_quality() -> None:
+def test_rpt_28_a_missing_reading_is_a_placeholder_of_bad_quality() -> None:
     site = Site(missing={("load", NOW)})
     (report,) = Desk(held(back=2 * QUARTER), site=site).make(NOW + 2 * QUARTER)
-    assert values(report)[0] == (0.0, DataQuality.NO_VALUE)
+    assert values(report)[0] == (0.0, DataQuality.BAD)
     assert values(report)[1][1] == DataQuality.GOOD
 
 
