@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from lxml import etree
 
-from openadr import event_rules, report_rules
+from openadr import event_rules, opt_rules, report_rules
 from openadr.enums import TransportName
 from openadr.event import CreatedEvent, DistributeEvent
 from openadr.finding import Finding
@@ -64,24 +64,6 @@ def _response_code(message: Message) -> Iterator[Finding]:
             yield Finding("ERR-06", f"responseCode {code} is neither success nor error", warning=True)
 
 
-def _create_opt(message: CreateOpt) -> Iterator[Finding]:
-    if not message.opt_id:
-        yield Finding("OPT-04", "optID is empty")
-    if message.event_id is not None and (message.availability or message.market_context is not None):
-        yield Finding("OPT-02", "an opt for an event has neither vavailability nor marketContext")
-    if message.event_id is None and not message.availability:
-        yield Finding("OPT-02", "an opt without an event needs vavailability")
-    for period in message.availability:
-        if any(
-            part is not None
-            for part in (period.start_after, period.notification, period.ramp_up, period.recovery)
-        ):
-            yield Finding("OPT-03", "vavailability has dtstart and duration only")
-        if period.duration.is_negative:
-            yield Finding("OPT-10", "vavailability has a negative duration")
-    yield from event_rules.device_classes(message.device_class, "OPT-09", "oadrDeviceClass")
-
-
 def _create_party_registration(message: CreatePartyRegistration) -> Iterator[Finding]:
     if message.transport_name is TransportName.XMPP:
         if message.transport_address is None:
@@ -106,7 +88,7 @@ def _registered_report(message: RegisteredReport) -> Iterator[Finding]:
 _RULES: dict[type, Callable[..., Iterator[Finding]]] = {
     DistributeEvent: event_rules.distribute_event,
     CreatedEvent: event_rules.created_event,
-    CreateOpt: _create_opt,
+    CreateOpt: opt_rules.create_opt,
     CreatePartyRegistration: _create_party_registration,
     CreatedPartyRegistration: _created_party_registration,
     RegisterReport: report_rules.register_report,

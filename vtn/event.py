@@ -22,7 +22,7 @@ from openadr.enums import ResponseRequired
 from openadr.interval import ZERO
 from openadr.overlap import overlapping
 from openadr.timeline import in_order
-from vtn import event_content, journal, outbox, registration
+from vtn import event_content, journal, outbox, qualification, registration
 from vtn.errors import DuplicateEvent, NotAdmitted, UnknownObject
 from vtn.schema import event_table, outbox_table
 
@@ -107,7 +107,8 @@ async def modify(conn: AsyncConnection, event: Event, ven_id: str, now: datetime
     event_content.check(event)
     await admit(conn, event, ven_id, now)
     content = event_content.write(event)
-    await _new_version(conn, row, content=content, ends_at=event_content.last_moment(event))
+    opt = await qualification.settled_opt(conn, ven_id, event)
+    await _new_version(conn, row, content=content, ends_at=event_content.last_moment(event), opt=opt)
     await _announce(conn, "modified", event, ven_id, content=content, now=now)
 
 
@@ -123,7 +124,8 @@ async def cancel(
     event = replace(event, descriptor=replace(event.descriptor, modification_reason=reason))
     event = event_content.for_ven(event, ven_id, event.modification_number + 1, now)
     content = event_content.write(event)
-    await _new_version(conn, row, content=content, cancelled_at=now)
+    opt = await qualification.settled_opt(conn, ven_id, event)
+    await _new_version(conn, row, content=content, cancelled_at=now, opt=opt)
     await _announce(conn, "cancelled", event, ven_id, content=content, now=now)
 
 
@@ -284,7 +286,7 @@ async def _new_version(conn: AsyncConnection, row: Row[Any], **changes: Any) -> 
             delivered_at=None,
             response_code=None,
             responded_at=None,
-            **({"opt": None} | changes),
+            **changes,
         )
     )
 

@@ -1,9 +1,8 @@
 """What VENs answer to events, and when they say they take part.
 
 Rules: every answer is kept in order, a repeat of the last one is no new one; the event's state follows its
-newest modification only (EVT-36, EVT-39). A whole event qualified by CreateOpt is changed by CreateOpt only
-(EVT-37, OPT-13). What is said after an event's end is kept as history and changes nothing. An availability
-for the whole VEN replaces earlier ones of its opt type (OPT-07).
+newest modification only (EVT-36, EVT-39), or what CreateOpts say of it (`qualification`). What is said after
+an event's end is kept as history and changes nothing. Schedules are read by `availability`.
 """
 
 from __future__ import annotations
@@ -15,19 +14,24 @@ from datetime import datetime
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from openadr import CancelOpt, CreatedEvent, CreateOpt, EventResponse, Target, decode, encode
-from openadr.errors import ComplianceError, InvalidId, OutOfSequence, ProtocolError
-from vtn import journal, outbox
+from openadr import CreatedEvent, CreateOpt, EventResponse, encode, opt_rules
+from openadr.errors import ComplianceError, InvalidData, InvalidId, OutOfSequence, ProtocolError
+from vtn import availability, journal, outbox, qualification
+from vtn.opt_policy import OptPolicies
 from vtn.registration import Ven
 from vtn.schema import event_table, opt_table
 
 CREATED_EVENT = "created_event"
 CREATE_OPT = "create_opt"
+ERRORS = {"OPT-04": InvalidId, "OPT-10": InvalidData}
 
 
 @dataclass(frozen=True, slots=True)
 class OptEntry:
-    """One answer of a VEN, as the operator sees it; `whole` is False if it speaks for some resources only."""
+    """One answer of a VEN, as the operator sees it; `whole` is False if it speaks for some parts only.
+
+    `resources` are the resource ids among those parts.
+    """
 
     ven_id: str
     at: datetime
@@ -38,6 +42,8 @@ class OptEntry:
     opt_id: str | None
     response_code: str | None
     whole: bool = True
+    reason: str | None = None
+    resources: tuple[str, ...] = ()
 
 
 async def opts(conn: AsyncConnection, event_id: str) -> list[OptEntry]:
@@ -55,10 +61,19 @@ async def opts(conn: AsyncConnection, event_id: str) -> list[OptEntry]:
         t.c.content,
     )
     rows = await conn.execute(select(*columns).where(t.c.event_id == event_id).order_by(t.c.seq))
-    return [
-        replace(OptEntry(*entry), whole=content is None or _is_whole_ven(_create_opt_of(content)))
-        for *entry, content in rows
-    ]
+    return [_with_parts(OptEntry(*entry), content) for *entry, content in rows]
+
+
+def _with_parts(entry: OptEntry, content: bytes | None) -> OptEntry:
+    if content is None:
+        return entry
+    message = availability.read(content)
+    return replace(
+        entry,
+        whole=availability.is_whole_ven(message),
+        reason=message.opt_reason,
+        resources=message.target.resource_id,
+    )
 
 
 async def created_event(
@@ -99,7 +114,7 @@ async def _answer(
             "response_code": response.code,
             "responded_at": now,
         }
-        if not await _is_qualified(conn, ven.ven_id, response.event_id):
+        if not await qualification.is_settled(conn, ven.ven_id, response.event_id):
             changes["opt"] = str(response.opt_type)
         await conn.execute(update(t).where(*mine).values(**changes))
     await outbox.answered(conn, ven.ven_id, outbox.EVENT, [response.event_id])
@@ -136,8 +151,10 @@ async def _keep_answer(conn: AsyncConnection, response: EventResponse, ven: Ven,
     await _record(conn, ven, response.event_id, row[0], opt_type=row[1], now=now, code=response.code)
 
 
-async def create_opt(conn: AsyncConnection, message: CreateOpt, ven: Ven, now: datetime) -> None:
-    """Take a schedule, or the qualification of an event."""
+async def create_opt(
+    conn: AsyncConnection, message: CreateOpt, ven: Ven, now: datetime, policies: OptPolicies
+) -> None:
+    """Take a schedule, or the qualification of an event; the same message again is the same opt."""
     _check(message, ven)
     content = encode(message)
     key = hashlib.sha256(content).hexdigest()
@@ -146,19 +163,9 @@ async def create_opt(conn: AsyncConnection, message: CreateOpt, ven: Ven, now: d
     if repeat.one_or_none() is not None:
         return
     if message.event_id is not None:
-        await _qualify(conn, message, ven, now)
-    elif _is_whole_ven(message):
-        await conn.execute(
-            update(t)
-            .where(
-                t.c.ven_id == ven.ven_id,
-                t.c.source == CREATE_OPT,
-                t.c.event_id.is_(None),
-                t.c.opt_type == str(message.opt_type),
-                t.c.cancelled_at.is_(None),
-            )
-            .values(cancelled_at=now)
-        )
+        await qualification.check(conn, message, ven.ven_id)
+    else:
+        await availability.supersede(conn, message, ven.ven_id, policies, now)
     await conn.execute(
         insert(t).values(
             ven_id=ven.ven_id,
@@ -172,6 +179,8 @@ async def create_opt(conn: AsyncConnection, message: CreateOpt, ven: Ven, now: d
             content=content,
         )
     )
+    if message.event_id is not None:
+        await qualification.apply(conn, message.event_id, ven.ven_id, now)
     number = message.modification_number or 0
     await _record(
         conn,
@@ -184,59 +193,11 @@ async def create_opt(conn: AsyncConnection, message: CreateOpt, ven: Ven, now: d
     )
 
 
-async def cancel_opt(conn: AsyncConnection, message: CancelOpt, ven: Ven, now: datetime) -> None:
-    """Take back every schedule with this id; an opt that qualifies an event cannot be taken back (OPT-14)."""
-    t = opt_table
-    mine = (t.c.ven_id == ven.ven_id, t.c.opt_id == message.opt_id, t.c.event_id.is_(None))
-    known = (await conn.execute(select(func.count()).select_from(t).where(*mine))).scalar_one()
-    if not known:
-        raise InvalidId("the optID is not known", rule="OPT-17")
-    await conn.execute(update(t).where(*mine, t.c.cancelled_at.is_(None)).values(cancelled_at=now))
-
-
 def _check(message: CreateOpt, ven: Ven) -> None:
-    if message.event_id is not None and (message.availability or message.market_context):
-        raise ComplianceError(
-            "an opt for an event has neither vavailability nor marketContext", rule="OPT-02"
-        )
-    if message.event_id is None and not message.availability:
-        raise ComplianceError("an opt without an event needs vavailability", rule="OPT-02")
+    for finding in opt_rules.create_opt(message):
+        raise ERRORS.get(finding.rule, ComplianceError)(finding.text, rule=finding.rule)
     if any(ven_id != ven.ven_id for ven_id in message.target.ven_id):
         raise InvalidId("the target names another venID", rule="OPT-05")
-
-
-def _is_whole_ven(message: CreateOpt) -> bool:
-    return replace(message.target, ven_id=()) == Target() and message.device_class is None
-
-
-async def _qualify(conn: AsyncConnection, message: CreateOpt, ven: Ven, now: datetime) -> None:
-    t = event_table
-    mine = (t.c.ven_id == ven.ven_id, t.c.event_id == message.event_id)
-    columns = (t.c.modification_number, t.c.delivered_at, t.c.ends_at)
-    row = (await conn.execute(select(*columns).where(*mine))).one_or_none()
-    if row is None:
-        raise InvalidId("the eventID is not known", rule="EVT-38")
-    if (message.modification_number or 0) > row.modification_number:
-        raise OutOfSequence("a modificationNumber was never sent", rule="EVT-38")
-    if _is_whole_ven(message) and (row.ends_at is None or now < row.ends_at):
-        await conn.execute(
-            update(t).where(*mine).values(opt=str(message.opt_type), delivered_at=row.delivered_at or now)
-        )
-
-
-async def _is_qualified(conn: AsyncConnection, ven_id: str, event_id: str) -> bool:
-    """Whether a CreateOpt set the opt of the whole event."""
-    t = opt_table
-    rows = await conn.execute(
-        select(t.c.content).where(t.c.ven_id == ven_id, t.c.event_id == event_id, t.c.source == CREATE_OPT)
-    )
-    return any(_is_whole_ven(_create_opt_of(content)) for content in rows.scalars())
-
-
-def _create_opt_of(content: bytes) -> CreateOpt:
-    message = decode(content)
-    assert isinstance(message, CreateOpt)  # noqa: S101 - written by create_opt
-    return message
 
 
 async def _record(
