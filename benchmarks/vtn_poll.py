@@ -44,7 +44,7 @@ from vtn.schema import ven_table
 from vtn.server import BASE, DEV_FINGERPRINT, Server
 from vtn.settings import VtnSettings
 from vtn.store import Database
-from vtn.tls import server_context
+from vtn.tls import server_tls
 
 VENS = 1000
 CONNECTIONS = 50
@@ -101,7 +101,9 @@ async def serve_bare(directory: Path, tls: bool) -> int:
     app.router.add_post(BASE + "OadrPoll", handler)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_context(settings(directory, tls))).start()
+    own = server_tls(settings(directory, tls))
+    context = own.context if own else None
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
     return int(runner.addresses[0][1])
 
 

@@ -74,7 +74,7 @@ class Pair:
         peer = Peer(FINGERPRINT, None)
         try:
             async with self.db.write() as conn:
-                peer = Peer(FINGERPRINT, await registration.ven_of(conn, FINGERPRINT))
+                peer = Peer(FINGERPRINT, await registration.ven_of(conn, FINGERPRINT, now))
                 reply = await exchange(asked, service_of(asked), peer, conn, now, terms=self.terms)
         except ProtocolError as error:
             reply = refusal(asked, error, peer, self.terms)

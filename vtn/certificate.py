@@ -173,6 +173,13 @@ async def withdraw(conn: AsyncConnection, entry: FingerprintEntry, now: datetime
     return one
 
 
+async def valid_until(conn: AsyncConnection, fingerprint: str) -> datetime:
+    """Until when this certificate is taken, NEVER where no end was set."""
+    t = certificate_table.c
+    rows = await conn.execute(select(t.valid_until).where(t.fingerprint == fingerprint))
+    return rows.scalar_one_or_none() or NEVER
+
+
 async def awaited(conn: AsyncConnection, tails: Tails, now: datetime) -> bool:
     """Whether a VEN waits for a certificate with one of these tails."""
     a = awaited_table

@@ -13,7 +13,8 @@ from datetime import datetime
 from sqlalchemy import select
 
 from openadr import encode
-from vtn import outbox, registration
+from vtn import certificate, outbox, registration
+from vtn.certificate import NEVER, CertificatesChanged, Tails
 from vtn.exchange import nothing_waits
 from vtn.outbox import Due
 from vtn.registration import Ven, VenChanged
@@ -25,12 +26,14 @@ from vtn.store import Database, Notice
 class Guest:
     """One VEN as the listener sees it.
 
-    `nothing` is the encoded answer to a poll when nothing waits; `queued` counts what was queued meanwhile.
+    `nothing` is the encoded answer to a poll when nothing waits; `queued` counts what was queued meanwhile;
+    `until` is when the certificate by which it is known here is taken no more.
     """
 
     ven: Ven
     due: bool
     nothing: bytes
+    until: datetime
     queued: int = 0
 
     @property
@@ -53,28 +56,34 @@ class Presence:
         """Read all VENs and begin to listen for changes."""
         self._db.listen(self._hear)
         async with self._db.read() as conn:
-            rows = await conn.execute(select(certificate_table.c.fingerprint, certificate_table.c.ven_id))
+            t = certificate_table.c
+            rows = await conn.execute(select(t.fingerprint, t.ven_id, t.valid_until))
             vens = {ven.ven_id: ven for ven in await registration.vens(conn)}
             due = await outbox.due(conn)
-            for fingerprint, ven_id in rows:
-                self._keep(fingerprint, vens[ven_id], ven_id in due)
+            for fingerprint, ven_id, until in rows:
+                self._keep(fingerprint, vens[ven_id], ven_id in due, until or NEVER)
 
-    async def find(self, fingerprint: str) -> Guest | None:
-        """The VEN of this certificate, None for a stranger."""
-        while (guest := self._guests.get(fingerprint)) is None:
+    async def find(self, fingerprint: str, tails: Tails, now: datetime) -> Guest | None:
+        """The VEN of this certificate, which one may have waited for; None for a stranger."""
+        while (guest := self.known(fingerprint, now)) is None:
             heard = self._notices
             async with self._db.read() as conn:
-                ven = await registration.ven_of(conn, fingerprint)
-                if ven is None:
+                ven = await registration.ven_of(conn, fingerprint, now)
+                if ven is None and not await certificate.awaited(conn, tails, now):
                     return None
-                due = ven.ven_id in await outbox.due(conn)
-            if heard == self._notices:  # else a commit may have passed this reader
-                self._keep(fingerprint, ven, due)
+                until = await certificate.valid_until(conn, fingerprint)
+                due = ven is not None and ven.ven_id in await outbox.due(conn)
+            if ven is None:
+                async with self._db.write() as conn:
+                    await certificate.claim(conn, fingerprint, tails, now)
+            elif heard == self._notices:  # else a commit may have passed this reader
+                self._keep(fingerprint, ven, due, until)
         return guest
 
-    def known(self, fingerprint: str) -> Guest | None:
+    def known(self, fingerprint: str, now: datetime) -> Guest | None:
         """The same without looking into the database: None says nothing."""
-        return self._guests.get(fingerprint)
+        guest = self._guests.get(fingerprint)
+        return guest if guest is not None and now < guest.until else None
 
     def met(self, ven_id: str, now: datetime) -> None:
         """A VEN spoke."""
@@ -89,8 +98,8 @@ class Presence:
         contacts, self._contacts = self._contacts, {}
         return contacts
 
-    def _keep(self, fingerprint: str, ven: Ven, due: bool) -> None:
-        self._guests[fingerprint] = Guest(ven, due, encode(nothing_waits(ven.ven_id)))
+    def _keep(self, fingerprint: str, ven: Ven, due: bool, until: datetime) -> None:
+        self._guests[fingerprint] = Guest(ven, due, encode(nothing_waits(ven.ven_id)), until)
         self._fingerprints.setdefault(ven.ven_id, set()).add(fingerprint)
 
     def _hear(self, notices: Sequence[Notice]) -> None:
@@ -101,7 +110,7 @@ class Presence:
                     if (guest := self._guests.get(fingerprint)) is not None:
                         guest.due = True
                         guest.queued += 1
-            elif isinstance(notice, VenChanged):
+            elif isinstance(notice, VenChanged | CertificatesChanged):
                 self._notices += 1
                 for fingerprint in self._fingerprints.pop(notice.ven_id, ()):
                     self._guests.pop(fingerprint, None)

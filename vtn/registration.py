@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -24,8 +24,9 @@ from openadr import (
 )
 from openadr.enums import ProfileName, TransportName
 from openadr.errors import ComplianceError, DeploymentError, InvalidId, NotRegistered
-from vtn import journal, outbox, own_report
-from vtn.errors import NotAdmitted, UnknownObject
+from openadr.security import Digest, read_fingerprint
+from vtn import certificate, journal, outbox, own_report
+from vtn.errors import CertificateRefused, NotAdmitted, UnknownObject
 from vtn.schema import certificate_table, pending_table, ven_table
 from vtn.schema import report_request_table as request_table
 from vtn.schema import report_spec_table as spec_table
@@ -83,34 +84,31 @@ class VenChanged:
 async def enrol(
     conn: AsyncConnection,
     ven_name: str,
-    fingerprint_sha256_hex: str,
+    fingerprint: str,
     now: datetime,
     *,
     ven_id: str | None = None,
+    profile: ProfileName = ProfileName.B,
+    overlap: timedelta = certificate.OVERLAP,
 ) -> str:
     """Allow the certificate to register as `ven_name`; gives the VEN's id, made here unless preset.
 
-    Enrolling a name again adds the certificate (two are valid while one is replaced) and gives the same id.
-    A certificate belongs to one VEN: ValueError where it is another's already.
+    The fingerprint is as a person types it: all digits, or the 29 characters, which are SHA-1's for a VEN of
+    profile 2.0a (SEC-14). Enrolling a name again adds the certificate, gives the same id, and ends those that
+    the VEN had after `overlap` (SEC-15). ValueError where it is no fingerprint, CertificateRefused where
+    this VEN cannot have it.
     """
-    fingerprint = fingerprint_sha256_hex.lower().replace(":", "")
-    if len(fingerprint) != 64 or not all(digit in "0123456789abcdef" for digit in fingerprint):
-        raise ValueError(f"not a SHA-256 fingerprint of 64 hex digits: {fingerprint_sha256_hex!r}")
-    known = await conn.execute(select(ven_table.c.ven_id).where(ven_table.c.ven_name == ven_name))
-    found = known.scalar_one_or_none()
+    known = await conn.execute(
+        select(ven_table.c.ven_id, ven_table.c.profile).where(ven_table.c.ven_name == ven_name)
+    )
+    found, has = known.one_or_none() or (None, None)
+    digest = Digest.SHA1 if ProfileName.A in (profile, has) else Digest.SHA256
+    entry = read_fingerprint(fingerprint, digest)
     if found is None:
         found = ven_id or secrets.token_hex(10)
         row = {"ven_id": found, "ven_name": ven_name, "enrolled_at": now, "report_only": False}
-        await conn.execute(insert(ven_table).values(row))
-    t = certificate_table
-    owner = (
-        await conn.execute(select(t.c.ven_id).where(t.c.fingerprint == fingerprint))
-    ).scalar_one_or_none()
-    if owner is None:
-        await conn.execute(insert(t).values(fingerprint=fingerprint, ven_id=found, since=now))
-    elif owner != found:
-        raise ValueError(f"the certificate of {ven_name!r} is enrolled for another VEN already")
-    await conn.execute(delete(pending_table).where(pending_table.c.fingerprint == fingerprint))
+        await conn.execute(insert(ven_table).values(row | {"profile": str(profile)}))
+    await certificate.add(conn, found, entry, now, overlap)
     after_commit(conn, VenChanged(found))
     return found
 
@@ -121,12 +119,12 @@ async def vens(conn: AsyncConnection) -> list[Ven]:
     return [Ven(*row) for row in rows]
 
 
-async def ven_of(conn: AsyncConnection, fingerprint: str) -> Ven | None:
-    """The VEN that this certificate (64 lower-case hex digits) belongs to, None for a stranger."""
+async def ven_of(conn: AsyncConnection, fingerprint: str, now: datetime) -> Ven | None:
+    """The VEN whose certificate (64 lower-case hex digits) this is at `now`, None for a stranger."""
     rows = await conn.execute(
         select(*COLUMNS)
         .join(certificate_table, certificate_table.c.ven_id == ven_table.c.ven_id)
-        .where(certificate_table.c.fingerprint == fingerprint)
+        .where(certificate_table.c.fingerprint == fingerprint, certificate.in_force(certificate_table, now))
     )
     row = rows.one_or_none()
     return None if row is None else Ven(*row)
@@ -145,10 +143,11 @@ async def admit(
     taken = await conn.execute(select(ven_table.c.ven_id).where(ven_table.c.ven_name == name))
     if taken.scalar_one_or_none() is not None:
         raise NotRegistered(NOT_REGISTERED)
-    await enrol(conn, name, fingerprint, now)
-    found = await ven_of(conn, fingerprint)
-    assert found is not None  # noqa: S101 - enrolled above
-    return found
+    try:
+        ven_id = await enrol(conn, name, fingerprint, now)
+    except CertificateRefused:  # it was withdrawn
+        raise NotRegistered(NOT_REGISTERED) from None
+    return await find(conn, ven_id)
 
 
 async def register(

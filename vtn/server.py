@@ -17,7 +17,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
-from weakref import WeakKeyDictionary
 
 import structlog
 from aiohttp import hdrs, web
@@ -37,17 +36,17 @@ from openadr import (
     lenient,
 )
 from openadr.enums import ServiceName
-from openadr.errors import TooLarge, TransportError
+from openadr.errors import CertificateError, TooLarge, TransportError
 from openadr.parser import Limits
-from openadr.security import fingerprint
 from vtn import finding, registration
 from vtn.errors import StartupError, StoreError
 from vtn.exchange import SERVICES, Peer, Terms, exchange, refusal
 from vtn.presence import Guest, Presence
+from vtn.renewal import Renewal
 from vtn.report import RequestReports
 from vtn.settings import VtnSettings
 from vtn.store import Database
-from vtn.tls import server_context
+from vtn.tls import Tls, server_tls, tails_of
 from vtn.trace import Exchange, Tracer
 
 log = structlog.get_logger(__name__)
@@ -90,7 +89,8 @@ class Server:
         self._presence = Presence(db)
         self._findings = finding.Findings()
         self._tracer = Tracer(db)
-        self._principals: WeakKeyDictionary[ssl.SSLObject, str] = WeakKeyDictionary()
+        self._tls: Tls | None = None
+        self._renewal: Renewal | None = None
         self._services = {BASE + service: service for service in SERVICES}
         self._runner: web.ServerRunner | None = None
         self._contacts: asyncio.Task[None] | None = None
@@ -104,7 +104,7 @@ class Server:
 
     async def start(self) -> None:
         """Listen; StartupError says in one sentence what stands in the way."""
-        context = server_context(self._settings)
+        self._tls = tls = server_tls(self._settings)
         await self._presence.open()
         await self._tracer.open()
         server = web.Server(
@@ -116,13 +116,16 @@ class Server:
         runner = web.ServerRunner(server)
         await runner.setup()
         try:
-            await self._listen(runner, context)
+            await self._listen(runner, tls.context if tls else None)
         except StartupError:
             await runner.cleanup()
             raise
         self._runner = runner
         self._contacts = asyncio.create_task(self._write_contacts(), name="vtn.server contacts")
-        log.info("vtn listens", host=self._settings.host, port=self.port, tls=context is not None)
+        if tls is not None:
+            self._renewal = Renewal(tls, self._db, self._clock)
+            self._renewal.start()
+        log.info("vtn listens", host=self._settings.host, port=self.port, tls=tls is not None)
 
     async def _listen(self, runner: web.ServerRunner, context: ssl.SSLContext | None) -> None:
         host, port = self._settings.host, self._settings.port
@@ -132,8 +135,16 @@ class Server:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise StartupError(f"cannot listen on {host} port {port}: {reason}") from error
 
+    def reload(self) -> None:
+        """Read the certificates again: new connections get them, open ones go on."""
+        if self._renewal is not None:
+            self._renewal.reload()
+
     async def stop(self) -> None:
         """Finish the requests under way and close."""
+        if self._renewal is not None:
+            await self._renewal.stop()
+            self._renewal = None
         if self._contacts is not None:
             self._contacts.cancel()
             with suppress(asyncio.CancelledError):
@@ -187,7 +198,7 @@ class Server:
         self, request: web.BaseRequest, service: str, raw: bytes, body: bytes, status: int
     ) -> None:
         """Keep the exchange if its VEN is traced."""
-        guest = self._presence.known(self._principal(request))
+        guest = self._presence.known(self._principal(request), self._clock())
         if guest is not None and guest.ven.ven_id in self._tracer.traced:
             exchange = Exchange(
                 ven_id=guest.ven.ven_id,
@@ -232,21 +243,25 @@ class Server:
         return bytes(body)
 
     def _principal(self, request: web.BaseRequest) -> str:
-        """SHA-256 of the peer's certificate, taken once for each connection."""
+        """SHA-256 of the connection's certificate; 403 where that has ended since the handshake (SEC-10)."""
         transport = request.transport
         if transport is None:
             return ""
-        tls = transport.get_extra_info("ssl_object")
-        if tls is None:  # plain HTTP: the settings allow it on loopback only
+        connection = transport.get_extra_info("ssl_object")
+        if connection is None or self._tls is None:  # plain HTTP: the settings allow it on loopback only
             return request.headers.get(DEV_FINGERPRINT, "").lower()
-        known = self._principals.get(tls)  # not by transport: uvloop's take no weak reference
-        if known is None:
-            known = self._principals[tls] = fingerprint(tls.getpeercert(binary_form=True))
+        try:
+            known = self._tls.client(connection, self._clock()).fingerprint
+        except CertificateError as error:
+            log.warning("a client is turned away", error=str(error))
+            raise _Refused(403) from None
         return known
 
     async def _answer(self, raw: bytes, service: str, principal: str) -> bytes:
-        guest = self._presence.known(principal) or await self._presence.find(principal)
         now = self._clock()
+        guest = self._presence.known(principal, now)
+        if guest is None:
+            guest = await self._presence.find(principal, tails_of(principal, self._tls), now)
         try:
             message = await self._read(raw, guest, now)
         except TransportError:
@@ -288,7 +303,7 @@ class Server:
         try:
             async with unit as conn:
                 # read again inside the transaction: another request of this VEN may just have changed it
-                peer = replace(peer, ven=await registration.ven_of(conn, peer.fingerprint))
+                peer = replace(peer, ven=await registration.ven_of(conn, peer.fingerprint, now))
                 return await exchange(message, service, peer, conn, now, terms=self._terms)
         except ProtocolError as error:
             return refusal(message, error, peer, self._terms)
@@ -338,7 +353,7 @@ def _is_xml(headers: Mapping[str, str]) -> bool:
 def _status(status: int, headers: Mapping[str, str] | None = None) -> web.Response:
     """A reply without an OpenADR payload."""
     response = web.Response(status=status, headers={hdrs.SERVER: NAME, **(headers or {})})
-    if status in (408, 413):
+    if status in (403, 408, 413):
         response.force_close()  # the rest of the body is not read
     return response
 

@@ -35,8 +35,19 @@ class VtnSettings(BaseModel):
     port: int = Field(default=8443, description="TCP port; 0 lets the system choose.", ge=0, le=65535)
     cert: Path | None = Field(default=None, description="Server certificate chain, PEM.")
     key: Path | None = Field(default=None, description="Key of the server certificate, PEM.")
+    rsa_cert: Path | None = Field(
+        default=None, description="A second chain with an RSA key beside a P-256 one in `cert`, PEM."
+    )
+    rsa_key: Path | None = Field(default=None, description="Key of `rsa_cert`, PEM.")
+    key_password_file: Path | None = Field(
+        default=None, description="File with the password of the keys that are encrypted."
+    )
     ca: Path | None = Field(
         default=None, description="Authorities that VEN certificates must come from, PEM."
+    )
+    crl: Path | None = Field(
+        default=None,
+        description="Revocation lists, PEM: one of each authority that issues to VENs.",
     )
     vtn_id: str = Field(
         default="FLEXPACT",
@@ -90,19 +101,34 @@ class VtnSettings(BaseModel):
                 raise ValueError(f"{service} has no key and value: leave it out")
         return info
 
+    @property
+    def pairs(self) -> tuple[tuple[Path, Path], ...]:
+        """The server's certificates, each with its key."""
+        pairs = ((self.cert, self.key), (self.rsa_cert, self.rsa_key))
+        return tuple((cert, key) for cert, key in pairs if cert is not None and key is not None)
+
+    @property
+    def tls_files(self) -> tuple[Path, ...]:
+        """Every file that TLS is made of."""
+        files = (self.cert, self.key, self.rsa_cert, self.rsa_key, self.key_password_file, self.ca, self.crl)
+        return tuple(path for path in files if path is not None)
+
     def check(self) -> None:
         """StartupError where these settings would leave the listener half secured."""
         files = {"cert": self.cert, "key": self.key, "ca": self.ca}
         missing = [name for name, path in files.items() if path is None]
         if self.insecure_dev:
-            if len(missing) < len(files):
+            if self.tls_files:
                 raise StartupError("insecure_dev and certificates exclude each other: choose one")
             if not _is_loopback(self.host):
                 raise StartupError(f"insecure_dev is for loopback only, not for {self.host}")
             return
         if missing:
             raise StartupError(f"TLS needs cert, key and ca: {', '.join(missing)} is not set")
-        for name, path in files.items():
+        if (self.rsa_cert is None) != (self.rsa_key is None):
+            raise StartupError("rsa_cert and rsa_key belong together: one of them is not set")
+        more = {name: getattr(self, name) for name in ("rsa_cert", "rsa_key", "key_password_file", "crl")}
+        for name, path in (files | more).items():
             if path is not None and not path.is_file():
                 raise StartupError(f"the {name} file {path} does not exist")
 

@@ -29,7 +29,10 @@ def test_enrolling_gives_the_same_id_again(tmp_path: Path) -> None:
 def test_wrong_fingerprint_is_one_sentence(tmp_path: Path) -> None:
     done = flexpact("enrol", "alice", "5E:71", "--database", tmp_path / "a.db")
     assert done.returncode == 1
-    assert done.stderr.strip() == "flexpact vtn: not a SHA-256 fingerprint of 64 hex digits: '5E:71'"
+    assert done.stderr.strip() == (
+        "flexpact vtn: not a fingerprint: '5E:71'; "
+        "expected 29 characters such as 5E:71:..., or SHA-256 in 64 hex digits"
+    )
 
 
 def test_port_in_use_is_one_sentence(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ async def test_reg_10_a_name_that_is_taken_admits_nobody(open_desk: Desk) -> Non
     reply = await party(open_desk, create(ven_name="carol"), BOB)
     assert (reply.response.code, reply.ven_id) == ("463", None)
     async with open_desk.db.read() as conn:
-        assert await registration.ven_of(conn, BOB) is None
+        assert await registration.ven_of(conn, BOB, NOW) is None
         assert [each.ven_name for each in await registration.vens(conn)] == ["carol"]
 
 

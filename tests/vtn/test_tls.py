@@ -22,7 +22,7 @@ from vtn.errors import StartupError
 from vtn.server import BASE, DEV_FINGERPRINT, Server
 from vtn.settings import TlsProfile, VtnSettings
 from vtn.store import Database
-from vtn.tls import server_context
+from vtn.tls import server_tls
 
 ECDSA, RSA = "ECDHE-ECDSA-AES128-SHA256", "AES128-SHA256"
 REFUSED = "(?i)handshake|reset|^$"  # an alert, or the connection is cut
@@ -163,8 +163,9 @@ async def test_modern_takes_authenticated_encryption_only(pki: Path, database_pa
 
 
 def test_sec_01_compat_offers_the_two_suites_and_tls_1_2_alone(pki: Path) -> None:
-    context = server_context(settings(pki))
-    assert context is not None
+    tls = server_tls(settings(pki))
+    assert tls is not None
+    context = tls.context
     names = [cipher["name"] for cipher in context.get_ciphers() if cipher["protocol"] != "TLSv1.3"]
     assert names == [ECDSA, RSA]
     assert context.maximum_version is ssl.TLSVersion.TLSv1_2 is context.minimum_version
@@ -187,24 +188,24 @@ MATRIX = [
 @pytest.mark.parametrize(("changes", "text"), MATRIX)
 def test_half_configured_tls_does_not_start(pki: Path, changes: dict[str, object], text: str) -> None:
     with pytest.raises(StartupError, match=text):
-        server_context(settings(pki, **changes))
+        server_tls(settings(pki, **changes))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_plain_http_is_for_loopback_on_demand(pki: Path, host: str) -> None:
-    assert server_context(VtnSettings(host=host, insecure_dev=True)) is None
+    assert server_tls(VtnSettings(host=host, insecure_dev=True)) is None
 
 
 def test_key_of_another_certificate_is_named(pki: Path) -> None:
-    with pytest.raises(StartupError, match="do not fit"):
-        server_context(settings(pki, key=identity(pki, "bob").key))
+    with pytest.raises(StartupError, match="is not that of the certificate"):
+        server_tls(settings(pki, key=identity(pki, "bob").key))
 
 
 def test_authority_file_without_a_certificate_is_named(pki: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty.pem"
     empty.write_text("nothing")
-    with pytest.raises(StartupError, match=r"empty\.pem holds no certificates"):
-        server_context(settings(pki, ca=empty))
+    with pytest.raises(StartupError, match=r"empty\.pem holds no certificate"):
+        server_tls(settings(pki, ca=empty))
 
 
 def test_compat_is_the_default() -> None:
