@@ -12,6 +12,7 @@ from openadr.event import (
     RequestEvent,
     Signal,
     SignalInterval,
+    UnreadableEvent,
 )
 from openadr.interval import ActivePeriod, Duration
 from openadr.item_base import ItemBase, PowerAttributes, XmlNode
@@ -107,6 +108,7 @@ __all__ = [
     "SpecifierPayload",
     "Target",
     "TransportInterface",
+    "UnreadableEvent",
     "UpdateReport",
     "UpdatedReport",
     "XmlNode",

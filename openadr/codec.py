@@ -5,12 +5,23 @@ of tags to read an element, and a list of writers in the order of the schema. Wh
 it is read, so reading asks no questions of its own except those that the schema cannot answer.
 """
 
+from copy import deepcopy
+from dataclasses import replace
 from functools import cache, lru_cache
 
 from lxml import etree
 
 from openadr import event, opt, registration, report, response
-from openadr.errors import EncodeError, ProtocolError, SchemaInvalid, TooLarge
+from openadr.enums import ResponseRequired
+from openadr.errors import (
+    EncodeError,
+    InvalidData,
+    ProtocolError,
+    SchemaInvalid,
+    TooLarge,
+    TransportError,
+)
+from openadr.event import DistributeEvent, Event, UnreadableEvent
 from openadr.parser import DEFAULT_LIMITS, Limits, count_nodes, readable_name, validate, with_tree
 from openadr.plan import Plan, plan
 from openadr.response import Response
@@ -25,6 +36,8 @@ _SIGNED_OBJECT = clark("oadr:oadrSignedObject")
 _SCHEMA_VERSION = clark("ei:schemaVersion")
 _DATA, _METADATA = clark("oadr:oadrUpdateReport"), clark("oadr:oadrRegisterReport")
 _PARTS = (clark("oadr:oadrReport"), clark("oadr:oadrReportRequest"))
+_EVENT = clark("oadr:oadrEvent")
+_DESCRIPTOR = f"{clark('ei:eiEvent')}/{clark('ei:eventDescriptor')}"
 
 
 @cache
@@ -106,9 +119,43 @@ def read(element: etree._Element, limits: Limits = DEFAULT_LIMITS) -> Message:
     try:
         message: Message = plan(cls).read(element, limits.max_id_chars)
     except ProtocolError as error:
+        found = _read_around(element, limits) if cls is DistributeEvent else None
+        if found is not None:
+            return found
         error.message_name = cls.__name__
         raise
     return message
+
+
+def _read_around(element: etree._Element, limits: Limits) -> DistributeEvent | None:
+    """The message with the events that can be read, the others as `unreadable`; None: the fault lies outside.
+
+    One event with an impossible duration must not hide the others from a VEN (VEX-11).
+    """
+    rest, unreadable = deepcopy(element), []
+    for child in rest.findall(_EVENT):
+        try:
+            plan(Event).read(child, limits.max_id_chars)
+        except ProtocolError as error:
+            unreadable.append(_unreadable(child, error))
+            rest.remove(child)
+    if not unreadable:
+        return None
+    message: DistributeEvent = plan(DistributeEvent).read(rest, limits.max_id_chars)
+    return replace(message, unreadable=tuple(unreadable))
+
+
+def _unreadable(element: etree._Element, error: ProtocolError) -> UnreadableEvent:
+    return UnreadableEvent(
+        event_id=element.findtext(f"{_DESCRIPTOR}/{clark('ei:eventID')}") or "",
+        modification_number=int(element.findtext(f"{_DESCRIPTOR}/{clark('ei:modificationNumber')}") or 0),
+        response_required=ResponseRequired(
+            (element.findtext(clark("oadr:oadrResponseRequired")) or "").strip()
+        ),
+        code=error.code if not isinstance(error, TransportError) else InvalidData.code,
+        description=error.description,
+        rule=error.rule or "GEN-15",
+    )
 
 
 def encode(message: Message) -> bytes:

@@ -126,13 +126,32 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadableEvent:
+    """An event that the schema lets through and that is none: two payloads in an interval, a duration `P`.
+
+    `code`, `description` and the conformance `rule` say what is wrong; the rest is what an answer needs.
+    """
+
+    event_id: str
+    modification_number: int
+    response_required: ResponseRequired
+    code: str
+    description: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DistributeEvent(Message):
-    """All pending and active events of a VEN; one that is missing is cancelled (EVT-13, VEX-09)."""
+    """All pending and active events of a VEN; one that is missing is cancelled (EVT-13, VEX-09).
+
+    `unreadable` is filled by decoding only, and never written.
+    """
 
     response: EiResponse | None = field(default=None, metadata=xml("ei:eiResponse"))
     request_id: str = field(metadata=xml("pyld:requestID"))
     vtn_id: str = field(metadata=xml("ei:vtnID"))
     events: tuple[Event, ...] = field(default=(), metadata=xml("oadr:oadrEvent"))
+    unreadable: tuple[UnreadableEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

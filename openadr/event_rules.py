@@ -85,6 +85,8 @@ def distribute_event(message: DistributeEvent) -> Iterator[Finding]:
         yield Finding("EVT-06", "requestID of oadrDistributeEvent is empty")
     if len({event.descriptor.created_date_time for event in message.events}) > 1:
         yield Finding("EVT-03", "createdDateTime differs between the events of one message", warning=True)
+    for broken in message.unreadable:
+        yield Finding(broken.rule, f"event {broken.event_id}: {broken.description}")
     for event in message.events:
         yield from _event(event)
 

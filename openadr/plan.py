@@ -142,7 +142,7 @@ def plan(cls: type, namespace: str = NAMESPACES["oadr"]) -> Plan:
 
 def _specs(cls: type, namespace: str) -> Iterator[_Field]:
     hints = typing.get_type_hints(cls)
-    for item in fields(cls):
+    for item in _on_the_wire(cls):
         kind, many, nullable = _unpack(hints[item.name])
         yield _Field(
             name=item.name,
@@ -153,6 +153,10 @@ def _specs(cls: type, namespace: str) -> Iterator[_Field]:
             metadata=item.metadata,
             paths=tuple(_steps(path, namespace) for path in item.metadata["xml"]),
         )
+
+
+def _on_the_wire(cls: type) -> Iterator[Any]:
+    return (item for item in fields(cls) if "xml" in item.metadata)
 
 
 def _unpack(hint: Any) -> tuple[type, bool, bool]:
@@ -375,7 +379,7 @@ def _descend(parent: etree._Element, tags: tuple[str, ...]) -> etree._Element:
 @cache
 def _prefixes(cls: type) -> frozenset[str]:
     found: set[str] = set()
-    for item in fields(cls):
+    for item in _on_the_wire(cls):
         for path in item.metadata["xml"]:
             found.update(step.lstrip("@").partition(":")[0] for step in path.split("/"))
         kind = _unpack(typing.get_type_hints(cls)[item.name])[0]

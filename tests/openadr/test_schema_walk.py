@@ -1,5 +1,6 @@
 """No message that the schema allows makes the package fail (GOALS 10)."""
 
+from dataclasses import replace
 from functools import cache
 from random import Random
 
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from openadr import ProtocolError, decode, encode
+from openadr import DistributeEvent, ProtocolError, decode, encode
 from openadr.checker import Outcome, check_bytes
 from openadr.codec import messages
 from openadr.errors import TransportError
@@ -33,6 +34,9 @@ def keeps_every_promise(tag: str, seed: int) -> bool:
         assert error.rule
         assert error.message_name
         return False
+    if isinstance(message, DistributeEvent):
+        assert all(event.rule and event.description for event in message.unreadable)
+        message = replace(message, unreadable=())  # what could not be read is not written
     written = encode(message)
     validate(parse(written))
     # as text: NaN, which the schema allows, is not equal to itself
