@@ -153,9 +153,11 @@ class Conversation:
             yield of_ven("REG-11", f"{name} before oadrRequestEvent after a new registration")
 
     def _response(self, request: Message, response: Message | None) -> Iterator[Remark]:
-        if response is None:
-            return
         allowed = ANSWERS.get(type(request), ())
+        if response is None:
+            text = f"{type(request).__name__} is answered by nothing that can be read"
+            yield of_vtn("ERR-03", text, warning=True)  # a reply that was lost looks the same
+            return
         if allowed and not isinstance(response, allowed):
             rule = _WRONG_ANSWER.get(type(request), "ERR-03")
             yield of_vtn(rule, f"{type(request).__name__} is answered by {type(response).__name__}")

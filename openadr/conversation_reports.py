@@ -28,8 +28,10 @@ class ReportTalk:
         self._offered: dict[str, set[str]] | None = None
         self._asked: dict[str, ReportRequest] = {}
         self._last: set[str] = set()
+        self._cancelled: set[str] = set()
         self._piggy_back = False
         self._metadata_request: str | None = None
+        self._metadata_owed = False
         self._strange: set[str] = set()
 
     def request(self, request: Message) -> Iterator[Remark]:
@@ -52,7 +54,9 @@ class ReportTalk:
         if self._piggy_back:
             text = "report requests in oadrRegisteredReport were not answered before the next poll"
             yield of_ven("RPT-09", text)
-        self._piggy_back = False
+        if self._metadata_owed:
+            yield of_ven("RPT-01", "a METADATA request was not followed by oadrRegisterReport")
+        self._piggy_back = self._metadata_owed = False
 
     def response(self, request: Message, response: Message) -> Iterator[Remark]:
         """What a VTN's reply breaks."""
@@ -67,6 +71,7 @@ class ReportTalk:
             yield from self._taken(request, response)
 
     def _metadata(self, request: RegisterReport) -> Iterator[Remark]:
+        self._metadata_owed = False
         answered = request.report_request_id
         if answered is not None and answered != self._metadata_request:
             text = f"reportRequestID {answered!r} in oadrRegisterReport, no METADATA request has it"
@@ -84,6 +89,7 @@ class ReportTalk:
                 yield of_vtn("RPT-12", f"{name}: the reportRequestID is in use")
             if specifier.report_specifier_id == _METADATA:
                 self._metadata_request = request.report_request_id
+                self._metadata_owed = True
                 continue
             if self._offered is not None:
                 offered = self._offered.get(specifier.report_specifier_id)
@@ -96,8 +102,8 @@ class ReportTalk:
 
     def _cancel(self, message: CancelReport) -> None:
         for request_id in message.report_request_ids:
-            if self._asked.pop(request_id, None) is not None and message.report_to_follow:
-                self._last.add(request_id)
+            if self._asked.pop(request_id, None) is not None:
+                (self._last if message.report_to_follow else self._cancelled).add(request_id)
 
     def _data(self, report: Report) -> Iterator[Remark]:
         name = f"report for request {report.report_request_id}"
@@ -105,6 +111,9 @@ class ReportTalk:
         if asked is None:
             if report.report_request_id in self._last:
                 self._last.discard(report.report_request_id)
+                self._cancelled.add(report.report_request_id)
+            elif report.report_request_id in self._cancelled:
+                yield of_ven("RPT-40", f"{name}: it was cancelled")
             elif self._offered is not None:
                 self._strange.add(report.report_request_id)
                 yield of_ven("RPT-44", f"{name}: nobody asked for it")

@@ -1,4 +1,4 @@
-"""`flexpact openadr`: check OpenADR messages in files."""
+"""`flexpact openadr`: check OpenADR messages and conversations in files."""
 
 import json
 from collections.abc import Iterator
@@ -12,6 +12,8 @@ from rich.text import Text
 
 from openadr.checker import Outcome, Verdict, check_bytes
 from openadr.parser import DEFAULT_LIMITS
+from openadr.remark import Remark
+from openadr.trace import Exchange, judge, read_trace
 
 app = typer.Typer(help="Check OpenADR 2.0 messages in files.", no_args_is_help=True)
 
@@ -24,11 +26,22 @@ def check(
         list[Path], typer.Argument(help="Files, and directories whose *.xml files are checked.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line for each file.")] = False,
+    trace: Annotated[
+        bool,
+        typer.Option(
+            "--trace",
+            help="Each path is a directory with a conversation: NNNN-request.xml (VEN), NNNN-response.xml"
+            " (VTN). Judged in order, with the rules that need the messages before.",
+        ),
+    ] = False,
 ) -> None:
     """Say of each message whether it is well-formed, valid under the schema and within the rules.
 
     Exit status 0 where all are ok, 1 otherwise. Signatures are not verified.
     """
+    if trace:
+        _check_traces(paths, as_json)
+        return
     verdicts = [(path, verdict) for given in paths for path, verdict in _checked(given)]
     if as_json:
         for path, verdict in verdicts:
@@ -37,6 +50,60 @@ def check(
         _show(verdicts)
     if any(verdict.outcome is not Outcome.OK for _, verdict in verdicts):
         raise typer.Exit(1)
+
+
+def _check_traces(directories: list[Path], as_json: bool) -> None:
+    """What is to be said of each conversation; exit status 1 where a rule is broken or nothing is there."""
+    heard: list[tuple[Path, Exchange, Remark]] = []
+    for directory in directories:
+        try:
+            exchanges = list(read_trace(directory))
+        except OSError as error:
+            raise typer.BadParameter(f"{directory} cannot be read: {error.strerror or error}") from error
+        if not exchanges:
+            raise typer.BadParameter(
+                f"{directory} holds no exchange: there is no file NNNN-request.xml in it"
+            )
+        heard += [(directory, exchange, remark) for exchange, remark in judge(exchanges)]
+    if as_json:
+        for directory, exchange, remark in heard:
+            typer.echo(json.dumps(_remark_row(directory, exchange, remark), ensure_ascii=False))
+    else:
+        _show_remarks(heard)
+    if any(not remark.finding.warning for _, _, remark in heard):
+        raise typer.Exit(1)
+
+
+def _remark_row(directory: Path, exchange: Exchange, remark: Remark) -> dict[str, str | bool]:
+    finding = remark.finding
+    return {
+        "trace": str(directory),
+        "exchange": exchange.name,
+        "party": remark.party.value,
+        "rule": finding.rule,
+        "warning": finding.warning,
+        "text": finding.text,
+    }
+
+
+def _show_remarks(heard: list[tuple[Path, Exchange, Remark]]) -> None:
+    """One row for each party and rule: how often, and where first."""
+    rows: dict[tuple[str, str, str], list[tuple[Exchange, Remark]]] = {}
+    for directory, exchange, remark in heard:
+        rows.setdefault((str(directory), remark.party, remark.finding.rule), []).append((exchange, remark))
+    table = Table(Column("trace", overflow="fold"), "who", "rule", "times", "first", "what")
+    for (directory, party, rule), cases in rows.items():
+        first, remark = cases[0]
+        style = "yellow" if remark.finding.warning else "red"
+        table.add_row(
+            Text(directory),
+            party,
+            f"[{style}]{rule}[/]",
+            str(len(cases)),
+            first.name,
+            Text(remark.finding.text),
+        )
+    Console().print(table if rows else "nothing to be said")
 
 
 def _checked(given: Path) -> Iterator[tuple[Path, Verdict]]:
