@@ -134,7 +134,8 @@ class Model:
         reply = await self.desk.answer(told, OptType(opt))
         assert isinstance(reply, Response)
         if told.modification_number == life.number:
-            life.answered, life.opt = True, opt
+            if not life.over(self.desk.now):  # what is said later is history
+                life.answered, life.opt = True, opt
             assert reply.response.code == "200"
         else:
             assert reply.response.code == "450"
