@@ -22,12 +22,13 @@ from functools import lru_cache
 from hashlib import sha256
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from lxml import etree
 
+from openadr.certificate import read_der, read_key, read_pem
+from openadr.errors import CertificateError
 from openadr.interval import format_instant
 from openadr.parser import Limits, parse
 from openadr.security import fingerprint
@@ -45,7 +46,6 @@ ECDSA_SHA1 = "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha1"
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
-_MIN_RSA_BITS, _MIN_EC_BITS = 2048, 224
 _SIGNED_OBJECT_ID = "oadrSignedObject"
 _REPLAY_PROTECT_ID = "replayProtect"
 _CACHED_BODY_BYTES = 2048
@@ -84,20 +84,21 @@ _OBJECT = (
 class Signer:
     """A certificate with its key, loaded once, that signs messages."""
 
-    def __init__(self, certificate_pem: bytes, key_pem: bytes) -> None:
-        """Takes the first certificate of a chain; ValueError where the two cannot make signatures."""
-        certificate = x509.load_pem_x509_certificate(certificate_pem)
-        try:
-            key = serialization.load_pem_private_key(key_pem, password=None)
-        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise ValueError(f"the key cannot be read: {error}") from None
-        if not isinstance(key, PrivateKey) or key.public_key() != public_key(certificate):
-            raise ValueError("the key is not the one of the certificate")
-        der = certificate.public_bytes(serialization.Encoding.DER)
-        self._key = key
+    def __init__(
+        self, certs: tuple[bytes, str], key: tuple[bytes, str], password: bytes | None = None
+    ) -> None:
+        """Takes the certificate at the head of a chain; both PEM files are given as (content, name).
+
+        CertificateError names the one that cannot be used.
+        """
+        der = read_pem(*certs)[0].der
+        private = read_key(*key, password)
+        if not isinstance(private, PrivateKey) or private.public_key() != public_key(der):
+            raise CertificateError(f"the key in {key[1]} is not that of the certificate in {certs[1]}")
+        self._key = private
         self.fingerprint = fingerprint(der)
         """SHA-256 of the certificate, 64 hex digits."""
-        self.is_rsa = isinstance(key, rsa.RSAPrivateKey)
+        self.is_rsa = isinstance(private, rsa.RSAPrivateKey)
         """The family of the key, which should be the one of the TLS suite (SIG-07)."""
         self._method = RSA_SHA256 if self.is_rsa else ECDSA_SHA256
         self._key_info = (
@@ -135,14 +136,13 @@ class Signer:
         return r.to_bytes(size, "big") + s.to_bytes(size, "big")
 
 
-def public_key(certificate: x509.Certificate) -> PublicKey:
-    """The certificate's key; ValueError where it is of another kind, or too short (SEC-07)."""
-    key = certificate.public_key()
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size >= _MIN_RSA_BITS:
-        return key
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size >= _MIN_EC_BITS:
-        return key
-    raise ValueError(f"signatures need RSA of {_MIN_RSA_BITS} bits or a curve of {_MIN_EC_BITS}, or longer")
+def public_key(der: bytes) -> PublicKey:
+    """The key of a certificate; CertificateError where it is of another kind, or too short (SEC-07)."""
+    read_der(der, "the signature")
+    key = x509.load_der_x509_certificate(der).public_key()
+    if not isinstance(key, PublicKey):
+        raise CertificateError("the signature's certificate holds a key that makes no signatures")
+    return key
 
 
 def coordinate_bytes(key: ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey) -> int:

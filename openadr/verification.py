@@ -17,7 +17,6 @@ from hashlib import sha1, sha256
 from types import MappingProxyType
 from typing import Any
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -25,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from lxml import etree
 
 from openadr import signature as words
-from openadr.errors import BadSignature, InvalidData
+from openadr.errors import BadSignature, CertificateError, InvalidData
 from openadr.interval import parse_instant
 from openadr.parser import DEFAULT_LIMITS, Limits, validate, with_tree
 from openadr.security import fingerprint
@@ -35,6 +34,8 @@ from openadr.wire import NAMESPACES, clark
 MAX_NONCE_CHARS = 128
 
 _PAYLOAD = clark("oadr:oadrPayload")
+_HEAD = f'<oadr:oadrPayload xmlns:oadr="{NAMESPACES["oadr"]}">'.encode()
+_TAIL = b"</oadr:oadrPayload>"
 _SIGNED_OBJECT = clark("oadr:oadrSignedObject")
 _ID = clark("oadr:Id")
 _SIGNATURE, _SIGNED_INFO = clark("ds:Signature"), clark("ds:SignedInfo")
@@ -62,12 +63,13 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a valid signature says: the oadrSignedObject in canonical bytes, who signed, when, and a nonce.
+    """What a valid signature says: the message in the bytes that it covers, who signed, when, and a nonce.
 
-    `nonce` is None only for a lenient peer without signed ReplayProtect.
+    `body` is an unsigned payload for `openadr.decode`. `nonce` is None only for a lenient peer without signed
+    ReplayProtect.
     """
 
-    content: bytes
+    body: bytes
     fingerprint: str
     nonce: str | None
     signed_at: datetime
@@ -96,8 +98,8 @@ def verify(
     """What a signed body says, where one of `signers` (SHA-256 of certificates, hex) sent it just now.
 
     BadSignature where it is not signed as it must be; MalformedXml, SchemaInvalid or TooLarge where it would
-    be no message without a signature either. The nonce is the caller's to remember. The content is to be
-    decoded like any body: only the schema of the signature has been checked.
+    be no message without a signature either. The nonce is the caller's to remember. The body is to be
+    decoded like any other: only the schema of the signature has been checked.
     """
 
     def check(root: etree._Element) -> Verified:
@@ -119,7 +121,7 @@ def _verified(root: etree._Element, signers: Collection[str], now: datetime, pol
         raise BadSignature(f"a reference to {next(iter(references))[:80]!r}, which is no part of ours")
     nonce, signed_at = (None, now) if replay is None else _nonce_and_time(replay, now, policy)
     signer = _check_value(signature, signers, policy)
-    return Verified(content, signer, nonce, signed_at)
+    return Verified(_HEAD + content + _TAIL, signer, nonce, signed_at)
 
 
 def _parts(root: etree._Element) -> tuple[etree._Element, etree._Element]:
@@ -284,6 +286,6 @@ def _signer(signature: etree._Element, signers: Collection[str]) -> tuple[str, P
 def _key(der: bytes) -> PublicKey:
     """The key of a certificate that is known."""
     try:
-        return public_key(x509.load_der_x509_certificate(der))
-    except ValueError as error:
-        raise BadSignature(f"the certificate: {error}") from None
+        return public_key(der)
+    except CertificateError as error:
+        raise BadSignature(str(error)) from None

@@ -59,7 +59,7 @@ class Identity:
 
     @property
     def signer(self) -> Signer:
-        return Signer(self.certificate_pem, self.key_pem)
+        return Signer((self.certificate_pem, "cert"), (self.key_pem, "key"))
 
     def signed(self, ven_id: str = "ven-1", now: datetime = NOW) -> bytes:
         """A signed poll."""

@@ -8,6 +8,7 @@ from openadr import Poll, decode, encode
 from openadr.errors import TooLarge
 from openadr.memory import kept_names, parse_apart
 from openadr.wire import NAMESPACES
+from tests.openadr.signing import EC, RSA, identity
 
 NAMES = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in NAMESPACES.items())
 
@@ -69,3 +70,21 @@ def test_a_long_text_with_an_equals_sign_is_no_name() -> None:
     raw = f"<oadr:oadrPoll {NAMES}><ei:venID>{ven_id}</ei:venID></oadr:oadrPoll>".encode()
     assert decode(raw) == Poll(ven_id)
     assert decode(encode(Poll("=" * 100))) == Poll("=" * 100)
+
+
+def test_signed_bodies_of_one_make_have_the_same_names() -> None:
+    first, second = (identity("alice", family).signed() for family in (RSA, EC))
+    assert kept_names(first) == kept_names(second)
+    broken = first.replace(b"</ds:SignatureValue>", b"\n= ==\n</ds:SignatureValue>")
+    assert kept_names(broken) == kept_names(first)
+    assert [where(broken), where(second)][1:] == [threading.current_thread().name]
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [b"<a n='1'>", b"<a x='>' n='1'>", b'<a x=">" n="1">', b"<a\nx='1>2'\tn = '1'>", b"<b>t</b><a n='1'>"],
+)
+def test_names_of_a_signed_body_are_told_wherever_they_stand(tag: bytes) -> None:
+    raw = b"<ds:SignatureValue>QQ==</ds:SignatureValue>" + tag + b"k=v</a>"
+    assert {b"a", b"n"} <= kept_names(raw)
+    assert b"k" not in kept_names(raw)

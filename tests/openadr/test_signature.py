@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from openadr import Poll, decode, encode
-from openadr.errors import BadSignature
+from openadr.errors import BadSignature, CertificateError
 from openadr.parser import parse, validate
 from openadr.signature import Signer
 from openadr.verification import Policy, verify
@@ -62,7 +62,7 @@ def test_sig_10_xmlsec1_accepts_what_we_sign(family: str, tmp_path: Path) -> Non
         bodies[-1].write_bytes(who.signer.sign(encode(message), NOW))
         validate(parse(bodies[-1].read_bytes()))
         verified = verify(bodies[-1].read_bytes(), {who.fingerprint}, NOW)
-        assert decode(verified.content) == message
+        assert decode(verified.body) == message
         assert (verified.fingerprint, verified.signed_at) == (who.fingerprint, NOW)
     done = xmlsec1("--verify", *IDS, "--trusted-pem", certificate, *bodies)
     assert done.returncode == 0, done.stderr
@@ -79,7 +79,7 @@ def test_sig_10_what_xmlsec1_signs_is_accepted(family: str, tmp_path: Path) -> N
     done = xmlsec1("--sign", *IDS, "--privkey-pem", f"{key},{certificate}", "--output", body, template)
     assert done.returncode == 0, done.stderr
     verified = verify(body.read_bytes(), {who.fingerprint}, NOW)
-    assert decode(verified.content) == Poll("a<b>\r& \u00e9 c")
+    assert decode(verified.body) == Poll("a<b>\r& \u00e9 c")
     assert verified.nonce == "tick-1"
 
 
@@ -98,7 +98,7 @@ def test_sig_04_each_sending_has_its_own_time_and_nonce() -> None:
     one, two = verify(first, {who.fingerprint}, NOW), verify(again, {who.fingerprint}, later)
     assert (one.signed_at, two.signed_at) == (NOW, later)
     assert one.nonce != two.nonce
-    assert one.content == two.content
+    assert one.body == two.body
     assert len(str(one.nonce)) >= 32
 
 
@@ -164,16 +164,20 @@ def _base64(who: Identity) -> bytes:
 @pytest.mark.parametrize(
     ("certificate", "key", "text"),
     [
-        (identity("alice").certificate_pem, identity("bob").key_pem, "not the one of the certificate"),
-        (identity("alice").certificate_pem, b"no key", "cannot be read"),
-        (b"no certificate", identity("alice").key_pem, "."),
-        (identity("short", RSA, 1024).certificate_pem, identity("short", RSA, 1024).key_pem, "2048 bits"),
+        (
+            identity("alice").certificate_pem,
+            identity("bob").key_pem,
+            "a.key is not that of the certificate in a.pem",
+        ),
+        (identity("alice").certificate_pem, b"no key", "a.key holds no private key"),
+        (b"no certificate", identity("alice").key_pem, "a.pem holds no certificate"),
+        (identity("short", RSA, 1024).certificate_pem, identity("short", RSA, 1024).key_pem, "1024 bits"),
     ],
     ids=["another's key", "no key", "no certificate", "a short key"],
 )
 def test_a_signer_needs_a_key_that_fits(certificate: bytes, key: bytes, text: str) -> None:
-    with pytest.raises(ValueError, match=text):
-        Signer(certificate, key)
+    with pytest.raises(CertificateError, match=text):
+        Signer((certificate, "a.pem"), (key, "a.key"))
 
 
 def test_only_a_payload_is_signed() -> None:
