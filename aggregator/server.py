@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator import audit, portfolio, store
 from aggregator.api import Api
-from aggregator.control_socket import ControlSocket, listen
 from aggregator.curve import PORTFOLIO, CurveMaker, history_is_in, portfolio_load
 from aggregator.forecaster import portfolio_forecast
 from aggregator.overview import Overview
@@ -37,6 +37,9 @@ from ledger.checkpoint import SigningKey
 from ledger.log import Log
 from openadr import Report, ReportRequest
 from vtn import journal, registration
+from vtn.api import OperatorApi
+from vtn.api_route import Office
+from vtn.control_socket import ControlSocket, listen
 from vtn.errors import StoreError
 from vtn.server import Server
 from vtn.store import Database, Notice
@@ -100,7 +103,10 @@ class Aggregator:
             await self._tally.advance(conn, await store.position(conn, ATTENDED))
         self._vtn = Server(self._settings.vtn, db, self._clock, self._ask)
         await self._vtn.start()
-        self._api = await listen(self._make_api(db, self._vtn).app(), self._settings.socket)
+        app = self._make_api(db, self._vtn).app()
+        OperatorApi(db, self._office(self._vtn)).mount(app)
+        loopback = self._settings.loopback.open() if self._settings.loopback else None
+        self._api = await listen(app, self._settings.socket, loopback)
         work = {
             "attend": self._attend,
             "forecast": self._forecast,
@@ -152,6 +158,16 @@ class Aggregator:
             contacts=vtn.last_contacts,
             chain_state=self._chain_state,
             seal=self._seal_all,
+        )
+
+    def _office(self, vtn: Server) -> Office:
+        """What the VTN's own API needs: agreements bind its events too, and requests keep theirs."""
+        return Office(
+            admit=self._portfolio.admit,
+            clock=self._clock,
+            contacts=vtn.last_contacts,
+            owner=_request_of,
+            market_context=self._settings.programme.market_context,
         )
 
     def _hear(self, notices: Sequence[Notice]) -> None:
@@ -313,6 +329,12 @@ class Aggregator:
             "last_anchor_at": self._last_anchor_at.isoformat() if self._last_anchor_at else None,
             "head": state.anchored if state else 0,
         }
+
+
+async def _request_of(conn: AsyncConnection, event_id: str) -> str | None:
+    """Who decides about an event that a request made: the statements follow the request."""
+    found = await store.find_request(conn, event_id=event_id)
+    return None if found is None else f"is of request {found.request_id!r}: cancel that"
 
 
 async def _series(conn: Any, fact: journal.Fact) -> list[tuple[str, Any]]:

@@ -42,6 +42,7 @@ from aggregator.baseline import DEFAULT_CAP, Method
 from aggregator.errors import SettingsError
 from aggregator.profile import Calendar
 from ledger.settings import AnchorSettings
+from vtn.operator_settings import LoopbackSettings
 from vtn.settings import VtnSettings
 
 EMBEDDED_CHAIN = 20_260_002
@@ -169,6 +170,9 @@ class AggregatorSettings(_Section):
 
     state: Path = Field(description="folder of the database")
     socket: Path = Field(description="Unix socket of the control API")
+    loopback: LoopbackSettings | None = Field(
+        default=None, description="port on 127.0.0.1 for the control API, behind a token"
+    )
     vtn: VtnSettings = Field(description="settings of the VTN, see vtn.settings")
     log: LogSettings
     chain: ChainSettings | None = None
@@ -217,6 +221,7 @@ class AggregatorSettings(_Section):
         paths = {
             "state": folder / self.state,
             "socket": folder / self.socket,
+            "loopback": self.loopback and self.loopback.below(folder),
             "log": log,
             "chain": chain,
             "vtn": vtn,

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -11,8 +10,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from aggregator.control_socket import listen
-from aggregator.errors import SettingsError
 from tests.aggregator.conftest import EVENING, START, Platform
 
 ASKED = {**EVENING, "power_kw": 5}
@@ -310,44 +307,3 @@ async def test_a_fault_of_ours_tells_no_details(tmp_path: Path) -> None:
     assert isinstance(answer, web.Response)
     assert answer.status == 500
     assert answer.text == '{"error": "this is our mistake; the log says more"}'
-
-
-async def test_a_socket_that_cannot_be_made_is_one_clear_sentence(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(SettingsError, match=r"cannot listen on .*file/control: "):
-        await listen(web.Application(), tmp_path / "file" / "control")
-
-
-async def test_a_file_in_the_place_of_the_socket_is_not_deleted(tmp_path: Path) -> None:
-    (tmp_path / "control").write_text("somebody's notes")
-    with pytest.raises(SettingsError, match="cannot listen on"):
-        await listen(web.Application(), tmp_path / "control")
-    assert (tmp_path / "control").read_text() == "somebody's notes"
-
-
-async def test_a_socket_that_somebody_answers_on_is_not_taken(tmp_path: Path) -> None:
-    path = tmp_path / "control"
-    first = await listen(web.Application(), path)
-    with pytest.raises(SettingsError, match="another process answers there"):
-        await listen(web.Application(), path)
-    assert path.is_socket()
-    await first.close()
-    assert not path.exists()
-
-
-async def test_a_socket_that_a_killed_process_left_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "control"
-    with socket.socket(socket.AF_UNIX) as left:
-        left.bind(str(path))
-    await (await listen(web.Application(), path)).close()
-    assert not path.exists()
-
-
-async def test_a_socket_that_another_process_made_in_its_place_is_left_to_it(tmp_path: Path) -> None:
-    path = tmp_path / "control"
-    first = await listen(web.Application(), path)
-    path.unlink()
-    second = await listen(web.Application(), path)
-    await first.close()
-    assert path.is_socket()
-    await second.close()

@@ -1,0 +1,130 @@
+"""What a route of the operator's API is: its place, its models and its handler; OpenAPI is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from aiohttp import hdrs
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic.functional_validators import BeforeValidator, PlainValidator
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from openadr import Duration
+from openadr.errors import InvalidData
+from openadr.interval import format_instant
+from vtn.event import Admit
+
+Owner = Callable[[AsyncConnection, str], Awaitable[str | None]]
+
+
+class Body(BaseModel):
+    """What the operator sends: unknown fields are refused, nothing is converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Query(BaseModel):
+    """What stands behind the question mark: unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Answer(BaseModel):
+    """What the operator is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """What the handlers know of the process. `admit` is asked before every event but a cancellation.
+
+    `owner` says who else decides about an event (a sentence), None where nobody does; `contacts` when VENs
+    spoke, as far as the database does not know it yet.
+    """
+
+    admit: Admit
+    clock: Callable[[], datetime]
+    contacts: Callable[[], Mapping[str, datetime]]
+    owner: Owner
+    market_context: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request. `body` and `query` are of the route's models; what is written to `conn` is durable before
+    the answer, or undone.
+    """
+
+    office: Office
+    conn: AsyncConnection
+    now: datetime
+    path: Mapping[str, str]
+    body: Any
+    query: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One operation. `example` is a body that works; `refusals` are statuses beside the usual ones."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    handle: Callable[[Call], Awaitable[Answer]]
+    answer: type[Answer]
+    body: type[Body] | None = None
+    query: type[Query] | None = None
+    status: int = 200
+    example: Mapping[str, Any] | None = None
+    refusals: tuple[int, ...] = field(default=())
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes anything."""
+        return self.method != hdrs.METH_GET
+
+
+def _instant(value: object) -> object:
+    if not isinstance(value, str | datetime):
+        raise ValueError("a time is text such as 2026-01-20T17:00:00Z")
+    return value
+
+
+def _whole_utc(value: datetime) -> datetime:
+    if value.microsecond:
+        raise ValueError("a time has whole seconds")
+    return value.astimezone(UTC)
+
+
+def _duration(value: object) -> Duration:
+    if isinstance(value, Duration):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("a duration is text such as PT1H30M")
+    try:
+        return Duration.parse(value)
+    except InvalidData as error:
+        raise ValueError(error.description) from None
+
+
+Instant = Annotated[
+    AwareDatetime,
+    BeforeValidator(_instant),
+    AfterValidator(_whole_utc),
+    PlainSerializer(format_instant, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-20T17:00:00Z"]}),
+]
+At = Annotated[
+    datetime,
+    PlainSerializer(lambda at: at.astimezone(UTC).isoformat().replace("+00:00", "Z"), return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+DurationText = Annotated[
+    Duration,
+    PlainValidator(_duration),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "format": "duration", "examples": ["PT1H"]}),
+]

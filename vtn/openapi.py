@@ -1,0 +1,119 @@
+"""The OpenAPI 3.1 document, made of the routes and their models, so that it says what they do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from vtn.api_route import Route
+from vtn.problem import CONTENT_TYPE, ProblemBody
+
+VERSION = "1"
+JSON = "application/json"
+REF = "#/components/schemas/"
+OF_ALL = (500, 503)
+OF_BODIES = (400, 413, 422)
+PARAMETERS = {
+    "ven": "Id of the VEN, or its name.",
+    "event_id": "Id of the event.",
+    "fingerprint": "SHA-256 of the certificate, 64 hex digits, or the 29 characters `5E:71:...`.",
+    "report_request_id": "Id of the report request.",
+    "programme": "Key of the programme.",
+}
+
+
+def document(routes: Sequence[Route], prefix: str) -> dict[str, Any]:
+    """The document as JSON values."""
+    names, schemas = models_json_schema([*_models(routes)], ref_template=REF + "{model}")
+    paths: dict[str, Any] = {}
+    for route in routes:
+        paths.setdefault(prefix + route.path, {})[route.method.lower()] = _operation(route, names)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "flexpact VTN, the operator's API",
+            "version": VERSION,
+            "description": "VENs, events, opts, reports and message traces of an OpenADR 2.0b server.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas["$defs"],
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"token": []}],  # none on the Unix socket, the token on the loopback port
+    }
+
+
+Key = tuple[type[BaseModel], Literal["validation", "serialization"]]
+
+
+def _models(routes: Sequence[Route]) -> Iterator[Key]:
+    yield ProblemBody, "serialization"
+    for route in routes:
+        yield route.answer, "serialization"
+        if route.body is not None:
+            yield route.body, "validation"
+
+
+def _operation(route: Route, names: Any) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": route.name,
+        "summary": route.summary,
+        "tags": [route.path.split("/")[1]],
+        "parameters": [*_path_parameters(route), *_query_parameters(route)],
+        "responses": _responses(route, names),
+    }
+    if route.body is not None:
+        content: dict[str, Any] = {"schema": names[route.body, "validation"]}
+        if route.example is not None:
+            content["example"] = route.example
+        required = any(field.is_required() for field in route.body.model_fields.values())
+        operation["requestBody"] = {"required": required, "content": {JSON: content}}
+    return operation
+
+
+def _responses(route: Route, names: Any) -> dict[str, Any]:
+    schema = names[route.answer, "serialization"]
+    responses: dict[str, Any] = {
+        str(route.status): {
+            "description": HTTPStatus(route.status).phrase,
+            "content": {JSON: {"schema": schema}},
+        }
+    }
+    own = OF_BODIES if route.body is not None else (422,) if route.query is not None else ()
+    unknown = (404,) if "{" in route.path else ()
+    for status in sorted({*OF_ALL, *own, *unknown, *route.refusals}):
+        responses[str(status)] = {
+            "description": HTTPStatus(status).phrase,
+            "content": {CONTENT_TYPE: {"schema": names[ProblemBody, "serialization"]}},
+        }
+    return responses
+
+
+def _path_parameters(route: Route) -> Iterator[dict[str, Any]]:
+    for name in re.findall(r"{(\w+)}", route.path):
+        yield {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": PARAMETERS[name],
+            "schema": {"type": "string"},
+        }
+
+
+def _query_parameters(route: Route) -> Iterator[dict[str, Any]]:
+    if route.query is None:
+        return
+    schema = route.query.model_json_schema()
+    for name, described in schema["properties"].items():
+        yield {
+            "name": name,
+            "in": "query",
+            "required": name in schema.get("required", ()),
+            "schema": described,
+        }
