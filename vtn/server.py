@@ -11,12 +11,10 @@ import asyncio
 import hashlib
 import os
 import ssl
-import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
-from functools import lru_cache
+from datetime import datetime, timedelta
 
 import structlog
 from aiohttp import hdrs, web
@@ -41,10 +39,13 @@ from openadr.parser import Limits
 from vtn import finding, registration
 from vtn.errors import StartupError, StoreError
 from vtn.exchange import SERVICES, Peer, Terms, exchange, refusal
+from vtn.headers import CLIENT_CERT, XML, coding, compressed, forwarded_certificate, is_xml, path_of
+from vtn.hooks import Review, pass_all
 from vtn.presence import Guest, Presence
 from vtn.renewal import Renewal
 from vtn.report import RequestReports
 from vtn.settings import VtnSettings
+from vtn.skew import Skews
 from vtn.store import Database
 from vtn.tls import Tls, server_tls, tails_of
 from vtn.trace import Exchange, Tracer
@@ -52,13 +53,10 @@ from vtn.trace import Exchange, Tracer
 log = structlog.get_logger(__name__)
 
 BASE = "/OpenADR2/Simple/2.0b/"
-XML = "application/xml"
 DEV_FINGERPRINT = "X-Client-Fingerprint"  # believed on a plain loopback listener only
 OFF_LOOP_BYTES = 16_384  # larger bodies are parsed in another thread
 CONTACTS_EVERY_S = 30.0
 NAME = "flexpact"
-CACHED_BYTES = 1024  # the replies to empty polls are as small, one for each VEN
-CACHED_REPLIES = 16_384
 POLL = str(ServiceName.OADR_POLL)
 REPORT = str(ServiceName.EI_REPORT)
 
@@ -72,7 +70,10 @@ class _Refused(Exception):  # noqa: N818 - the name says what happened
 
 
 class Server:
-    """A VTN on one port. `request_reports` says what to ask of a VEN whose metadata arrive."""
+    """A VTN on one port.
+
+    `request_reports` says what to ask of a VEN whose metadata arrive, `review` may refuse a message.
+    """
 
     def __init__(
         self,
@@ -80,18 +81,20 @@ class Server:
         db: Database,
         clock: Callable[[], datetime],
         request_reports: RequestReports,
+        review: Review = pass_all,
     ) -> None:
         self._settings = settings
         self._db = db
         self._clock = clock
-        self._terms = _terms(settings, request_reports)
+        self._terms = replace(_terms(settings, request_reports), review=review)
+        self._skews = Skews(settings.clock_skew_s)
         self._limits = Limits(max_bytes=settings.max_body_bytes, max_report_bytes=settings.max_report_bytes)
         self._presence = Presence(db)
         self._findings = finding.Findings()
         self._tracer = Tracer(db)
         self._tls: Tls | None = None
         self._renewal: Renewal | None = None
-        self._services = {BASE + service: service for service in SERVICES}
+        self._services = {settings.prefix + BASE + service: service for service in SERVICES}
         self._runner: web.ServerRunner | None = None
         self._contacts: asyncio.Task[None] | None = None
 
@@ -160,6 +163,10 @@ class Server:
         """When VENs spoke, as far as it is not in the database yet."""
         return self._presence.contacts()
 
+    def clock_skews(self) -> dict[str, timedelta]:
+        """How far the clocks of VENs are ahead of ours, as their last messages tell (GEN-20)."""
+        return self._skews.by_ven()
+
     async def _write_contacts(self) -> None:
         while True:
             await asyncio.sleep(CONTACTS_EVERY_S)
@@ -177,11 +184,12 @@ class Server:
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request: its reply, or the status that says why there is none."""
-        service, raw, body = "", b"", b""
+        service, raw, body, principal = "", b"", b"", ""
         try:
+            principal = self._principal(request)
             service = self._service(request)
             raw = await self._body(request, service)
-            body = await self._answer(raw, service, self._principal(request))
+            body = await self._answer(raw, service, principal)
             response = _reply(body, request.headers)
         except _Refused as refused:
             response = _status(refused.status)
@@ -190,20 +198,21 @@ class Server:
         except (StoreError, DBAPIError) as error:
             log.error("the database does not take changes", error=str(error))
             response = _status(503, {hdrs.RETRY_AFTER: str(self._settings.retry_after_s)})
+        except Exception:
+            log.exception("a request failed", service=service)
+            response = _status(500)
         if self._tracer.traced:
-            await self._trace(request, service, raw, body, response.status)
+            await self._trace(principal, service or request.path, raw, body, response.status)
         return response
 
-    async def _trace(
-        self, request: web.BaseRequest, service: str, raw: bytes, body: bytes, status: int
-    ) -> None:
+    async def _trace(self, principal: str, service: str, raw: bytes, body: bytes, status: int) -> None:
         """Keep the exchange if its VEN is traced."""
-        guest = self._presence.known(self._principal(request), self._clock())
+        guest = self._presence.known(principal, self._clock())
         if guest is not None and guest.ven.ven_id in self._tracer.traced:
             exchange = Exchange(
                 ven_id=guest.ven.ven_id,
                 at=self._clock(),
-                service=service or request.path,
+                service=service,
                 http_status=status,
                 request=raw,
                 response=body,
@@ -214,10 +223,11 @@ class Server:
         """The service that the request is for (HTTP-04 to HTTP-07)."""
         if request.method != hdrs.METH_POST:
             raise _Refused(501)
-        service = self._services.get(request.raw_path) or self._services.get(request.path)
+        target = request.raw_path
+        service = self._services.get(target) or self._services.get(path_of(target))
         if service is None:
             raise _Refused(404)
-        if not _is_xml(request.headers):
+        if not is_xml(request.headers):
             raise _Refused(406)
         return service
 
@@ -255,7 +265,18 @@ class Server:
         except CertificateError as error:
             log.warning("a client is turned away", error=str(error))
             raise _Refused(403) from None
-        return known
+        return self._behind(request, known) if known in self._settings.proxies else known
+
+    def _behind(self, request: web.BaseRequest, proxy: str) -> str:
+        """Whom a proxy of ours speaks for: it has checked that certificate's chain (HTTP-22)."""
+        value = request.headers.get(CLIENT_CERT)
+        if value is None:
+            return proxy  # no VEN: nobody enrols a proxy
+        try:
+            return forwarded_certificate(value, self._clock())
+        except ValueError as error:
+            log.warning("a proxy forwarded no certificate", error=str(error))
+            raise _Refused(403) from None
 
     async def _answer(self, raw: bytes, service: str, principal: str) -> bytes:
         now = self._clock()
@@ -274,6 +295,7 @@ class Server:
         self._presence.met(guest.ven.ven_id, now)
         if service == POLL and isinstance(message, Poll):
             return await self._poll(message, guest, principal, now)
+        self._skews.note(guest.ven.ven_id, message, now)
         peer = Peer(principal, guest.ven, _sha256(raw))
         return encode(await self._exchange(message, service, peer, now))
 
@@ -325,6 +347,7 @@ def _terms(settings: VtnSettings, request_reports: RequestReports) -> Terms:
         tuple(
             Extension(extension_name=name, infos=infos(pairs)) for name, pairs in settings.extensions.items()
         ),
+        settings.opt,
     )
 
 
@@ -334,20 +357,6 @@ def _decode(raw: bytes) -> Message:
 
 def _sha256(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
-
-
-def _is_xml(headers: Mapping[str, str]) -> bool:
-    """Whether the body says that it is plain XML in UTF-8 (HTTP-10)."""
-    kind = headers.get(hdrs.CONTENT_TYPE, "")
-    if kind == XML:
-        return hdrs.CONTENT_ENCODING not in headers
-    kind, _, parameters = kind.partition(";")
-    if kind.strip().lower() != XML or hdrs.CONTENT_ENCODING in headers:
-        return False
-    name, _, value = parameters.partition("=")
-    return not parameters.strip() or (
-        name.strip().lower() == "charset" and value.strip().strip('"').lower() == "utf-8"
-    )
 
 
 def _status(status: int, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -362,15 +371,7 @@ def _reply(body: bytes, request_headers: Mapping[str, str]) -> web.Response:
     """A payload, compressed where the peer asked for it (HTTP-13), its length known (HTTP-11)."""
     headers = {hdrs.CONTENT_TYPE: XML, hdrs.SERVER: NAME}
     accepted = request_headers.get(hdrs.ACCEPT_ENCODING)
-    if accepted and "gzip" in accepted and "gzip;q=0" not in accepted.replace(" ", ""):
-        headers[hdrs.CONTENT_ENCODING] = "gzip"
-        body = _gzip(body) if len(body) <= CACHED_BYTES else _compress(body)
+    if accepted and (method := coding(accepted)) is not None:
+        headers[hdrs.CONTENT_ENCODING] = method
+        body = compressed(body, method)
     return web.Response(body=body, headers=headers)
-
-
-def _compress(body: bytes) -> bytes:
-    packer = zlib.compressobj(level=1, wbits=31)
-    return packer.compress(body) + packer.flush()
-
-
-_gzip = lru_cache(maxsize=CACHED_REPLIES)(_compress)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from enum import StrEnum
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from openadr.enums import ServiceName
 from vtn.errors import StartupError
+from vtn.opt_policy import OptPolicies
 
 
 class TlsProfile(StrEnum):
@@ -49,6 +51,15 @@ class VtnSettings(BaseModel):
         default=None,
         description="Revocation lists, PEM: one of each authority that issues to VENs.",
     )
+    prefix: str = Field(
+        default="",
+        description="Path in front of /OpenADR2, such as `/site-1`: for a VTN beside others on one host.",
+        pattern=r"^(/[A-Za-z0-9._~-]*[A-Za-z0-9_~-])*$",
+    )
+    proxies: frozenset[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(
+        default=frozenset(),
+        description="SHA-256 of the certificates of proxies whose Client-Cert header (RFC 9440) is believed.",
+    )
     vtn_id: str = Field(
         default="FLEXPACT",
         description="The VTN's id on the wire; some VENs refuse one in lower case.",
@@ -72,6 +83,9 @@ class VtnSettings(BaseModel):
     extensions: dict[str, dict[str, str]] = Field(
         default_factory=dict, description="Extensions that VENs are told of, each with keys and values."
     )
+    opt: OptPolicies = Field(
+        default_factory=OptPolicies, description="How opt schedules are taken and read, by programme."
+    )
     insecure_dev: bool = Field(
         default=False,
         description="Plain HTTP on loopback, fingerprint by header. Never in production.",
@@ -79,6 +93,9 @@ class VtnSettings(BaseModel):
     max_body_bytes: int = Field(default=65_536, description="Largest request, bytes.", ge=1024, le=65_536)
     max_report_bytes: int = Field(
         default=1_048_576, description="Largest report, bytes.", ge=65_536, le=1_048_576
+    )
+    clock_skew_s: float = Field(
+        default=60.0, description="Difference to a VEN's clock without a warning, seconds.", gt=0, le=86_400
     )
     body_timeout_s: float = Field(
         default=30.0, description="How long a request's body may take, seconds.", gt=0, le=300
