@@ -140,9 +140,8 @@ def report_requests(
         step = _granularity(descriptions)
         if name == HISTORY and history is not None:
             interval = ActivePeriod(dtstart=history.start, duration=Duration.of(history.end - history.start))
-            asked.append(
-                _request(f"history.{number}.{history.end:%Y%m%dT%H%M}", report, step, ONCE, interval)
-            )
+            key = f"history.{number}.{history.end:%Y%m%dT%H%M}"
+            asked.append(_request(key, report, ONCE, ONCE, interval))  # at the site's own steps (RPT-15)
         elif name == TELEMETRY:
             interval = ActivePeriod(dtstart=floor_to(now, step), duration=OPEN_ENDED)
             asked.append(_request(f"telemetry.{number}", report, step, step, interval))
@@ -174,8 +173,7 @@ def _request(
             report_back_duration=Duration.of(back),
             report_interval=interval,
             specifier_payloads=tuple(
-                SpecifierPayload(r_id=description.r_id, reading_type=description.reading_type)
-                for description in report.report_descriptions
+                SpecifierPayload(r_id=description.r_id) for description in report.report_descriptions
             ),
         ),
     )
