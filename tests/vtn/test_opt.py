@@ -151,6 +151,7 @@ async def test_evt_35_answers_beside_an_error_are_not_examined(desk: Desk) -> No
     assert isinstance(await desk.poll(), DistributeEvent)
 
 
+@pytest.mark.criterion("OPT-11", "OPT-13", "EVT-37")
 async def test_opt_11_and_13_event_qualified_by_create_opt_is_changed_by_create_opt_only(desk: Desk) -> None:
     item = await told(desk)
     ven_id = desk.ids[ALICE]
@@ -207,6 +208,7 @@ async def test_first_answer_after_the_end_proves_no_delivery_in_time(desk: Desk)
     assert isinstance(await desk.poll(), Response)  # nobody asks for it again
 
 
+@pytest.mark.criterion("GEN-18")
 async def test_repeat_of_a_create_opt_is_one(desk: Desk) -> None:
     await told(desk)
     for _ in range(2):
@@ -244,6 +246,7 @@ async def test_opt_07_schedule_of_the_whole_ven_replaces_the_one_of_its_type(des
     assert await valid_schedules(desk) == ["o2", "o4"]
 
 
+@pytest.mark.criterion("OPT-15", "OPT-16")
 async def test_opt_15_cancelling_takes_back_every_schedule_of_the_id(desk: Desk) -> None:
     ven_id = await desk.settle_in()
     for opt_type in (IN, OUT):
@@ -254,6 +257,7 @@ async def test_opt_15_cancelling_takes_back_every_schedule_of_the_id(desk: Desk)
     assert await valid_schedules(desk) == []
 
 
+@pytest.mark.criterion("OPT-14", "OPT-17")
 async def test_opt_14_and_17_what_is_no_schedule_cannot_be_cancelled(desk: Desk) -> None:
     await told(desk)
     ven_id = desk.ids[ALICE]

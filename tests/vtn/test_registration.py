@@ -68,6 +68,7 @@ async def test_reg_08_registration_gives_ids_profiles_and_the_poll_period(desk: 
     assert (await ven(desk)).registered_at == NOW
 
 
+@pytest.mark.criterion("ERR-03", "REG-10")
 async def test_reg_10_unknown_certificate_is_refused_and_noted_for_the_operator(desk: Desk) -> None:
     for _ in range(2):
         reply = await party(desk, create(ven_name="mallory"), STRANGER)
@@ -91,6 +92,7 @@ async def test_notes_about_strangers_are_bounded(desk: Desk, monkeypatch: pytest
         assert [name for _, name, _ in await registration.strangers(conn)] == ["v4", "v3", "v2"]
 
 
+@pytest.mark.criterion("REG-11", "REG-12")
 async def test_reg_12_own_empty_metadata_are_offered_until_answered(desk: Desk) -> None:
     ven_id = await desk.register()
     for _ in range(2):
@@ -102,6 +104,7 @@ async def test_reg_12_own_empty_metadata_are_offered_until_answered(desk: Desk) 
     assert isinstance(await desk.poll(), Response)
 
 
+@pytest.mark.criterion("REG-14", "REG-15")
 async def test_reg_14_registering_again_keeps_ids_reports_and_asks_for_nothing(desk: Desk) -> None:
     ven_id = await desk.settle_in()
     before = await ven(desk)
@@ -130,6 +133,7 @@ async def test_reg_17_new_registration_starts_over_with_the_same_ids_and_keeps_e
         assert await report.requests(conn, ven_id) == []
 
 
+@pytest.mark.criterion("GEN-18")
 async def test_repeat_of_a_registration_is_one_fact(desk: Desk) -> None:
     await desk.enrol()
     replies = [await party(desk, create()) for _ in range(2)]
@@ -164,6 +168,7 @@ async def test_reg_09_preset_ven_id_is_taken(desk: Desk) -> None:
     assert (await party(desk, create(ven_id=ven_id))).ven_id == ven_id
 
 
+@pytest.mark.criterion("REG-18", "REG-19", "REG-28")
 async def test_reg_19_cancelled_by_the_ven_forgets_registration_and_reports(desk: Desk) -> None:
     ven_id = await desk.settle_in()
     registered = await ven(desk)
@@ -196,6 +201,7 @@ async def test_reg_20_wrong_cancellation_changes_nothing(desk: Desk) -> None:
     assert await ven(desk) == before
 
 
+@pytest.mark.criterion("REG-18", "REG-19")
 async def test_cancelled_from_here_is_told_at_the_poll_and_ends_with_the_answer(desk: Desk) -> None:
     ven_id = await desk.settle_in()
     async with desk.db.write() as conn:
@@ -211,6 +217,7 @@ async def test_cancelled_from_here_is_told_at_the_poll_and_ends_with_the_answer(
     assert (await ven(desk)).registration_id is None
 
 
+@pytest.mark.criterion("REG-20")
 async def test_cancellation_that_nobody_asked_for_cannot_be_confirmed(desk: Desk) -> None:
     ven_id = await desk.settle_in()
     reply = await desk.say(CanceledPartyRegistration(response=EiResponse.ok(), ven_id=ven_id))
