@@ -38,13 +38,15 @@ class Limits:
     max_report_bytes: int = 1024 * 1024
     max_metadata_bytes: int = 256 * 1024
     max_nodes: int = 15_000
-    part_nodes: int = 300
+    part_nodes: int = 400
     max_depth: int = 64
     max_intervals: int = 5_000
     max_id_chars: int = 128
 
 
 DEFAULT_LIMITS = Limits()
+OWN = Limits(2**30, 2**30, 2**30, max_nodes=2**30, part_nodes=0, max_intervals=2**30)
+"""For what we wrote ourselves, from a message that was let in or for many VENs: it may be longer."""
 
 _PREFIX_OF = {uri: prefix for prefix, uri in NAMESPACES.items()}
 _CLARK_NAME = re.compile(r"\{([^}]*)\}")

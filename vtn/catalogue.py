@@ -10,6 +10,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import RegisterReport, Report, decode, encode
+from openadr.parser import OWN
 from openadr.report_request import data_name
 from vtn.schema import report_spec_table as spec_table
 
@@ -49,5 +50,5 @@ async def keep_catalogue(
 
 
 def _metadata(content: bytes | None) -> Report | None:
-    message = None if content is None else decode(content)
+    message = None if content is None else decode(content, OWN)
     return message.reports[0] if isinstance(message, RegisterReport) else None

@@ -29,6 +29,7 @@ from openadr import (
     encode,
 )
 from openadr.errors import ComplianceError, InvalidData
+from openadr.parser import OWN
 from openadr.report_rules import register_report
 from vtn import catalogue, journal, reading, reading_detail, report_request
 from vtn.reading import ReadingRow, readings
@@ -59,7 +60,7 @@ async def register(
     rows = await conn.execute(select(v.c.metadata_key, v.c.metadata_answer).where(v.c.ven_id == ven.ven_id))
     before = rows.one()
     if before.metadata_key == key:
-        answer = decode(before.metadata_answer)
+        answer = decode(before.metadata_answer, OWN)
         assert isinstance(answer, RegisteredReport)  # noqa: S101 - written below
         return answer
     _check(message)

@@ -33,6 +33,7 @@ from openadr import (
     encode,
 )
 from openadr.errors import InvalidId, ProtocolError
+from openadr.parser import OWN
 from openadr.report_request import METADATA, asks_metadata, check_request, is_periodic
 from openadr.report_rules import report_requests
 from vtn import outbox
@@ -83,7 +84,7 @@ class Requested:
 
 
 def _request(content: bytes | None) -> ReportRequest | None:
-    message = None if content is None else decode(content)
+    message = None if content is None else decode(content, OWN)
     return message.report_requests[0] if isinstance(message, CreateReport) else None
 
 

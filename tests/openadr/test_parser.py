@@ -131,7 +131,7 @@ def test_the_element_is_named_where_the_schema_is_broken() -> None:
 
 
 def test_the_limits_are_those_that_are_promised() -> None:
-    assert Limits(65_536, 1_048_576, 262_144, 15_000, 300, 64, 5_000, 128) == DEFAULT_LIMITS
+    assert Limits(65_536, 1_048_576, 262_144, 15_000, 400, 64, 5_000, 128) == DEFAULT_LIMITS
 
 
 def test_metadata_may_be_larger_than_64_kb_and_smaller_than_data() -> None:
@@ -155,9 +155,9 @@ def test_several_reports_weigh_more_than_their_elements() -> None:
     def of(count: int) -> bytes:
         return f"<oadr:oadrUpdateReport {NAMES}>{request}{report * count}</oadr:oadrUpdateReport>".encode()
 
-    weight = 2 + 3 * 4 + 3 * 300
+    weight = 2 + 3 * 4 + 3 * 400
     assert decode(of(3), Limits(max_nodes=weight))
-    with pytest.raises(TooLarge, match="3 reports with 14 elements and attributes, the limit is 913"):
+    with pytest.raises(TooLarge, match="3 reports with 14 elements and attributes, the limit is 1213"):
         decode(of(3), Limits(max_nodes=weight - 1))
     assert decode(of(1), Limits(max_nodes=100))
 
