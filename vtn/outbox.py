@@ -11,13 +11,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import Message, decode, encode
 from vtn.schema import outbox_table
 from vtn.store import after_commit
+
+OFFERS = 100  # without an answer: then it rests until it is queued anew (R52); events have caps of their own
 
 EVENT = "event"
 REGISTER_REPORT = "register_report"
@@ -65,11 +67,11 @@ async def due(conn: AsyncConnection) -> set[str]:
 
 
 async def next_item(conn: AsyncConnection, ven_id: str) -> Item | None:
-    """What is to be offered now: the least offered, then the oldest."""
+    """What is to be offered now: the least offered, then the oldest; not what was offered OFFERS times."""
     t = outbox_table
     rows = await conn.execute(
         select(t.c.kind, t.c.key, t.c.content)
-        .where(t.c.ven_id == ven_id)
+        .where(t.c.ven_id == ven_id, or_(t.c.kind == EVENT, t.c.offers < OFFERS))
         .order_by(t.c.offers, t.c.seq)
         .limit(1)
     )
