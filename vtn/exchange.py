@@ -89,6 +89,7 @@ class Terms:
     extensions: tuple[Extension, ...] = ()
     opt: OptPolicies = field(default_factory=OptPolicies)
     review: Review = pass_all
+    signatures: bool = False  # XML signatures are offered
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,9 @@ async def _register(message: CreatePartyRegistration, call: Call) -> Message:
     if ven is None:
         await registration.note_stranger(call.conn, call.peer.fingerprint, message.ven_name, call.now)
         return refusal(message, NotRegistered(NOT_REGISTERED), call.peer, call.terms)
-    registration_id, ven_id = await registration.register(call.conn, message, ven, call.now)
+    registration_id, ven_id = await registration.register(
+        call.conn, message, ven, call.now, signatures=call.terms.signatures
+    )
     granted = replace(ven, registration_id=registration_id, ven_id=ven_id)
     return _created_registration(call, EiResponse.ok(message.request_id), granted)
 

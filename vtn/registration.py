@@ -46,6 +46,9 @@ COLUMNS = (
     ven_table.c.lenient,
     ven_table.c.poll_period_s,
     ven_table.c.ended_registration_id,
+    ven_table.c.xml_signature,
+    ven_table.c.signature_required,
+    ven_table.c.signature_leniency,
 )
 
 
@@ -67,6 +70,14 @@ class Ven:
     lenient: bool = False
     poll_period_s: int | None = None
     ended_registration_id: str | None = None
+    xml_signature: bool = False
+    signature_required: bool = False
+    signature_leniency: bool = False
+
+    @property
+    def signs(self) -> bool:
+        """Whether its messages must be signed: it said so when it registered, or the operator does."""
+        return self.xml_signature or self.signature_required
 
     @property
     def registered(self) -> bool:
@@ -151,10 +162,18 @@ async def admit(
 
 
 async def register(
-    conn: AsyncConnection, message: CreatePartyRegistration, ven: Ven, now: datetime
+    conn: AsyncConnection,
+    message: CreatePartyRegistration,
+    ven: Ven,
+    now: datetime,
+    *,
+    signatures: bool = False,
 ) -> tuple[str, str]:
-    """Register an enrolled VEN, anew or again; gives registration id and VEN id."""
-    _refuse_what_is_not_offered(message)
+    """Register an enrolled VEN, anew or again; gives registration id and VEN id.
+
+    `signatures`: XML signatures are offered here.
+    """
+    _refuse_what_is_not_offered(message, ven, signatures=signatures)
     if message.ven_id not in (None, ven.ven_id):
         raise InvalidId("the venID is not the one of this certificate", rule="REG-21")
     again = message.registration_id is not None
@@ -171,6 +190,7 @@ async def register(
             report_only=message.report_only,
             profile=str(message.profile_name),
             transport=str(message.transport_name),
+            xml_signature=message.xml_signature,
             metadata_key=None if not again else ven_table.c.metadata_key,
         )
     )
@@ -184,15 +204,17 @@ async def register(
     return registration_id, ven.ven_id
 
 
-def _refuse_what_is_not_offered(message: CreatePartyRegistration) -> None:
+def _refuse_what_is_not_offered(message: CreatePartyRegistration, ven: Ven, *, signatures: bool) -> None:
     if message.profile_name is not ProfileName.B:
         raise DeploymentError("registration is for profile 2.0b")
     if message.transport_name is TransportName.SIMPLE_HTTP and message.http_pull_model is None:
         raise ComplianceError("simpleHttp needs oadrHttpPullModel", rule="REG-06")
     if message.transport_name is not TransportName.SIMPLE_HTTP or not message.http_pull_model:
         raise DeploymentError("the transport offered here is simpleHttp in pull mode")
-    if message.xml_signature:
+    if message.xml_signature and not signatures:
         raise DeploymentError("XML signatures are not offered here")
+    if ven.signature_required and not message.xml_signature:
+        raise DeploymentError("this VEN must sign its messages, and oadrXmlSignature is false", rule="SIG-11")
 
 
 async def note_stranger(conn: AsyncConnection, fingerprint: str, ven_name: str | None, now: datetime) -> None:
@@ -289,6 +311,17 @@ async def set_lenient(conn: AsyncConnection, ven_id: str, *, lenient: bool) -> N
     await _change(conn, ven_id, lenient=lenient)
 
 
+async def require_signatures(conn: AsyncConnection, ven_id: str, *, required: bool) -> None:
+    """Ignore what a VEN does not sign (SIG-06), or no more, whatever it said when it registered."""
+    values = {"signature_required": required} | ({} if required else {"xml_signature": False})
+    await _change(conn, ven_id, **values)
+
+
+async def set_signature_leniency(conn: AsyncConnection, ven_id: str, *, leniency: bool) -> None:
+    """Take a VEN's signatures with exclusive C14N, or without signed ReplayProtect; UnknownObject."""
+    await _change(conn, ven_id, signature_leniency=leniency)
+
+
 async def set_poll_period(conn: AsyncConnection, ven_id: str, seconds: int | None, now: datetime) -> None:
     """Ask a VEN to poll in a rhythm of its own (None: the server's); it is told by a new registration."""
     if seconds is not None and not 1 <= seconds <= 86_400:
@@ -345,6 +378,7 @@ async def _end(conn: AsyncConnection, ven: Ven, request_id: str, now: datetime) 
             registered_at=None,
             metadata_key=None,
             ended_registration_id=ven.registration_id,
+            xml_signature=False,
         )
     )
     await _record(conn, "cancelled", ven, str(ven.registration_id), request_id=request_id, now=now)

@@ -8,7 +8,6 @@ and nothing was kept then. An empty poll is answered from memory.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import ssl
 from collections.abc import Callable, Mapping
@@ -23,31 +22,24 @@ from sqlalchemy.exc import DBAPIError
 from openadr import (
     Extension,
     Info,
-    Message,
-    Poll,
-    ProtocolError,
-    QueryRegistration,
-    Response,
     ServiceInfo,
-    decode,
-    encode,
-    lenient,
 )
 from openadr.enums import ServiceName
 from openadr.errors import CertificateError, TooLarge, TransportError
 from openadr.parser import Limits
-from vtn import finding, registration
+from vtn import finding, nonce, registration
 from vtn.errors import StartupError, StoreError
-from vtn.exchange import SERVICES, Peer, Terms, exchange, refusal
+from vtn.exchange import SERVICES, Terms
 from vtn.headers import CLIENT_CERT, XML, coding, compressed, forwarded_certificate, is_xml, path_of
 from vtn.hooks import Review, pass_all
-from vtn.presence import Guest, Presence
+from vtn.reception import Reception
 from vtn.renewal import Renewal
 from vtn.report import RequestReports
 from vtn.settings import VtnSettings
+from vtn.signature import Signatures
 from vtn.skew import Skews
 from vtn.store import Database
-from vtn.tls import Tls, server_tls, tails_of
+from vtn.tls import Tls, server_tls
 from vtn.trace import Exchange, Tracer
 
 log = structlog.get_logger(__name__)
@@ -86,11 +78,11 @@ class Server:
         self._settings = settings
         self._db = db
         self._clock = clock
-        self._terms = replace(_terms(settings, request_reports), review=review)
-        self._skews = Skews(settings.clock_skew_s)
         self._limits = Limits(max_bytes=settings.max_body_bytes, max_report_bytes=settings.max_report_bytes)
-        self._presence = Presence(db)
-        self._findings = finding.Findings()
+        self._skews = Skews(settings.clock_skew_s)
+        signatures = Signatures(settings, self._limits)
+        terms = replace(_terms(settings, request_reports), review=review, signatures=signatures.offered)
+        self._reception = Reception(db, clock, terms, signatures, self._skews)
         self._tracer = Tracer(db)
         self._tls: Tls | None = None
         self._renewal: Renewal | None = None
@@ -107,8 +99,8 @@ class Server:
 
     async def start(self) -> None:
         """Listen; StartupError says in one sentence what stands in the way."""
-        self._tls = tls = server_tls(self._settings)
-        await self._presence.open()
+        self._tls = self._reception.tls = tls = server_tls(self._settings)
+        await self._reception.presence.open()
         await self._tracer.open()
         server = web.Server(
             self._serve,
@@ -161,7 +153,7 @@ class Server:
 
     def last_contacts(self) -> dict[str, datetime]:
         """When VENs spoke, as far as it is not in the database yet."""
-        return self._presence.contacts()
+        return self._reception.presence.contacts()
 
     def clock_skews(self) -> dict[str, timedelta]:
         """How far the clocks of VENs are ahead of ours, as their last messages tell (GEN-20)."""
@@ -176,11 +168,12 @@ class Server:
                 log.warning("last contacts were not kept", error=str(error))
 
     async def _keep_contacts(self) -> None:
-        contacts, found = self._presence.take_contacts(), self._findings.take()
+        contacts, found = self._reception.presence.take_contacts(), self._reception.findings.take()
         if contacts or found:
             async with self._db.write() as conn:
                 await registration.seen(conn, contacts)
                 await finding.keep(conn, found)
+                await nonce.prune(conn, self._clock())
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request: its reply, or the status that says why there is none."""
@@ -189,7 +182,7 @@ class Server:
             principal = self._principal(request)
             service = self._service(request)
             raw = await self._body(request, service)
-            body = await self._answer(raw, service, principal)
+            body = await self._reception.answer(raw, service, principal, _tls_of(request))
             response = _reply(body, request.headers)
         except _Refused as refused:
             response = _status(refused.status)
@@ -207,7 +200,7 @@ class Server:
 
     async def _trace(self, principal: str, service: str, raw: bytes, body: bytes, status: int) -> None:
         """Keep the exchange if its VEN is traced."""
-        guest = self._presence.known(principal, self._clock())
+        guest = self._reception.presence.known(principal, self._clock())
         if guest is not None and guest.ven.ven_id in self._tracer.traced:
             exchange = Exchange(
                 ven_id=guest.ven.ven_id,
@@ -254,10 +247,7 @@ class Server:
 
     def _principal(self, request: web.BaseRequest) -> str:
         """SHA-256 of the connection's certificate; 403 where that has ended since the handshake (SEC-10)."""
-        transport = request.transport
-        if transport is None:
-            return ""
-        connection = transport.get_extra_info("ssl_object")
+        connection = _tls_of(request)
         if connection is None or self._tls is None:  # plain HTTP: the settings allow it on loopback only
             return request.headers.get(DEV_FINGERPRINT, "").lower()
         try:
@@ -277,58 +267,6 @@ class Server:
         except ValueError as error:
             log.warning("a proxy forwarded no certificate", error=str(error))
             raise _Refused(403) from None
-
-    async def _answer(self, raw: bytes, service: str, principal: str) -> bytes:
-        now = self._clock()
-        guest = self._presence.known(principal, now)
-        if guest is None:
-            guest = await self._presence.find(principal, tails_of(principal, self._tls), now)
-        try:
-            message = await self._read(raw, guest, now)
-        except TransportError:
-            raise
-        except ProtocolError as error:
-            peer = Peer(principal, guest.ven if guest else None)
-            return encode(refusal(None, error, peer, self._terms))
-        if guest is None:
-            return encode(await self._exchange(message, service, Peer(principal, None, _sha256(raw)), now))
-        self._presence.met(guest.ven.ven_id, now)
-        if service == POLL and isinstance(message, Poll):
-            return await self._poll(message, guest, principal, now)
-        self._skews.note(guest.ven.ven_id, message, now)
-        peer = Peer(principal, guest.ven, _sha256(raw))
-        return encode(await self._exchange(message, service, peer, now))
-
-    async def _read(self, raw: bytes, guest: Guest | None, now: datetime) -> Message:
-        """The message; the known deviations are forgiven to a VEN that is set so, and counted."""
-        apart = len(raw) > OFF_LOOP_BYTES
-        if guest is None or not guest.ven.lenient:
-            return await asyncio.to_thread(_decode, raw) if apart else _decode(raw)
-        forgiven = await asyncio.to_thread(lenient.decode, raw) if apart else lenient.decode(raw)
-        message, findings = forgiven
-        self._findings.note(guest.ven.ven_id, type(message).__name__, findings, now)
-        return message
-
-    async def _poll(self, message: Poll, guest: Guest, principal: str, now: datetime) -> bytes:
-        """What waits, or from memory that nothing does."""
-        own = guest.registered and message.ven_id in ("", guest.ven.ven_id)
-        if own and not guest.due:
-            return guest.nothing
-        queued = guest.queued
-        reply = await self._exchange(message, POLL, Peer(principal, guest.ven), now)
-        if own and isinstance(reply, Response) and guest.queued == queued:
-            guest.due = False  # and nothing was queued since the database was read
-        return encode(reply)
-
-    async def _exchange(self, message: Message, service: str, peer: Peer, now: datetime) -> Message:
-        unit = self._db.read() if isinstance(message, QueryRegistration) else self._db.write()
-        try:
-            async with unit as conn:
-                # read again inside the transaction: another request of this VEN may just have changed it
-                peer = replace(peer, ven=await registration.ven_of(conn, peer.fingerprint, now))
-                return await exchange(message, service, peer, conn, now, terms=self._terms)
-        except ProtocolError as error:
-            return refusal(message, error, peer, self._terms)
 
 
 def _terms(settings: VtnSettings, request_reports: RequestReports) -> Terms:
@@ -351,12 +289,10 @@ def _terms(settings: VtnSettings, request_reports: RequestReports) -> Terms:
     )
 
 
-def _decode(raw: bytes) -> Message:
-    return decode(raw, bare=False)
-
-
-def _sha256(raw: bytes) -> str:
-    return hashlib.sha256(raw).hexdigest()
+def _tls_of(request: web.BaseRequest) -> ssl.SSLObject | None:
+    """The request's TLS connection, None for plain HTTP."""
+    transport = request.transport
+    return transport.get_extra_info("ssl_object") if transport is not None else None
 
 
 def _status(status: int, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -72,6 +72,12 @@ class VtnSettings(BaseModel):
     tls_profile: TlsProfile = Field(
         default=TlsProfile.COMPAT, description="Suites: the standard's own, or modern ones."
     )
+    signature_window_s: int = Field(
+        default=60, description="How far the time of a signature may lie from now, seconds.", ge=1, le=300
+    )
+    signature_sha1: bool = Field(
+        default=False, description="Accept signatures with SHA-1, which the standard allows no more."
+    )
     enrolment: Enrolment = Field(
         default=Enrolment.APPROVAL,
         description="`approval`: a person enrols each VEN. `auto`: who has a certificate of our authority.",

@@ -33,6 +33,19 @@ def after_commit(conn: AsyncConnection, notice: Notice) -> None:
     conn.info["notices"].append(notice)
 
 
+@asynccontextmanager
+async def savepoint(conn: AsyncConnection) -> AsyncIterator[None]:
+    """A part of a unit of work that an exception undoes alone, with its notices; the rest stays."""
+    notices: list[Notice] = conn.info["notices"]
+    kept = len(notices)
+    try:
+        async with conn.begin_nested():
+            yield
+    except BaseException:
+        del notices[kept:]
+        raise
+
+
 @dataclass(slots=True, eq=False)
 class _Unit:
     """One piece of work in a group commit: asked for, granted its turn, finished, made durable."""

@@ -19,6 +19,7 @@ from cryptography import x509
 from openadr.certificate import Certificate, Purpose, read_der, read_pair, read_pem
 from openadr.errors import CertificateError
 from openadr.security import Digest, tail_of
+from openadr.signature import Signer
 from vtn.certificate import Tails
 from vtn.errors import StartupError
 from vtn.settings import TlsProfile, VtnSettings
@@ -48,6 +49,7 @@ class _Loaded:
     own: tuple[Certificate, ...]
     lists: tuple[x509.CertificateRevocationList, ...]
     stamp: Stamp
+    signers: tuple[Signer, ...]
 
 
 class Tls:
@@ -60,6 +62,7 @@ class Tls:
         self._clients: WeakKeyDictionary[ssl.SSLObject, Client] = WeakKeyDictionary()
         self._by_fingerprint: WeakValueDictionary[str, Client] = WeakValueDictionary()
         self._seen: dict[str, datetime] = {}
+        self._signers = WeakKeyDictionary({self._loaded.context: self._loaded.signers})
         self.context = self._loaded.context
         """What the listener is given; each handshake takes the newest files, whatever this was made of."""
         self.context.sni_callback = self._newest
@@ -76,7 +79,19 @@ class Tls:
     def reload(self) -> None:
         """Read the files again; StartupError leaves everything as it was."""
         self._loaded = _load(self._settings)
+        self._signers[self._loaded.context] = self._loaded.signers
         self._generation += 1
+
+    def signer(self, connection: ssl.SSLObject) -> Signer:
+        """The key of the certificate that this connection was opened with, whatever was read since (SIG-08).
+
+        Of two families the cipher suite tells (SIG-07); those of TLS 1.3 do not, there it is P-256, which
+        OpenSSL prefers.
+        """
+        signers = self._signers.get(connection.context, self._loaded.signers)
+        suite = (connection.cipher() or ("",))[0]
+        is_rsa = not suite.startswith("TLS_") and "ECDSA" not in suite
+        return next((signer for signer in signers if signer.is_rsa == is_rsa), signers[0])
 
     def client(self, connection: ssl.SSLObject, now: datetime) -> Client:
         """Who is at the other end; CertificateError where the certificate has ended since the handshake."""
@@ -142,7 +157,8 @@ def _load(settings: VtnSettings) -> _Loaded:
         if settings.ca is not None:
             read_pem(settings.ca.read_bytes(), f"the ca file {settings.ca}")
         lists = _lists(settings.crl) if settings.crl else ()
-        return _Loaded(_context(settings), own, lists, stamp)
+        signers = tuple(_signer(settings, cert, key) for cert, key in settings.pairs)
+        return _Loaded(_context(settings), own, lists, stamp, signers)
     except CertificateError as error:
         raise StartupError(str(error)) from None
     except ssl.SSLError as error:
@@ -169,6 +185,10 @@ def _context(settings: VtnSettings) -> ssl.SSLContext:
         context.load_verify_locations(cafile=settings.crl)
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     return context
+
+
+def _signer(settings: VtnSettings, cert: Path, key: Path) -> Signer:
+    return Signer((cert.read_bytes(), str(cert)), (key.read_bytes(), str(key)), _password(settings))
 
 
 def _pair(settings: VtnSettings, cert: Path, key: Path) -> Certificate:

@@ -1,0 +1,81 @@
+"""XML signatures at the listener (group SIG): who must sign, what is believed, and the signature of replies.
+
+Rules:
+    A VEN signs if it said so when it registered (SIG-11) or if the operator requires it; then a message of
+    its that is not validly signed is ignored (SIG-06). Over HTTP that is a 403 without a body: no payload
+    answers, nothing is changed, and all reasons look the same from outside; the reason is logged and counted
+    as a finding of the VEN. (404, 406 and 501 would tell an honest VEN never to send it again; 200 would say
+    that it was taken.)
+    A registration that announces signatures is signed itself: so the announcement is true.
+    The reply to a signed message is signed. Once a VEN signs, only a signed registration or the operator
+    ends it.
+    What was signed is handled in the bytes that the signature covers; its nonce, and the message as it came,
+    are kept in the transaction of the handling. Polls and queries say nothing that one could deny, and are
+    not kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from openadr import CreatePartyRegistration, Message, Poll, QueryRegistration
+from openadr.parser import Limits
+from openadr.verification import Policy, Verified, verify
+from vtn import nonce, original
+from vtn.registration import Ven
+from vtn.settings import VtnSettings
+
+OFF_LOOP_BYTES = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A message that came signed: what is believed of it, and the bytes that came."""
+
+    verified: Verified
+    raw: bytes
+    sha256: str
+
+    @property
+    def body(self) -> bytes:
+        """The payload to read."""
+        return self.verified.body
+
+    async def keep(
+        self, conn: AsyncConnection, message: Message | None, ven: Ven | None, now: datetime
+    ) -> None:
+        """Spend the nonce and keep the original; BadSignature where this is a replay."""
+        verified = self.verified
+        if verified.nonce is not None:
+            await nonce.spend(conn, verified.fingerprint, verified.nonce, verified.signed_at)
+        if ven is not None and not isinstance(message, Poll | QueryRegistration):
+            await original.keep(conn, self.sha256, ven.ven_id, self.raw, now)
+
+
+class Signatures:
+    """How this server reads signed messages."""
+
+    def __init__(self, settings: VtnSettings, limits: Limits) -> None:
+        self._window = timedelta(seconds=settings.signature_window_s)
+        self._sha1 = settings.signature_sha1
+        self._limits = limits
+        self.offered = bool(settings.pairs)
+        """Whether VENs may register with signatures: without a certificate no reply can be signed."""
+
+    async def check(self, raw: bytes, ven: Ven | None, principal: str, now: datetime) -> Proof:
+        """What is believed of a message; BadSignature where it is to be ignored (SIG-06, SIG-08)."""
+        policy = Policy(self._window, self._sha1, ven is not None and ven.signature_leniency)
+        if len(raw) > OFF_LOOP_BYTES:
+            verified = await asyncio.to_thread(verify, raw, (principal,), now, policy, self._limits)
+        else:
+            verified = verify(raw, (principal,), now, policy, self._limits)
+        return Proof(verified, raw, hashlib.sha256(raw).hexdigest())
+
+    def announced(self, message: Message) -> bool:
+        """Whether this is a registration that announces signatures, which then must be signed itself."""
+        return self.offered and isinstance(message, CreatePartyRegistration) and message.xml_signature
