@@ -1,6 +1,7 @@
 """Conformance rules of reports (group RPT), on one message."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from datetime import datetime
 
 from openadr.enums import ReadingType
@@ -8,8 +9,10 @@ from openadr.event_rules import device_classes
 from openadr.finding import Finding
 from openadr.report import (
     CreateReport,
+    LoadControlState,
     RegisterReport,
     Report,
+    ReportDescription,
     ReportInterval,
     ReportRequest,
     ReportSpecifier,
@@ -39,6 +42,7 @@ def update_report(message: UpdateReport) -> Iterator[Finding]:
             yield Finding("RPT-23", f"{where}: dtstart and intervals are needed")
         yield from _times(report, where)
         yield from _payloads(report, where)
+        yield from _states(report, where)
 
 
 def report_requests(requests: Sequence[ReportRequest]) -> Iterator[Finding]:
@@ -167,6 +171,50 @@ def _whole(
         return
     if report.duration.after(first) != last.duration.after(last_start):
         yield Finding("RPT-27", f"{where}: duration is not from the first start to the last end")
+
+
+def data_of(report: Report, offered: Report) -> Iterator[Finding]:
+    """Rules of data that follow from the metadata that offered them.
+
+    A quantity of energy or a count belongs to an interval, the state of a resource to an instant (RPT-26);
+    other units are either, as the sender says.
+    """
+    where = f"report {report.report_specifier_id}"
+    of_intervals = {item.r_id for item in offered.report_descriptions if _is_of_intervals(item)}
+    for interval in report.intervals:
+        timed = interval.duration is not None or (len(report.intervals) == 1 and report.duration is not None)
+        found = [payload.r_id for payload in interval.payloads if payload.r_id in of_intervals]
+        if found and interval.dtstart is not None and not timed:
+            yield Finding("RPT-26", f"{where}, rID {found[0]}: an interval without a duration")
+            return
+
+
+def _is_of_intervals(item: ReportDescription) -> bool:
+    kind = "" if item.item_base is None else item.item_base.kind
+    return kind.startswith("energy") or kind == "pulseCount"
+
+
+def _states(report: Report, where: str) -> Iterator[Finding]:
+    """States of resources are points in time (RPT-26), alike in all intervals of a report (RPT-30)."""
+    for interval in report.intervals:
+        states = [payload.resource_status for payload in interval.payloads if payload.resource_status]
+        if states and interval.duration:
+            yield Finding("RPT-26", f"{where}: the state of a resource has no duration")
+            break
+    parts: dict[str, frozenset[str]] = {}
+    for payload in (each for interval in report.intervals for each in interval.payloads):
+        if payload.resource_status is None:
+            continue
+        found = _parts(payload.resource_status.load_control_state)
+        if parts.setdefault(payload.r_id, found) != found:
+            yield Finding("RPT-30", f"{where}, rID {payload.r_id}: parts of oadrLoadControlState come and go")
+            return
+
+
+def _parts(state: LoadControlState | None) -> frozenset[str]:
+    return frozenset(
+        () if state is None else (field.name for field in fields(state) if getattr(state, field.name))
+    )
 
 
 def _payloads(report: Report, where: str) -> Iterator[Finding]:

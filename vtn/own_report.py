@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -34,7 +34,10 @@ from openadr import (
     encode,
 )
 from openadr.errors import NotAllowed, ProtocolError
+from openadr.finding import Finding
+from openadr.parser import OWN
 from openadr.report_request import asks_metadata, check_request, is_periodic
+from openadr.report_rules import data_of, register_report, update_report
 from vtn import outbox
 from vtn.errors import UnknownObject
 from vtn.schema import own_report_table as report_table
@@ -54,7 +57,11 @@ async def offered(conn: AsyncConnection) -> list[Report]:
 
 
 async def offer(conn: AsyncConnection, reports: Sequence[Report], now: datetime) -> None:
-    """Offer these reports alone; every registered VEN is told at its next poll and asks anew (RPT-07)."""
+    """Offer these reports alone; every registered VEN is told at its next poll and asks anew (RPT-07).
+
+    ValueError names the rule that the metadata break.
+    """
+    _check(register_report(RegisterReport(request_id="0", reports=tuple(reports))))
     await conn.execute(delete(report_table))
     await conn.execute(delete(request_table))
     for report in reports:
@@ -156,31 +163,39 @@ async def _last(conn: AsyncConnection, specifier_id: str) -> Report | None:
     t = report_table
     found = await conn.execute(select(t.c.latest).where(t.c.specifier_id == specifier_id))
     content = found.scalar_one_or_none()
-    message = None if content is None else decode(content)
+    message = None if content is None else decode(content, OWN)
     return message.reports[0] if isinstance(message, UpdateReport) else None
 
 
 async def publish(conn: AsyncConnection, report: Report, now: datetime) -> int:
     """Send data (its request id is of no meaning) to every VEN that asked for them; gives how many.
 
-    UnknownObject where the specifier is not offered.
+    UnknownObject where the specifier is not offered, ValueError where the data break a rule.
     """
     t = report_table
-    content = encode(UpdateReport(request_id="0", reports=(report,)))
-    changed = await conn.execute(
-        update(t).where(t.c.specifier_id == report.report_specifier_id).values(latest=content)
-    )
-    if not changed.rowcount:
+    own = {each.report_specifier_id: each for each in await offered(conn)}.get(report.report_specifier_id)
+    if own is None:
         raise UnknownObject(f"no report {report.report_specifier_id!r} is offered")
+    message = UpdateReport(request_id="0", reports=(report,))
+    _check((*update_report(message), *data_of(report, own)))
+    await conn.execute(
+        update(t).where(t.c.specifier_id == report.report_specifier_id).values(latest=encode(message))
+    )
     asking = select(request_table.c.ven_id, request_table.c.content).where(
         request_table.c.specifier_id == report.report_specifier_id
     )
     sent = 0
     for row in (await conn.execute(asking)).all():
-        message = decode(row.content)
-        if isinstance(message, CreateReport):
-            sent += await _send(conn, row.ven_id, message.report_requests[0], report, now)
+        asked_for = decode(row.content, OWN)
+        if isinstance(asked_for, CreateReport):
+            sent += await _send(conn, row.ven_id, asked_for.report_requests[0], report, now)
     return sent
+
+
+def _check(findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        if not finding.warning:
+            raise ValueError(f"{finding.rule}: {finding.text}")
 
 
 async def _send(
@@ -235,7 +250,7 @@ async def _cancel(conn: AsyncConnection, message: CancelReport, ven_id: str, now
     mine = t.c.ven_id == ven_id, t.c.report_request_id.in_(message.report_request_ids)
     if message.report_to_follow:
         for content in (await conn.execute(select(t.c.content).where(*mine))).scalars().all():
-            asked_for = decode(content)
+            asked_for = decode(content, OWN)
             if isinstance(asked_for, CreateReport):
                 request = asked_for.report_requests[0]
                 last = await _last(conn, request.report_specifier.report_specifier_id)

@@ -15,6 +15,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import LoadControlState, Report, ReportPayload, UpdateReport, decode, encode
+from openadr.parser import OWN
 from vtn.reading import Judged, samples
 from vtn.schema import green_button_table, reading_detail_table
 
@@ -119,5 +120,5 @@ async def green_button(conn: AsyncConnection, ven_id: str) -> list[Report]:
     rows = await conn.execute(
         select(t.c.content).where(t.c.ven_id == ven_id).order_by(t.c.report_request_id, t.c.start)
     )
-    found = [decode(content) for content in rows.scalars()]
+    found = [decode(content, OWN) for content in rows.scalars()]
     return [report for message in found if isinstance(message, UpdateReport) for report in message.reports]
