@@ -30,7 +30,7 @@ SUBS: dict[str, Sub] = {
     "openadr": Sub(["openadr"], "Check OpenADR 2.0 messages in files."),
     "ledger": Sub(["ledger"], "The log, the embedded chain and the contract."),
     "verify": Sub(["verify"], "Verify a receipt offline.", group=False),
-    "pki": Sub(["pki"], "Certificates for trying things out."),
+    "pki": Sub(["pki"], "Make an authority and certificates, renew and revoke them."),
 }
 
 

@@ -1,33 +1,46 @@
-"""Certificates for trying things out: one authority, P-256 keys, certificates of servers and of nodes.
+"""Certificates: an authority of P-256, of RSA or of both, and the certificates of servers and VENs.
 
-A real fleet brings its own certificates. What this makes holds for loopback and lasts 90 days.
+Files of a directory: `ca.pem` (all its authorities), `ca.key` and `ca-rsa.key`, `crl.pem` (what was revoked),
+and for each party `NAME.pem`, `NAME.key` (P-256) or `NAME-rsa.pem`, `NAME-rsa.key`. Rules: a private key is
+readable by its owner alone and never overwritten; what a renewal replaces is kept under another name.
 """
 
 import ipaddress
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-_LIFE = timedelta(days=90)
+from openadr.certificate import Certificate, KeyKind, Purpose, read_key, read_pem
+from openadr.errors import CertificateError
+
+LIFE_DAYS = 90
+AUTHORITY_DAYS = 3650
+RSA_BITS = 2048
+LOOPBACK = ("localhost", "127.0.0.1")
 _GRACE = timedelta(days=1)  # the peer's clock may be behind ours
+_SUFFIX = {KeyKind.EC: "", KeyKind.RSA: "-rsa"}
 _USAGES = {
-    True: x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
-    False: x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]),
+    Purpose.SERVER: x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
+    Purpose.CLIENT: x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]),
 }
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 class PkiError(Exception):
-    """The certificate was not made; the message says why."""
+    """Nothing was made or changed; the message says why, and names the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Where a party's certificate and key lie, and the authority (`ca`) that vouches for it; PEM files."""
+    """Where a party's certificate and key lie, and the authorities (`ca`) that vouch for it; PEM files."""
 
     name: str
     cert: Path
@@ -35,69 +48,214 @@ class Identity:
     ca: Path
 
     @property
+    def certificate(self) -> Certificate:
+        """The certificate itself."""
+        return load(self.cert)[0]
+
+    @property
     def fingerprint(self) -> str:
         """The certificate's SHA-256 in 64 hex digits, the form in which a node is enrolled."""
-        return _load(self.cert).fingerprint(hashes.SHA256()).hex()
+        return self.certificate.fingerprint
 
 
-def make_authority(directory: Path, now: datetime) -> Identity:
-    """Return a new authority in `directory` (`ca.pem`, `ca.key`); one that is already there is refused."""
-    cert_path, key_path = directory / "ca.pem", directory / "ca.key"
-    if cert_path.exists() or key_path.exists():
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """One authority of a directory with its key."""
+
+    certificate: x509.Certificate
+    key: PrivateKey
+
+
+def make_authority(
+    directory: Path,
+    now: datetime,
+    kinds: Sequence[KeyKind] = (KeyKind.EC,),
+    password: bytes | None = None,
+) -> Identity:
+    """Return a new authority in `directory`; one that is already there is refused.
+
+    Both kinds are two authorities with one `ca.pem`: a party trusts what either has issued. A password
+    encrypts their keys.
+    """
+    cert_path, first_key = directory / "ca.pem", _authority_key(directory, kinds[0])
+    if any(directory.glob("ca*.key")) or cert_path.exists():
         raise PkiError(f"{directory} already holds an authority; give another directory")
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "flexpact trial authority")])
-    builder = (
-        _builder(subject, subject, key.public_key(), now)
+    made = []
+    for kind in kinds:
+        key = _new_key(kind)
+        certificate = _self_signed(key, kind, now)
+        _write_new(_authority_key(directory, kind), _key_pem(key, password), private=True)
+        made.append(certificate.public_bytes(serialization.Encoding.PEM))
+    _write_new(cert_path, b"".join(made))
+    return Identity("ca", cert_path, first_key, cert_path)
+
+
+def issue(
+    directory: Path,
+    name: str,
+    now: datetime,
+    *,
+    server: bool,
+    kind: KeyKind = KeyKind.EC,
+    hosts: Sequence[str] = LOOPBACK,
+    days: int = LIFE_DAYS,
+    password: bytes | None = None,
+) -> Identity:
+    """Return a new certificate of `name` from the authority in `directory`.
+
+    A server's holds for `hosts`, names or addresses. `password` opens the authority's key.
+    """
+    found = identity(directory, name, kind)
+    if found.cert.exists() or found.key.exists():
+        raise PkiError(f"{directory} already holds a certificate of {found.cert.stem}; give another name")
+    issuer = authority(directory, kind, password)
+    key = _new_key(kind)
+    certificate = _issued(issuer, key, name, now, server=server, hosts=hosts, days=days)
+    _write_new(found.key, _key_pem(key, None), private=True)
+    _write_new(found.cert, certificate.public_bytes(serialization.Encoding.PEM))
+    return found
+
+
+def renew(
+    old: Identity, kind: KeyKind, now: datetime, days: int = LIFE_DAYS, password: bytes | None = None
+) -> Path:
+    """Put a new key and certificate in the place of `old`; gives where the old certificate lies now.
+
+    Both stay valid: the old one serves until the new one is in use. The files are never missing meanwhile.
+    """
+    facts = old.certificate
+    issuer = authority(old.ca.parent, kind, password)
+    aside = aside_of(old)
+    key = _new_key(kind)
+    server = Purpose.SERVER in facts.purposes
+    certificate = _issued(issuer, key, old.name, now, server=server, hosts=facts.names, days=days)
+    new_key, new_cert = Path(f"{old.key}.new"), Path(f"{old.cert}.new")
+    _write_new(new_key, _key_pem(key, None), private=True)
+    _write_new(new_cert, certificate.public_bytes(serialization.Encoding.PEM))
+    try:
+        os.link(old.key, aside.with_suffix(".key"))
+        os.link(old.cert, aside)
+        new_key.replace(old.key)
+        new_cert.replace(old.cert)
+    except OSError as error:
+        raise PkiError(f"{error.filename}: {error.strerror}") from None
+    return aside
+
+
+def aside_of(old: Identity) -> Path:
+    """Where a renewal puts the certificate that it replaces: named by its serial number."""
+    return old.cert.with_suffix(f".{old.certificate.serial:x}.pem")
+
+
+def identity(directory: Path, name: str, kind: KeyKind) -> Identity:
+    """Where the files of a party are; PkiError for a name that cannot be one of a file."""
+    if not name or "/" in name or name in {"ca", "crl", ".", ".."}:
+        raise PkiError(f"{name!r} cannot name a certificate file")
+    stem = name + _SUFFIX[kind]
+    return Identity(name, directory / f"{stem}.pem", directory / f"{stem}.key", directory / "ca.pem")
+
+
+def authority(directory: Path, kind: KeyKind, password: bytes | None) -> Authority:
+    """The authority of that kind, else the one that there is; PkiError where its key cannot be used."""
+    other = KeyKind.RSA if kind is KeyKind.EC else KeyKind.EC
+    paths = [_authority_key(directory, one) for one in (kind, other)]
+    path = next((path for path in paths if path.exists()), paths[0])
+    certificates = load_x509(directory / "ca.pem")
+    try:
+        key = read_key(path.read_bytes(), str(path), password)
+    except OSError as error:
+        raise PkiError(f"{path}: {error.strerror}; make an authority first") from None
+    except CertificateError as error:
+        raise PkiError(str(error)) from None
+    for certificate in certificates:
+        if certificate.public_key() == key.public_key() and isinstance(key, PrivateKey):
+            return Authority(certificate, key)
+    raise PkiError(f"the key in {path} is not that of a certificate in {directory / 'ca.pem'}")
+
+
+def load(path: Path) -> tuple[Certificate, ...]:
+    """The certificates in a PEM file; PkiError names the file."""
+    try:
+        return read_pem(path.read_bytes(), str(path))
+    except OSError as error:
+        advice = "; make an authority first" if path.name == "ca.pem" else ""
+        raise PkiError(f"{path}: {error.strerror}{advice}") from None
+    except CertificateError as error:
+        raise PkiError(str(error)) from None
+
+
+def load_x509(path: Path) -> list[x509.Certificate]:
+    """The same, to sign with."""
+    return [x509.load_der_x509_certificate(one.der) for one in load(path)]
+
+
+def _authority_key(directory: Path, kind: KeyKind) -> Path:
+    return directory / f"ca{_SUFFIX[kind]}.key"
+
+
+def _new_key(kind: KeyKind) -> PrivateKey:
+    if kind is KeyKind.EC:
+        return ec.generate_private_key(ec.SECP256R1())
+    return rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
+
+
+def _self_signed(key: PrivateKey, kind: KeyKind, now: datetime) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"flexpact trial authority {kind}")])
+    return (
+        _builder(subject, subject, key, now, AUTHORITY_DAYS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(authority=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
     )
-    _write(directory, cert_path, key_path, builder.sign(key, hashes.SHA256()), key)
-    return Identity("ca", cert_path, key_path, cert_path)
 
 
-def issue(directory: Path, name: str, now: datetime, *, server: bool) -> Identity:
-    """Return a new certificate of `name` from the authority in `directory`; a server's holds for loopback."""
-    if not name or "/" in name or name in {"ca", ".", ".."}:
-        raise PkiError(f"{name!r} cannot name a certificate file")
-    cert_path, key_path, ca_path = directory / f"{name}.pem", directory / f"{name}.key", directory / "ca.pem"
-    if cert_path.exists() or key_path.exists():
-        raise PkiError(f"{directory} already holds a certificate of {name}; give another name")
-    authority, authority_key = _load(ca_path), _load_key(directory / "ca.key")
-    key = ec.generate_private_key(ec.SECP256R1())
+def _issued(
+    issuer: Authority,
+    key: PrivateKey,
+    name: str,
+    now: datetime,
+    *,
+    server: bool,
+    hosts: Sequence[str],
+    days: int,
+) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    signer = issuer.key.public_key()
+    encipher = server and isinstance(key, rsa.RSAPrivateKey)  # TLS_RSA_WITH_AES_128_CBC_SHA256 needs it
     builder = (
-        _builder(subject, authority.subject, key.public_key(), now)
+        _builder(subject, issuer.certificate.subject, key, now, days)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(authority=False), critical=True)
-        .add_extension(_USAGES[server], critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
-        )
+        .add_extension(_key_usage(authority=False, encipher=encipher), critical=True)
+        .add_extension(_USAGES[Purpose.SERVER if server else Purpose.CLIENT], critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer), critical=False)
     )
     if server:
-        builder = builder.add_extension(_loopback_names(), critical=False)
-    _write(directory, cert_path, key_path, builder.sign(authority_key, hashes.SHA256()), key)
-    return Identity(name, cert_path, key_path, ca_path)
+        builder = builder.add_extension(_alternative_names(hosts), critical=False)
+    return builder.sign(issuer.key, hashes.SHA256())
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, now: datetime
+    subject: x509.Name, issuer: x509.Name, key: PrivateKey, now: datetime, days: int
 ) -> x509.CertificateBuilder:
-    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(public_key)
-    builder = builder.serial_number(x509.random_serial_number())
-    return builder.not_valid_before(now - _GRACE).not_valid_after(now + _LIFE)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _GRACE)
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
 
 
-def _key_usage(*, authority: bool) -> x509.KeyUsage:
+def _key_usage(*, authority: bool, encipher: bool = False) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=not authority,
         key_cert_sign=authority,
         crl_sign=authority,
         content_commitment=False,
-        key_encipherment=False,
+        key_encipherment=encipher,
         data_encipherment=False,
         key_agreement=False,
         encipher_only=False,
@@ -105,43 +263,33 @@ def _key_usage(*, authority: bool) -> x509.KeyUsage:
     )
 
 
-def _loopback_names() -> x509.SubjectAlternativeName:
-    return x509.SubjectAlternativeName(
-        [x509.DNSName("localhost"), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]
-    )
+def _alternative_names(hosts: Sequence[str]) -> x509.SubjectAlternativeName:
+    names: list[x509.GeneralName] = []
+    for host in hosts:
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(host)))
+        except ValueError:
+            names.append(_dns_name(host))
+    return x509.SubjectAlternativeName(names)
 
 
-def _write(
-    directory: Path, cert_path: Path, key_path: Path, cert: x509.Certificate, key: ec.EllipticCurvePrivateKey
-) -> None:
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+def _dns_name(host: str) -> x509.DNSName:
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        key_path.touch(mode=0o600, exist_ok=False)  # private before it holds the key
-        key_path.write_bytes(pem)
-        cert_path.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
-    except OSError as error:
-        raise PkiError(f"{error.filename or directory}: {error.strerror}") from None
-
-
-def _load(path: Path) -> x509.Certificate:
-    try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
-    except OSError as error:
-        raise PkiError(f"{path}: {error.strerror}; make an authority first") from None
+        return x509.DNSName(host)
     except ValueError:
-        raise PkiError(f"{path} holds no certificate") from None
+        raise PkiError(f"{host!r} is no host name that a certificate can hold") from None
 
 
-def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
+def _key_pem(key: PrivateKey, password: bytes | None) -> bytes:
+    encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+
+
+def _write_new(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Write a file that must not be there yet."""
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600 if private else 0o644, exist_ok=False)  # private before it holds the key
+        path.write_bytes(content)
     except OSError as error:
-        raise PkiError(f"{path}: {error.strerror}; make an authority first") from None
-    except ValueError:
-        raise PkiError(f"{path} holds no key") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise PkiError(f"{path} holds a key of another kind; an authority made here has a P-256 key")
-    return key
+        raise PkiError(f"{error.filename or path}: {error.strerror}") from None

@@ -9,9 +9,10 @@ from pathlib import Path
 from flexpact.demo.errors import DemoError
 from flexpact.demo.plan import HISTORY, MARKET_CONTEXT, Plan
 from flexpact.demo.toml import write_toml
-from flexpact.pki import PkiError, issue, make_authority
+from flexpact.pki import LIFE_DAYS, PkiError, issue, make_authority
 from ledger.checkpoint import SigningKey
 from ledger.errors import LedgerError
+from openadr.certificate import KeyKind
 
 LOG_ORIGIN = "demo.flexpact.example/log"
 CHECKPOINT_PERIOD_S = 900
@@ -87,9 +88,13 @@ def prepare(layout: Layout, plan: Plan, real_now: datetime) -> Mapping[str, str]
         for directory in (layout.chain, layout.directory / "settings", layout.directory / "state"):
             directory.mkdir(parents=True)
         make_authority(layout.pki, real_now)
-        issue(layout.pki, "vtn", real_now, server=True)
+        # TLS goes by the real day, the requests on a connection by the one that is played
+        days = LIFE_DAYS + max(0, (plan.end - real_now).days)
+        for kind in KeyKind:
+            issue(layout.pki, "vtn", real_now, server=True, kind=kind, days=days)
         names = [*plan.nodes, *([PEER] if plan.options.peer else [])]
-        prints = {name: issue(layout.pki, name, real_now, server=False).fingerprint for name in names}
+        made = {name: issue(layout.pki, name, real_now, server=False, days=days) for name in names}
+        prints = {name: identity.fingerprint for name, identity in made.items()}
         SigningKey.generate(LOG_ORIGIN).save(layout.log_key)
         layout.chain_key.touch(mode=0o600)
         layout.chain_key.write_text(secrets.token_hex(32) + "\n", encoding="ascii")
@@ -119,6 +124,8 @@ def aggregator_settings(
             "port": vtn_port,
             "cert": layout.pki / "vtn.pem",
             "key": layout.pki / "vtn.key",
+            "rsa_cert": layout.pki / "vtn-rsa.pem",
+            "rsa_key": layout.pki / "vtn-rsa.key",
             "ca": layout.pki / "ca.pem",
             "vtn_id": "DEMO-VTN",
             "poll_period_s": poll_period_s(plan),

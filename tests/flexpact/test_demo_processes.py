@@ -2,6 +2,8 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from flexpact.demo.errors import ChildDiedError, DemoError
 from flexpact.demo.layout import Layout, prepare
 from flexpact.demo.plan import Options, Plan, make_plan
 from flexpact.demo.processes import Fleet, free_port, last_words, make_directory, peak_rss_mb
+from flexpact.pki import load
 from tests.walks.processes import wait_for_end
 
 
@@ -39,10 +42,10 @@ async def test_a_child_that_fails_is_reported_with_its_last_words(tmp_path: Path
 
 async def test_a_command_that_must_succeed_is_waited_for(tmp_path: Path) -> None:
     async with Fleet(tmp_path / "logs") as fleet:
-        said = await fleet.run("authority", "pki", "authority", str(tmp_path / "pki"))
+        said = await fleet.run("authority", "pki", "init", str(tmp_path / "pki"))
         assert said == str(tmp_path / "pki" / "ca.pem")
         with pytest.raises(ChildDiedError, match="already holds an authority"):
-            await fleet.run("authority", "pki", "authority", str(tmp_path / "pki"))
+            await fleet.run("authority", "pki", "init", str(tmp_path / "pki"))
 
 
 async def test_a_child_killed_from_outside_is_reported(tmp_path: Path, chain: list[str]) -> None:
@@ -158,8 +161,16 @@ def test_everything_secret_is_for_its_owner_alone(tmp_path: Path) -> None:
     prints = prepare(layout, _plan(tmp_path), Clock.real()())
     assert list(prints) == [f"node-{n}" for n in range(1, 7)]
     secret = [layout.log_key, layout.chain_key, *layout.pki.glob("*.key")]
-    assert len(secret) == 2 + 1 + 1 + 6
+    assert len(secret) == 2 + 1 + 2 + 6
     assert all(path.stat().st_mode & 0o077 == 0 for path in secret)
+
+
+def test_certificates_outlast_the_played_day_however_late_it_is(tmp_path: Path) -> None:
+    layout, now = Layout(tmp_path, tmp_path), Clock.real()()
+    plan = replace(_plan(tmp_path), end=now + timedelta(days=800))
+    prepare(layout, plan, now)
+    for path in layout.pki.glob("*.pem"):
+        assert load(path)[0].not_after > plan.end
 
 
 def test_a_second_demo_does_not_write_over_the_first(tmp_path: Path) -> None:

@@ -5,9 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from flexpact.cli import build
 from flexpact.pki import PkiError, issue, make_authority
 
 NOW = datetime.now(UTC)
@@ -98,13 +96,3 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PkiError, match="file"):
         make_authority(tmp_path / "file" / "pki", NOW)
-
-
-def test_the_command_line_makes_an_authority_and_prints_a_fingerprint(tmp_path: Path) -> None:
-    runner = CliRunner()
-    assert runner.invoke(build(["pki"]), ["pki", "authority", str(tmp_path)]).exit_code == 0
-    made = runner.invoke(build(["pki"]), ["pki", "issue", str(tmp_path), "node-1"])
-    assert made.exit_code == 0
-    assert len(made.output.strip()) == 64
-    again = runner.invoke(build(["pki"]), ["pki", "issue", str(tmp_path), "node-1"])
-    assert again.exit_code == 1

@@ -1,0 +1,111 @@
+"""Revoked certificates: the list that each authority of a directory keeps in `crl.pem`.
+
+Rules: a list is replaced as a whole; it holds as long as its authority does, so that a server which reads it
+never stops for want of a new one.
+"""
+
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from flexpact.pki import Authority, PkiError, authority, load
+from openadr.certificate import Certificate
+
+_BLOCK = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----\n?", re.DOTALL)
+_GRACE = timedelta(days=1)  # a server's clock may be behind ours
+
+
+def list_of(directory: Path) -> Path:
+    """Where the lists of a directory are, all in one file."""
+    return directory / "crl.pem"
+
+
+def start_list(directory: Path, now: datetime, password: bytes | None = None) -> Path:
+    """Write an empty list for every authority of the directory, which has none yet."""
+    if list_of(directory).exists():
+        raise PkiError(f"{list_of(directory)} is there already")
+    lists = [_signed(one, [], 1, now) for one in _authorities(directory, password)]
+    _write(directory, lists)
+    return list_of(directory)
+
+
+def revoked(directory: Path) -> set[tuple[str, int]]:
+    """Issuer and serial number of every certificate on the lists."""
+    return {(one.issuer.rfc4514_string(), entry.serial_number) for one in _read(directory) for entry in one}
+
+
+def revoke(directory: Path, certificate: Certificate, now: datetime, password: bytes | None = None) -> Path:
+    """Put a certificate on its authority's list; PkiError where it is there, or is no certificate of it."""
+    if (certificate.issuer, certificate.serial) in revoked(directory):
+        raise PkiError(f"the certificate {certificate.short} is revoked already")
+    lists, added = [], False
+    known = {one.issuer: one for one in _read(directory)}
+    for one in _authorities(directory, password):
+        old = known.get(one.certificate.subject)
+        entries = list(old) if old is not None else []
+        if one.certificate.subject.rfc4514_string() == certificate.issuer:
+            entries.append(_entry(certificate.serial, now))
+            added = True
+        lists.append(_signed(one, entries, _number(old) + 1, now))
+    if not added:
+        raise PkiError(f"the certificate {certificate.short} was not issued by an authority in {directory}")
+    _write(directory, lists)
+    return list_of(directory)
+
+
+def _authorities(directory: Path, password: bytes | None) -> list[Authority]:
+    kinds = {certificate.kind for certificate in load(directory / "ca.pem")}
+    return [authority(directory, kind, password) for kind in sorted(kinds)]
+
+
+def _entry(serial: int, now: datetime) -> x509.RevokedCertificate:
+    return x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+
+
+def _number(old: x509.CertificateRevocationList | None) -> int:
+    if old is None:
+        return 0
+    return old.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
+def _signed(
+    issuer: Authority, entries: list[x509.RevokedCertificate], number: int, now: datetime
+) -> x509.CertificateRevocationList:
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.certificate.subject)
+        .last_update(now - _GRACE)
+        .next_update(issuer.certificate.not_valid_after_utc)
+        .add_extension(x509.CRLNumber(number), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), critical=False
+        )
+    )
+    for entry in entries:
+        builder = builder.add_revoked_certificate(entry)
+    return builder.sign(issuer.key, hashes.SHA256())
+
+
+def _read(directory: Path) -> list[x509.CertificateRevocationList]:
+    path = list_of(directory)
+    try:
+        return [x509.load_pem_x509_crl(block) for block in _BLOCK.findall(path.read_bytes())]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise PkiError(f"{path}: {error.strerror}") from None
+    except ValueError:
+        raise PkiError(f"{path} holds a revocation list that cannot be read") from None
+
+
+def _write(directory: Path, lists: list[x509.CertificateRevocationList]) -> None:
+    path = list_of(directory)
+    beside = path.with_suffix(".new")
+    try:
+        beside.write_bytes(b"".join(one.public_bytes(serialization.Encoding.PEM) for one in lists))
+        beside.replace(path)
+    except OSError as error:
+        raise PkiError(f"{error.filename or path}: {error.strerror}") from None
