@@ -83,14 +83,17 @@ def _decode(raw: bytes, limits: Limits, bare: bool) -> Message:
 def check_size(raw: bytes, root: etree._Element, limits: Limits) -> None:
     """Refuses a body that is too large for its message, or that holds too many reports or requests."""
     payload = payload_element(root)
-    own = {_DATA: limits.max_report_bytes, _METADATA: limits.max_metadata_bytes}
-    if len(raw) > (limit := own.get(payload.tag, limits.max_bytes)):
-        raise TooLarge(f"body of {len(raw)} bytes, the limit is {limit}")
+    if len(raw) > limits.max_bytes and payload.tag not in (_DATA, _METADATA):
+        raise TooLarge(f"body of {len(raw)} bytes, the limit is {limits.max_bytes}")
     parts = sum(1 for _ in payload.iterchildren(*_PARTS))
-    if parts > 1 and (nodes := count_nodes(root)) + parts * limits.part_nodes > limits.max_nodes:
+    each = limits.metadata_weight if payload.tag == _METADATA else 1
+    if parts <= 1 and each == 1:
+        return
+    nodes, extra = count_nodes(root), limits.part_nodes * parts if parts > 1 else 0
+    if nodes * each + extra > limits.max_nodes:
         raise TooLarge(
-            f"{parts} reports with {nodes} elements and attributes, the limit is {limits.max_nodes} "
-            f"and each report counts as {limits.part_nodes}"
+            f"{nodes} elements and attributes in {parts} reports weigh {nodes * each + extra}, "
+            f"the limit is {limits.max_nodes}"
         )
 
 

@@ -29,15 +29,15 @@ T = TypeVar("T")
 class Limits:
     """How much an incoming message may hold (GEN-21): the worst that is let in costs a tenth of a second.
 
-    `max_nodes` counts elements and attributes; a message of several reports or report requests counts
-    `part_nodes` more for each of them, because each costs statements of a database. `max_report_bytes` holds
-    for data, `max_metadata_bytes` for what a VEN says it can report, which is kept and sent back in parts.
+    `max_nodes` counts elements and attributes. Those of metadata weigh `metadata_weight`, because metadata
+    are kept and go into the answer; several reports or report requests weigh `part_nodes` more each, because
+    each costs statements of a database. `max_report_bytes` holds for reports.
     """
 
     max_bytes: int = 64 * 1024
     max_report_bytes: int = 1024 * 1024
-    max_metadata_bytes: int = 256 * 1024
     max_nodes: int = 15_000
+    metadata_weight: int = 3
     part_nodes: int = 400
     max_depth: int = 64
     max_intervals: int = 5_000
@@ -45,7 +45,7 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-OWN = Limits(2**30, 2**30, 2**30, max_nodes=2**30, part_nodes=0, max_intervals=2**30)
+OWN = Limits(2**30, 2**30, max_nodes=2**40, max_intervals=2**30)
 """For what we wrote ourselves, from a message that was let in or for many VENs: it may be longer."""
 
 _PREFIX_OF = {uri: prefix for prefix, uri in NAMESPACES.items()}

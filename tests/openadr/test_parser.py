@@ -131,17 +131,17 @@ def test_the_element_is_named_where_the_schema_is_broken() -> None:
 
 
 def test_the_limits_are_those_that_are_promised() -> None:
-    assert Limits(65_536, 1_048_576, 262_144, 15_000, 400, 64, 5_000, 128) == DEFAULT_LIMITS
+    assert Limits(65_536, 1_048_576, 15_000, 3, 400, 64, 5_000, 128) == DEFAULT_LIMITS
 
 
-def test_metadata_may_be_larger_than_64_kb_and_smaller_than_data() -> None:
-    padding = b"<!--" + b"x" * 100_000 + b"-->"
+def test_metadata_weigh_three_times_their_elements() -> None:
     metadata = (
         f"<oadr:oadrRegisterReport {NAMES}><pyld:requestID>r</pyld:requestID></oadr:oadrRegisterReport>"
     )
-    assert decode(metadata.encode() + padding * 2)
-    with pytest.raises(TooLarge, match="the limit is 262144"):
-        decode(metadata.encode() + padding * 3)
+    padded = metadata.encode() + b"<!--" + b"x" * 100_000 + b"-->"
+    assert decode(padded, Limits(max_nodes=90, metadata_weight=45))  # and they may be larger than 64 kB
+    with pytest.raises(TooLarge, match="2 elements and attributes in 0 reports weigh 90, the limit is 89"):
+        decode(padded, Limits(max_nodes=89, metadata_weight=45))
 
 
 def test_several_reports_weigh_more_than_their_elements() -> None:
@@ -157,7 +157,9 @@ def test_several_reports_weigh_more_than_their_elements() -> None:
 
     weight = 2 + 3 * 4 + 3 * 400
     assert decode(of(3), Limits(max_nodes=weight))
-    with pytest.raises(TooLarge, match="3 reports with 14 elements and attributes, the limit is 1213"):
+    with pytest.raises(
+        TooLarge, match="14 elements and attributes in 3 reports weigh 1214, the limit is 1213"
+    ):
         decode(of(3), Limits(max_nodes=weight - 1))
     assert decode(of(1), Limits(max_nodes=100))
 

@@ -48,15 +48,15 @@ def _measure(raw: bytes) -> tuple[int, int, int]:
     root = parse(raw)
     payload = payload_element(root)
     parts = sum(1 for _ in payload.iterchildren("{*}oadrReport", "{*}oadrReportRequest"))
-    weight = parts * DEFAULT_LIMITS.part_nodes if parts > 1 else 0
-    return len(raw), count_nodes(root) + weight, sum(1 for _ in root.iter("{*}interval"))
+    extra = parts * DEFAULT_LIMITS.part_nodes if parts > 1 else 0
+    each = DEFAULT_LIMITS.metadata_weight if b"oadrRegisterReport" in raw else 1
+    return len(raw), count_nodes(root) * each + extra, sum(1 for _ in root.iter("{*}interval"))
 
 
 def _limits(raw: bytes) -> tuple[int, int, int]:
     limits = DEFAULT_LIMITS
-    size = {b"oadrUpdateReport": limits.max_report_bytes, b"oadrRegisterReport": limits.max_metadata_bytes}
-    own = next((most for name, most in size.items() if name in raw), limits.max_bytes)
-    return own, limits.max_nodes, limits.max_intervals
+    large = b"oadrUpdateReport" in raw or b"oadrRegisterReport" in raw
+    return limits.max_report_bytes if large else limits.max_bytes, limits.max_nodes, limits.max_intervals
 
 
 def _body(name: str, inner: str) -> bytes:
