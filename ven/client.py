@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from openadr import EiResponse, Event, Message, Poll, ProtocolError, Response, UpdateReport, lenient
 from openadr.codec import decode, encode
+from openadr.finding import Finding
 from openadr.timeline import Timeline
 from ven.errors import BadAnswerError, ExchangeError, UnreachableError, WrongStatusError
 from ven.event import followed
@@ -22,6 +23,7 @@ from ven.settings import VenSettings
 from ven.states import ANSWERS, State
 from ven.store import Queued, Store
 from ven.transport import Backoff, Transport, service_of
+from ven.voice import Voice
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +46,18 @@ async def run(  # noqa: PLR0917 - the order is the contract with the box
     clock: Clock,
     sleep: Sleep,
     stop: asyncio.Event,
+    *,
+    speak: Callable[[Voice], None] | None = None,
 ) -> None:
     """Keeps the VEN registered, its events followed and its reports delivered until `stop` is set.
 
-    `clock` gives aware UTC, `sleep` waits seconds of that clock. Raises SettingsError where the certificates
+    `speak` gets the voice with which the site says something by itself. `clock` gives aware UTC, `sleep` waits seconds of that clock. Raises SettingsError where the certificates
     cannot be used and StateError where the state cannot be written; the VTN's faults never end it.
     """
     async with Transport(settings) as transport:
         client = Client(settings, facility, store, transport, clock=clock, sleep=sleep)
+        if speak is not None:
+            speak(client.voice)
         tasks = [
             asyncio.create_task(client.converse(), name="ven converse"),
             asyncio.create_task(client.deliver(), name="ven deliver"),
@@ -89,9 +95,11 @@ class Client:
         self._sleep = sleep
         self._draw = SystemRandom().random
         self._followed: tuple[Event, ...] | None = None
+        self._forgiven: set[Finding] = set()
         self._talk = asyncio.Event()
         self._report = asyncio.Event()
-        self.session = Session(settings, facility, store.load(), new_id=lambda: uuid4().hex, draw=self._draw)
+        self.session = Session(settings, facility, store.load(), new_id=_new_id, draw=self._draw)
+        self.voice = Voice(self.session, _new_id, clock, self._talk.set)
 
     async def converse(self) -> None:
         """Registers, polls and answers, for ever."""
@@ -124,9 +132,16 @@ class Client:
 
     def _decoded(self, body: bytes) -> Message:
         try:
-            return lenient.decode(body)[0] if self._settings.lenient else decode(body)
+            if not self._settings.lenient:
+                return decode(body, bare=False)
+            message, findings = lenient.decode(body)
         except ProtocolError as error:
             raise BadAnswerError(f"the VTN's answer is no OpenADR message: {error}") from error
+        for finding in findings:
+            if finding not in self._forgiven:
+                log.warning("forgiven to the VTN: %s, %s", finding.rule, finding.text)
+                self._forgiven.add(finding)
+        return message
 
     async def _failed(self, message: Message, error: ExchangeError, backoff: Backoff) -> None:
         name = type(message).__name__
@@ -225,9 +240,13 @@ class Client:
             return
         self._followed = events
         try:
-            self._facility.follow(Timeline.from_events(events))
+            self._facility.follow(Timeline.from_events(events, self._settings.overlap))
         except Exception:
             log.exception("the site could not take its new timeline")
+
+
+def _new_id() -> str:
+    return uuid4().hex
 
 
 def _is_final(error: ExchangeError, backoff: Backoff) -> bool:

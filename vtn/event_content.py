@@ -14,11 +14,9 @@ from typing import Any
 
 from openadr import DistributeEvent, Duration, Event, Signal, decode, encode, rules
 from openadr.enums import EventStatus, ResponseRequired
-from openadr.parser import Limits
+from openadr.parser import OWN
 from openadr.timeline import event_status
 from vtn.errors import NotAdmitted
-
-OWN = Limits(max_bytes=2**30, max_nodes=10_000_000, max_intervals=1_000_000)  # limits are for what comes in
 
 
 def for_ven(event: Event, ven_id: str, modification_number: int, now: datetime) -> Event:

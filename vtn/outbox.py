@@ -16,6 +16,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import Message, decode, encode
+from openadr.parser import OWN
 from vtn.schema import outbox_table
 from vtn.store import after_commit
 
@@ -78,7 +79,7 @@ async def next_item(conn: AsyncConnection, ven_id: str) -> Item | None:
     row = rows.one_or_none()
     if row is None:
         return None
-    return Item(row.kind, row.key, None if row.content is None else decode(row.content))
+    return Item(row.kind, row.key, None if row.content is None else decode(row.content, OWN))
 
 
 async def offered(conn: AsyncConnection, ven_id: str, kind: str, keys: Iterable[str], now: datetime) -> None:
@@ -122,7 +123,7 @@ async def messages(conn: AsyncConnection, ven_id: str, kind: str) -> dict[str, M
     rows = await conn.execute(
         select(t.c.key, t.c.content).where(t.c.ven_id == ven_id, t.c.kind == kind).order_by(t.c.seq)
     )
-    return {row.key: decode(row.content) for row in rows if row.content is not None}
+    return {row.key: decode(row.content, OWN) for row in rows if row.content is not None}
 
 
 async def length(conn: AsyncConnection) -> int:
