@@ -14,6 +14,7 @@ from uuid import uuid4
 from openadr import EiResponse, Event, Message, Poll, ProtocolError, Response, UpdateReport, lenient
 from openadr.codec import decode, encode
 from openadr.finding import Finding
+from openadr.parser import DEFAULT_LIMITS, Limits
 from openadr.timeline import Timeline
 from ven.errors import BadAnswerError, ExchangeError, UnreachableError, WrongStatusError
 from ven.event import followed
@@ -51,10 +52,11 @@ async def run(  # noqa: PLR0917 - the order is the contract with the box
 ) -> None:
     """Keeps the VEN registered, its events followed and its reports delivered until `stop` is set.
 
-    `speak` gets the voice with which the site says something by itself. `clock` gives aware UTC, `sleep` waits seconds of that clock. Raises SettingsError where the certificates
-    cannot be used and StateError where the state cannot be written; the VTN's faults never end it.
+    `clock` gives aware UTC, `sleep` waits seconds of that clock. `speak` gets the voice with which the site
+    says something by itself. Raises SettingsError where the certificates cannot be used and StateError where
+    the state cannot be written; the VTN's faults never end it.
     """
-    async with Transport(settings) as transport:
+    async with Transport(settings, clock) as transport:
         client = Client(settings, facility, store, transport, clock=clock, sleep=sleep)
         if speak is not None:
             speak(client.voice)
@@ -133,8 +135,8 @@ class Client:
     def _decoded(self, body: bytes) -> Message:
         try:
             if not self._settings.lenient:
-                return decode(body, bare=False)
-            message, findings = lenient.decode(body)
+                return decode(body, self._limits_of(body), bare=False)
+            message, findings = lenient.decode(body, self._limits_of(body))
         except ProtocolError as error:
             raise BadAnswerError(f"the VTN's answer is no OpenADR message: {error}") from error
         for finding in findings:
@@ -142,6 +144,12 @@ class Client:
                 log.warning("forgiven to the VTN: %s, %s", finding.rule, finding.text)
                 self._forgiven.add(finding)
         return message
+
+    def _limits_of(self, body: bytes) -> Limits:
+        """A list of events may be as long as a report: 24 hours of 5 minutes are 70 kB for each signal."""
+        longest = self._settings.response_limit_bytes
+        small = len(body) <= DEFAULT_LIMITS.max_bytes
+        return DEFAULT_LIMITS if small else Limits(max_bytes=longest, max_report_bytes=longest)
 
     async def _failed(self, message: Message, error: ExchangeError, backoff: Backoff) -> None:
         name = type(message).__name__

@@ -7,9 +7,22 @@ from datetime import timedelta
 
 from sqlalchemy import insert
 
-from openadr import DistributeEvent, Duration, Event, RequestEvent, SignalInterval, encode
+from openadr import (
+    CreateReport,
+    DistributeEvent,
+    Duration,
+    Event,
+    Poll,
+    ReportRequest,
+    ReportSpecifier,
+    RequestEvent,
+    SignalInterval,
+    SpecifierPayload,
+    encode,
+)
+from openadr.parser import DEFAULT_LIMITS
 from tests.vtn.desk import ALICE, NOW, Desk, anything_goes, make_event
-from vtn import event
+from vtn import event, outbox
 from vtn.presence import Presence
 from vtn.schema import certificate_table, ven_table
 from vtn.store import Database
@@ -41,6 +54,23 @@ async def test_min_03_of_a_thousand_events_of_a_ven_the_first_ones_can_be_asked_
     page = await desk.say(RequestEvent(request_id="r", ven_id=ven_id, reply_limit=10))
     assert isinstance(page, DistributeEvent)
     assert [told.event_id for told in page.events] == [f"e{number:04}" for number in range(10)]
+
+
+async def test_what_waits_for_a_ven_may_be_longer_than_what_a_ven_may_send(desk: Desk) -> None:
+    ven_id = await desk.settle_in()
+    r_ids = tuple(SpecifierPayload(r_id=f"meter-{number:030}") for number in range(1_000))
+    specifier = ReportSpecifier(
+        report_specifier_id="s",
+        granularity=Duration(900),
+        report_back_duration=Duration(900),
+        specifier_payloads=r_ids,
+    )
+    request = ReportRequest(report_request_id="many", report_specifier=specifier)
+    message = CreateReport(request_id="r", report_requests=(request,), ven_id=ven_id)
+    async with desk.db.write() as conn:
+        await outbox.queue(conn, ven_id, outbox.CREATE_REPORT, "many", message=message, now=NOW)
+    status, body = await desk.post("OadrPoll", encode(Poll(ven_id=ven_id)))
+    assert (status, len(body) > DEFAULT_LIMITS.max_bytes) == (200, True)
 
 
 def long_event(steps: int) -> Event:
