@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from aiohttp import web
@@ -55,12 +55,7 @@ class OperatorApi:
         for route in ROUTES:
             own.router.add_route(route.method, route.path, partial(self._answer, route))
         app.add_subapp(PREFIX, own)
-        text = json.dumps(document(ROUTES, PREFIX))
-
-        async def described(_request: web.Request) -> web.StreamResponse:
-            return web.json_response(text=text)
-
-        app.router.add_get(DOCUMENT, described)
+        app.router.add_get(DOCUMENT, _described)
 
     async def _answer(self, route: Route, request: web.Request) -> web.StreamResponse:
         """One request: checked, carried out in one transaction, answered when that is durable."""
@@ -71,6 +66,16 @@ class OperatorApi:
             call = Call(self._office, conn, self._office.clock(), request.match_info, body, query)
             answer = await route.handle(call)
         return web.json_response(text=answer.model_dump_json(exclude_none=True), status=route.status)
+
+
+@cache
+def described() -> str:
+    """The OpenAPI document as JSON text."""
+    return json.dumps(document(ROUTES, PREFIX))
+
+
+async def _described(_request: web.Request) -> web.StreamResponse:
+    return web.json_response(text=described())
 
 
 async def _body(request: web.Request) -> bytes:

@@ -36,10 +36,11 @@ from vtn.api_programmes import from_programme
 from vtn.api_route import Answer, Call, Route
 from vtn.api_vens import find
 from vtn.errors import DuplicateEvent, NotAdmitted, UnknownObject
-from vtn.problem import CONFLICT, INVALID, NOT_ADMITTED, FieldProblem, Problem, invalid
+from vtn.problem import CONFLICT, INVALID, NOT_ADMITTED, FieldProblem, Problem, invalid, shown
 from vtn.registration import Ven
 
 CONTENT = tuple(EventContent.model_fields)
+FIELDS = {"EVT-04": "start", "EVT-26": "signals"}  # where the text of the rule names no signal
 
 
 async def _create(call: Call) -> Answer:
@@ -124,13 +125,13 @@ def _refused(error: NotAdmitted, made: Event, ven: Ven, field: str) -> Problem:
     if group.isupper() and number.isdigit():
         fault = FieldProblem(field=_field_of(error, made), detail=error.text, rule=error.clause)
         return Problem(INVALID, str(error), [fault], clause=error.clause)
-    fault = FieldProblem(field=field, value=ven.ven_name, detail=error.text)
+    fault = FieldProblem(field=field, value=shown(ven.ven_name), detail=error.text)
     return Problem(NOT_ADMITTED, f"{ven.ven_name}: {error}", [fault], clause=error.clause)
 
 
 def _field_of(error: NotAdmitted, made: Event) -> str:
-    if error.clause == "EVT-04":
-        return "start"
+    if error.clause in FIELDS:
+        return FIELDS[error.clause]
     for index, signal in enumerate(made.signals):
         if f"signal {signal.signal_id}:" in error.text or f"signal {signal.signal_id}," in error.text:
             return f"signals[{index}]"
@@ -147,7 +148,8 @@ async def _overlaps(call: Call, made: Event, ven: Ven, policy: str) -> Iterable[
             f" from {other.dtstart.isoformat()} to {end}"
         )
         if policy == "refuse" and other.descriptor.market_context == made.descriptor.market_context:
-            refusals.append(FieldProblem(field="start", value=other.event_id, detail=text, rule="EVT-33"))
+            start = shown(made.dtstart.isoformat())
+            refusals.append(FieldProblem(field="start", value=start, detail=text, rule="EVT-33"))
         warnings.append(WarningView(ven_id=ven.ven_id, kind="overlap", detail=text, event_id=other.event_id))
     if refusals:
         raise Problem(CONFLICT, f"it overlaps: {refusals[0].detail}", refusals)

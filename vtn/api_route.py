@@ -88,9 +88,12 @@ class Route:
 
 
 def _instant(value: object) -> object:
-    if not isinstance(value, str | datetime):
-        raise ValueError("a time is text such as 2026-01-20T17:00:00Z")
-    return value
+    if isinstance(value, datetime):
+        return value
+    try:
+        return datetime.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError("a time is text such as 2026-01-20T17:00:00Z") from None
 
 
 def _whole_utc(value: datetime) -> datetime:

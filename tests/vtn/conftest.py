@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
 
 from tests.vtn.desk import Desk
+from tests.vtn.office import Clerk, opened
 from vtn.store import Database
 
 
@@ -17,3 +19,9 @@ async def desk(database: Database) -> AsyncIterator[Desk]:
         opened = await Desk.open(database, http)
         yield opened
         await opened.server.stop()
+
+
+@pytest.fixture
+async def clerk(database: Database, tmp_path: Path) -> AsyncIterator[Clerk]:
+    async with opened(database, tmp_path) as one:
+        yield one
