@@ -34,7 +34,7 @@ from ven.errors import SettingsError as VenSettingsError
 from ven.settings import VenSettings
 
 DRIVERS = ("simulated",)
-_PATHS = ("state_path", "cert", "key", "ca")
+_PATHS = ("state_path", "cert", "key", "key_password_file", "ca")
 _SETS = ("market_contexts", "groups", "parties", "device_classes")
 _SPANS = ("report_parts", "catch_up")  # written in days
 

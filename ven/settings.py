@@ -34,14 +34,16 @@ class VenSettings:
     """PEM file of our certificate (with its chain); needed for https."""
     key: Path | None = None
     """PEM file of our private key; None: it is in `cert`."""
+    key_password_file: Path | None = None
+    """File with the password of the private key, where that is encrypted."""
     ca: Path | None = None
     """PEM file of the authority that issued the VTN's certificate; None: the system's own."""
     vtn_fingerprint: str | None = None
     """SHA-256 of the VTN's certificate in hex (colons allowed): if set, no other certificate is accepted. The
     host name is checked in any case."""
     tls_profile: str = "compat"
-    """`compat`: TLS 1.2 and the standard's two suites (SEC-01, SEC-04). `modern`: TLS 1.2 or newer, the
-    platform's suites."""
+    """`compat`: TLS 1.2 and the standard's two suites (SEC-01, SEC-04). `modern`: TLS 1.2 or newer with
+    authenticated encryption."""
     insecure_dev: bool = False
     """Allows plain http, to a loopback address only."""
     ven_id: str | None = None
@@ -98,6 +100,12 @@ class VenSettings:
     def is_https(self) -> bool:
         """Whether the VTN is spoken to over TLS; the scheme may be spelt in any case."""
         return urlsplit(self.vtn_url).scheme == "https"
+
+    @property
+    def tls_files(self) -> tuple[Path, ...]:
+        """Every file that TLS is made of."""
+        files = (self.cert, self.key, self.key_password_file, self.ca)
+        return tuple(path for path in files if path is not None)
 
     @property
     def pin(self) -> bytes | None:

@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Callable
-from hashlib import sha256
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -24,10 +24,10 @@ from openadr import (
     UpdatedReport,
     UpdateReport,
 )
-from ven.errors import BadAnswerError, SettingsError, UnreachableError, WrongStatusError
+from ven.errors import BadAnswerError, UnreachableError, WrongStatusError
 from ven.settings import VenSettings
+from ven.tls import Tls
 
-_COMPAT_SUITES = "ECDHE-ECDSA-AES128-SHA256:AES128-SHA256"
 _IDLE_S = 60.0
 _HEADERS = {
     "Content-Type": "application/xml",
@@ -59,71 +59,75 @@ def service_of(message: Message) -> str:
     return _SERVICES.get(type(message), "EiRegisterParty")
 
 
-def tls_context(settings: VenSettings) -> ssl.SSLContext:
-    """Mutual TLS: the VTN's chain and host name are always checked (SEC-08), its fingerprint if pinned."""
-    try:
-        context = ssl.create_default_context(cafile=str(settings.ca) if settings.ca else None)
-        if settings.cert is not None:
-            context.load_cert_chain(settings.cert, settings.key)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(f"cert, key or ca cannot be used: {error}") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if settings.tls_profile == "compat":
-        context.maximum_version = ssl.TLSVersion.TLSv1_2
-        context.set_ciphers(_COMPAT_SUITES)
-    if settings.pin is not None:
-        context.sslobject_class = _pinned(settings.pin)
-    return context
+class _Pool:
+    """A session with its kept connections, and how many requests use it."""
 
-
-def _pinned(pin: bytes) -> type[ssl.SSLObject]:
-    class PinnedObject(ssl.SSLObject):
-        """A connection that exists only with the pinned certificate: checked before a byte of ours leaves."""
-
-        def do_handshake(self) -> None:
-            super().do_handshake()
-            if sha256(self.getpeercert(binary_form=True) or b"").digest() != pin:
-                raise ssl.SSLCertVerificationError("the VTN's certificate is not the pinned one")
-
-    return PinnedObject
-
-
-class Transport:
-    """One kept connection pool to the VTN; used as `async with`."""
-
-    def __init__(self, settings: VenSettings) -> None:
-        """Reads certificate and key; SettingsError where they cannot be used."""
-        self._settings = settings
-        self._tls = tls_context(settings) if settings.is_https else False
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._tls, limit=4, keepalive_timeout=_IDLE_S),
-            timeout=aiohttp.ClientTimeout(total=self._settings.timeout_s),
+    def __init__(self, settings: VenSettings, context: ssl.SSLContext | None) -> None:
+        self.users = 0
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=context or False, limit=4, keepalive_timeout=_IDLE_S),
+            timeout=aiohttp.ClientTimeout(total=settings.timeout_s),
             headers=_HEADERS,
             auto_decompress=False,
         )
+
+
+class Transport:
+    """Kept connections to the VTN; used as `async with`."""
+
+    def __init__(self, settings: VenSettings, clock: Callable[[], datetime]) -> None:
+        """Reads certificate and key; SettingsError where they cannot be used."""
+        self._settings = settings
+        self._clock = clock
+        self._tls = Tls(settings) if settings.vtn_url.startswith("https") else None
+        self._pool: _Pool | None = None
+
+    async def __aenter__(self) -> Self:
+        self._pool = self._new_pool()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._pool is not None:
+            await self._pool.session.close()
 
     async def post(self, service: str, body: bytes) -> bytes:
         """The body of the VTN's 200 answer; an ExchangeError for anything else."""
-        if self._session is None:
-            raise RuntimeError("the transport is not open")
-        url = self._settings.base_url + service
+        pool = await self._fresh_pool()
+        pool.users += 1
         try:
-            async with self._session.post(url, data=body, allow_redirects=False) as answer:
+            return await self._post(pool.session, self._settings.base_url + service, body)
+        finally:
+            pool.users -= 1
+            await self._close_unless_used(pool)
+
+    async def _post(self, session: aiohttp.ClientSession, url: str, body: bytes) -> bytes:
+        try:
+            async with session.post(url, data=body, allow_redirects=False) as answer:
                 if answer.status != 200:
                     raise WrongStatusError(answer.status, _seconds(answer.headers.get("Retry-After")))
                 return await _limited(answer, self._settings.response_limit_bytes)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnreachableError(f"{url}: {str(error) or type(error).__name__}") from error
+
+    async def _fresh_pool(self) -> _Pool:
+        """Connections that may still be used; those that may not are closed after their last request."""
+        old = self._pool
+        if old is None:
+            raise RuntimeError("the transport is not open")
+        if self._tls is None or not self._tls.stale(self._clock()):
+            return old
+        self._pool = self._new_pool()
+        await self._close_unless_used(old)
+        return self._pool
+
+    async def _close_unless_used(self, pool: _Pool) -> None:
+        if pool is not self._pool and pool.users == 0:
+            await pool.session.close()
+
+    def _new_pool(self) -> _Pool:
+        return _Pool(self._settings, self._tls.context if self._tls else None)
 
 
 async def _limited(answer: aiohttp.ClientResponse, limit: int) -> bytes:

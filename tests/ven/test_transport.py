@@ -48,7 +48,7 @@ async def answering(
 
 
 async def posted(settings: VenSettings, body: bytes = POLL) -> bytes:
-    async with Transport(settings) as transport:
+    async with Transport(settings, lambda: NOW) as transport:
         return await transport.post("OadrPoll", body)
 
 
@@ -123,7 +123,7 @@ async def test_nobody_at_the_other_end_is_named(tmp_path: Path, unused_tcp_port:
 
 async def test_a_transport_is_used_open(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="not open"):
-        await Transport(plain(1, tmp_path / "x")).post("OadrPoll", POLL)
+        await Transport(plain(1, tmp_path / "x"), lambda: NOW).post("OadrPoll", POLL)
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +250,7 @@ async def conversation(
     sleeper = Sleeper(sleeps)
     async with answering(handler) as port:
         settings = plain(port, tmp_path / "ven.db", backoff_cap_s=100.0)
-        async with Transport(settings) as transport:
+        async with Transport(settings, lambda: NOW) as transport:
             client = Client(settings, Site(offered=[]), store, transport, clock=lambda: NOW, sleep=sleeper)
             loop = client.deliver() if reports else client.converse()
             task = asyncio.create_task(loop)
