@@ -14,8 +14,10 @@ from openadr import (
     CanceledReport,
     CancelPartyRegistration,
     CancelReport,
+    CreatedOpt,
     CreatedPartyRegistration,
     CreatedReport,
+    CreateOpt,
     CreatePartyRegistration,
     CreateReport,
     DistributeEvent,
@@ -33,13 +35,14 @@ from openadr import (
 )
 from openadr.enums import OptType
 from openadr.report_request import asks_metadata
-from ven import registration, report, request
+from ven import opt, registration, report, request
 from ven.errors import RefusedEventError
-from ven.event import Desk, Scope, take
+from ven.event import Desk, take
 from ven.facility import Capability, Facility, ReportReader
 from ven.registration import Registration
 from ven.report import Offer
 from ven.saved import Saved
+from ven.scope import Scope
 from ven.settings import VenSettings
 
 log = logging.getLogger(__name__)
@@ -138,7 +141,9 @@ def _standing(
         case CancelPartyRegistration():
             return _ended(message, saved, known, context, good=good)
         case CanceledPartyRegistration() if good:
-            return Answered(_forgotten(context), (), frozenset(saved.requests))
+            return forgotten(saved, context)
+        case CreatedOpt() | Response() if isinstance(asked, CreateOpt) and not good:
+            return Answered(replace(saved, opts=tuple(each for each in saved.opts if each != asked)))
         case RequestReregistration():
             return _renewed(saved, known, good=good)
         case _:
@@ -148,14 +153,24 @@ def _standing(
 def _registered(
     message: CreatedPartyRegistration, asked: Message, saved: Saved, context: Context
 ) -> Answered:
-    granted = registration.accepted(message)
-    if granted is None or not isinstance(asked, CreatePartyRegistration):
+    if not isinstance(asked, CreatePartyRegistration):
+        return Answered(_told(message, saved))
+    granted = registration.accepted(message, asked, saved.registration)
+    if granted is None:
         return Answered(saved)
     if asked.registration_id is not None:
         return Answered(replace(saved, registration=granted))
     # a new registration starts over: metadata, requests and the list of events come again (REG-11, REG-17)
-    fresh = Saved(registration=granted, events=saved.events)
+    fresh = Saved(registration=granted, events=saved.events, opts=saved.opts)
     return Answered(fresh, (), frozenset(saved.requests))
+
+
+def _told(message: CreatedPartyRegistration, saved: Saved) -> Saved:
+    """A registered VEN has asked what is offered: the newest rhythm holds at once (REG-24)."""
+    known, period_s = saved.registration, registration.poll_period_s(message)
+    if known is None or not message.response.is_success or period_s is None:
+        return saved
+    return replace(saved, registration=replace(known, poll_period_s=period_s))
 
 
 def _events(
@@ -165,15 +180,19 @@ def _events(
     scope = Scope(
         ven_id=known.ven_id,
         vtn_id=known.vtn_id,
-        signals=settings.signals,
+        signals=frozenset() if settings.report_only else settings.signals,
         market_contexts=settings.market_contexts,
         groups=settings.groups,
         parties=settings.parties,
         resources=frozenset(point.resource_id for point in context.capabilities if point.resource_id),
         device_classes=settings.device_classes,
+        meters=settings.meters,
+        grid_nodes=settings.grid_nodes,
+        links=settings.transport_interfaces,
+        position=settings.position,
     )
     complete = not isinstance(asked, RequestEvent) or asked.reply_limit is None
-    desk = Desk(scope, context.decide, context.draw, context.now)
+    desk = Desk(scope, opt.unless_qualified(saved.opts, context.decide), context.draw, context.now)
     taken = take(saved.events, message, desk, complete=complete)
     synced = saved.synced or isinstance(asked, RequestEvent)
     messages = () if taken.answer is None else (taken.answer,)
@@ -236,7 +255,9 @@ def _reporting(
             wanted = () if wrong else context.wanted(message)
             response = wrong or EiResponse.ok(message.request_id)
             done = RegisteredReport(response=response, report_requests=wanted, ven_id=known.ven_id)
-            return Answered(saved, (done,))
+            if wrong or saved.metadata == report.digest(context.capabilities):
+                return Answered(saved, (done,))
+            return Answered(saved, (done, context.metadata(known.ven_id)))  # ours is to follow (REG-13)
         case UpdateReport():
             response = wrong or context.take(message)
             return Answered(saved, (UpdatedReport(response=response, ven_id=known.ven_id),))
@@ -283,15 +304,14 @@ def _ended(
     )
     if not good:
         return Answered(saved, (done,))
-    return Answered(_forgotten(context), (done,), frozenset(saved.requests))
+    return replace(forgotten(saved, context), messages=(done,))
 
 
-def _forgotten(context: Context) -> Saved:
+def forgotten(saved: Saved, context: Context) -> Answered:
     """Nothing of the registration is left (REG-19); events end with it."""
     pause = context.settings.register_after_cancel_s
-    if pause is None:
-        return Saved(barred_until=NEVER)
-    return Saved(barred_until=context.now + timedelta(seconds=pause))
+    until = NEVER if pause is None else context.now + timedelta(seconds=pause)
+    return Answered(Saved(barred_until=until), (), frozenset(saved.requests))
 
 
 def _renewed(saved: Saved, known: Registration, *, good: bool) -> Answered:

@@ -1,11 +1,13 @@
 """Opts that a VEN sends by itself: a change of mind about an event, and schedules of availability. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from openadr import ActivePeriod, CancelOpt, CreatedEvent, CreateOpt, EiResponse, Target
+from openadr import ActivePeriod, CancelOpt, CreatedEvent, CreateOpt, EiResponse, Event, Target
 from openadr.enums import OptReason, OptType, ResponseRequired
 from ven.event import HeldEvent
+
+Decide = Callable[[Event, datetime], OptType]
 
 
 def change(known: HeldEvent, ven_id: str) -> CreatedEvent | None:
@@ -16,20 +18,25 @@ def change(known: HeldEvent, ven_id: str) -> CreatedEvent | None:
 
 
 def qualify(
-    known: HeldEvent, ven_id: str, ids: tuple[str, str], now: datetime, resources: Sequence[str] = ()
+    known: HeldEvent,
+    ven_id: str,
+    ids: tuple[str, str],
+    now: datetime,
+    resources: Sequence[str] = (),
+    *,
+    opt_type: OptType | None = None,
 ) -> CreateOpt:
     """Says for single resources (none: all) whether they take part in an event (OPT-11).
 
-    `ids`: of the opt, of the request.
+    `ids`: of the opt, of the request. `opt_type` None: as the VEN has answered.
     """
     if known.event.response_required is not ResponseRequired.ALWAYS:
         raise ValueError("an event that wants no response cannot be qualified (OPT-12)")
+    opt_type = opt_type or known.opt_type
     return CreateOpt(
         opt_id=ids[0],
-        opt_type=known.opt_type,
-        opt_reason=OptReason.PARTICIPATING
-        if known.opt_type is OptType.OPT_IN
-        else OptReason.NOT_PARTICIPATING,
+        opt_type=opt_type,
+        opt_reason=OptReason.PARTICIPATING if opt_type is OptType.OPT_IN else OptReason.NOT_PARTICIPATING,
         ven_id=ven_id,
         created_date_time=now,
         request_id=ids[1],
@@ -41,30 +48,69 @@ def qualify(
 
 def schedule(
     opt_type: OptType,
-    reason: OptReason,
+    reason: str,
     availability: Sequence[ActivePeriod],
     *,
     ven_id: str,
     ids: tuple[str, str],
     now: datetime,
+    resources: Sequence[str] = (),
+    market_context: str | None = None,
+    device_classes: Sequence[str] = (),
 ) -> CreateOpt:
-    """When the whole VEN takes part, or does not (OPT-02, OPT-03); `ids`: of the opt, of the request."""
+    """When the VEN takes part, or does not (OPT-02, OPT-03); `ids`: of the opt, of the request.
+
+    `resources`, `market_context` and `device_classes` limit it to a part of the VEN, joined by AND (OPT-09).
+    A period of duration 0 has no end (OPT-10).
+    """
     if not availability:
         raise ValueError("a schedule needs at least one period (OPT-02)")
     return CreateOpt(
         opt_id=ids[0],
         opt_type=opt_type,
         opt_reason=reason,
+        market_context=market_context,
         ven_id=ven_id,
         availability=tuple(
             ActivePeriod(dtstart=part.dtstart, duration=part.duration) for part in availability
         ),
         created_date_time=now,
         request_id=ids[1],
-        target=Target(ven_id=(ven_id,)),
+        target=Target(ven_id=(ven_id,), resource_id=tuple(resources)),
+        device_class=Target(end_device_asset=tuple(device_classes)) if device_classes else None,
     )
 
 
 def cancel(opt_id: str, ven_id: str, request_id: str) -> CancelOpt:
     """Takes back the schedules of that id (OPT-15); never a qualification (OPT-14)."""
     return CancelOpt(request_id=request_id, opt_id=opt_id, ven_id=ven_id)
+
+
+def qualified(opts: Iterable[CreateOpt], event_id: str) -> OptType | None:
+    """What was said of a whole event by CreateOpt, None where nothing was."""
+    found = None
+    for each in opts:
+        if each.event_id == event_id and not each.target.resource_id:
+            found = each.opt_type
+    return found
+
+
+def unless_qualified(opts: Sequence[CreateOpt], decide: Decide) -> Decide:
+    """`decide`, but what was said of an event by CreateOpt outlives its modifications (OPT-13)."""
+
+    def decided(event: Event, now: datetime) -> OptType:
+        said = qualified(opts, event.event_id)
+        return decide(event, now) if said is None else said
+
+    return decided
+
+
+def kept(opts: Iterable[CreateOpt], events: Mapping[str, HeldEvent], now: datetime) -> tuple[CreateOpt, ...]:
+    """The opts that still mean something: schedules that are not over, and events that are held."""
+
+    def means_something(each: CreateOpt) -> bool:
+        if each.event_id is not None:
+            return each.event_id in events
+        return any(period.end is None or now < period.end for period in each.availability)
+
+    return tuple(each for each in opts if means_something(each))

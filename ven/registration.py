@@ -31,25 +31,36 @@ def create(settings: VenSettings, request_id: str, current: Registration | None)
         ven_id=current.ven_id if current else settings.ven_id,
         profile_name=ProfileName.B,
         transport_name=TransportName.SIMPLE_HTTP,
-        report_only=False,
+        report_only=settings.report_only,
         xml_signature=False,
         ven_name=settings.ven_name,
         http_pull_model=True,
     )
 
 
-def accepted(answer: CreatedPartyRegistration) -> Registration | None:
-    """The registration that the VTN granted; None where it refused or gave no ids (REG-08)."""
+def accepted(
+    answer: CreatedPartyRegistration, asked: CreatePartyRegistration, current: Registration | None = None
+) -> Registration | None:
+    """What the VTN granted; None where it refused, gave no ids (REG-08) or other ones (REG-21)."""
     if not answer.response.is_success or not answer.ven_id or not answer.registration_id:
         return None
-    period = answer.requested_poll_freq
-    seconds = (period.after(_EPOCH) - _EPOCH).total_seconds() if period else 0
+    kept = (asked.ven_id, asked.registration_id, current.vtn_id if current else None)
+    given = (answer.ven_id, answer.registration_id, answer.vtn_id)
+    if any(mine is not None and mine != theirs for mine, theirs in zip(kept, given, strict=True)):
+        return None
     return Registration(
         ven_id=answer.ven_id,
         registration_id=answer.registration_id,
         vtn_id=answer.vtn_id,
-        poll_period_s=seconds if seconds > 0 else None,
+        poll_period_s=poll_period_s(answer),
     )
+
+
+def poll_period_s(answer: CreatedPartyRegistration) -> float | None:
+    """The rhythm that the VTN asks for in seconds, None where it asks for none."""
+    period = answer.requested_poll_freq
+    seconds = (period.after(_EPOCH) - _EPOCH).total_seconds() if period else 0
+    return seconds if seconds > 0 else None
 
 
 def speaks_our_profile(answer: CreatedPartyRegistration) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from openadr import Message
+from openadr import CreateOpt, Message
 from ven.event import HeldEvent
 from ven.registration import Registration
 from ven.report import HeldRequest
@@ -25,3 +25,5 @@ class Saved:
     requests: Mapping[str, HeldRequest] = field(default_factory=dict)
     answers: tuple[Message, ...] = ()
     """What the VTN has not acknowledged, in order."""
+    opts: tuple[CreateOpt, ...] = ()
+    """Schedules and qualified events that the VTN was told of, oldest first."""

@@ -23,5 +23,6 @@ MIGRATIONS = (
     );
     CREATE INDEX ven_queue_waiting ON ven_queue (seq) WHERE refused IS NULL;
     """,
+    "CREATE TABLE ven_opt (position INTEGER PRIMARY KEY, body BLOB NOT NULL);",
 )
 """The schema's history; `PRAGMA user_version` counts what has been applied."""

@@ -28,7 +28,6 @@ from openadr import (
     CreatedPartyRegistration,
     CreateOpt,
     CreateReport,
-    EiResponse,
     Message,
     Poll,
     QueryRegistration,
@@ -40,11 +39,12 @@ from openadr import (
 )
 from openadr.clock import written_at
 from openadr.enums import OptType
-from ven import opt, registration, report
-from ven.answer import Answered, Context, answer, withdrawn
+from ven import opt, registration, report, verdict
+from ven.answer import Answered, Context, answer, forgotten, withdrawn
 from ven.errors import UnexpectedMessageError
 from ven.event import prune
 from ven.facility import Facility
+from ven.numbered import NumberedPoints
 from ven.report import Limits
 from ven.request import Reporting, make_reports, metadata_due
 from ven.saved import Saved
@@ -85,15 +85,17 @@ class Session:
         self.saved = saved
         self.revoked: set[str] = set()
         """Requests that are void: the keeper of unsent reports drops theirs and empties this."""
+        self.offer: CreatedPartyRegistration | None = None
+        """What the VTN said last of its profiles, services and extensions (REG-02)."""
         self.clock_skew = timedelta(0)
         """How far the VTN's clock is ahead of ours, by its last message that says when it was made."""
         self._settings = settings
-        self._facility = facility
+        self._facility = NumberedPoints(facility) if settings.numbered_points else facility
         self._new_id = new_id
         self._draw = draw
         self._drained = 0
         self._renewals = 0
-        self._capabilities = tuple(facility.capabilities())
+        self._capabilities = tuple(self._facility.capabilities())
         self._offers = report.offers(self._capabilities)
         self._wait_until: datetime | None = None
         self._waits_since = datetime.min.replace(tzinfo=UTC)
@@ -107,7 +109,7 @@ class Session:
             return State.UNREGISTERED if self.saved.barred_until is None else State.CANCELED
         if self.saved.metadata != report.digest(self._capabilities):
             return State.OFFERING
-        return State.READY if self.saved.synced else State.SYNCING
+        return State.READY if self.saved.synced or self._settings.report_only else State.SYNCING
 
     def _context(self, now: datetime) -> Context:
         return Context(self._settings, self._facility, self._capabilities, self._new_id, self._draw, now)
@@ -144,6 +146,8 @@ class Session:
             return registration.create(self._settings, self._new_id(), known)
         if self.state is State.OFFERING:
             return self._context(now).metadata(known.ven_id)
+        if self.state is State.SYNCING and self._settings.report_only:
+            self.state = State.READY
         if self.state is State.SYNCING:
             return RequestEvent(request_id=self._new_id(), ven_id=known.ven_id)
         if self.state is State.LEAVING:
@@ -171,10 +175,12 @@ class Session:
         following = self._following(asked, message)
         self._queue.popleft()
         present = len(self._queue)
-        if _is_lost(asked, message) and self.saved.registration is not None:
+        if verdict.is_lost(asked, message) and self.saved.registration is not None:
             self._lose(now)
             return []
-        good = self._is_good(message, asked)
+        if isinstance(message, CreatedPartyRegistration):
+            self.offer = message
+        good = verdict.is_good(message, asked, self.saved.registration)
         if isinstance(asked, Poll) and good and not isinstance(message, RequestReregistration):
             self._renewals = 0
         self._measure(message, now)
@@ -226,7 +232,7 @@ class Session:
 
     def _enter(self, state: State, asked: Message, message: Message | None, now: datetime) -> None:
         self.state = state
-        response = _response(message)
+        response = verdict.response_of(message)
         if response is not None and not response.is_success:
             log.warning(
                 "the VTN refused %s: %s %s", type(asked).__name__, response.code, response.description
@@ -251,27 +257,16 @@ class Session:
         known = self.saved.registration
         return (known.poll_period_s if known else None) or self._settings.poll_period_s
 
-    def _is_good(self, message: Message, asked: Message) -> bool:
-        response = _response(message)
-        known = self.saved.registration
-        if isinstance(message, CreatedPartyRegistration):
-            if isinstance(asked, QueryRegistration):
-                return message.response.is_success and registration.speaks_our_profile(message)
-            return registration.accepted(message) is not None
-        if response is not None:
-            return response.is_success
-        if isinstance(message, CancelPartyRegistration | RequestReregistration) and known is not None:
-            mine = not message.ven_id or message.ven_id == known.ven_id
-            return (
-                mine and getattr(message, "registration_id", known.registration_id) == known.registration_id
-            )
-        return True
-
     def _lose(self, now: datetime) -> None:
-        """The VTN does not know us: start over; events that we know go on meanwhile."""
+        """The VTN does not know us: start over, or done if that was our wish; events go on meanwhile."""
+        if self.state is State.LEAVING:
+            self._queue.clear()
+            self._apply(forgotten(self.saved, self._context(now)))
+            self.state = State.CANCELED
+            return
         log.warning("the VTN does not know this VEN any more: registering anew")
         self.revoked |= set(self.saved.requests)
-        self.saved = Saved(events=self.saved.events)
+        self.saved = Saved(events=self.saved.events, opts=self.saved.opts)
         self._queue.clear()
         self.state = State.UNREGISTERED
         self._wait_until = None
@@ -281,7 +276,7 @@ class Session:
         self._renewals += 1
         if self._renewals > RENEWAL_LIMIT:
             self._renewals = 0
-            self.saved = Saved(events=self.saved.events)
+            self.saved = Saved(events=self.saved.events, opts=self.saved.opts)
             self._queue.clear()
             self.state = State.UNREGISTERED
             self._wait(self._settings.register_retry_s, now)
@@ -364,20 +359,13 @@ class Session:
         self._queue.append(message)
         self._remember()
 
+    def query(self) -> None:
+        """Asks again what the VTN offers, which changes no registration (REG-02)."""
+        if self.state is State.READY:
+            self.send(QueryRegistration(request_id=self._new_id()))
+
     def leave(self) -> None:
         """Ends the registration (REG-18)."""
         if self.saved.registration is not None:
             self.state = State.LEAVING
             self._wait_until = None
-
-
-def _response(message: Message | None) -> EiResponse | None:
-    found = getattr(message, "response", None)
-    return found if isinstance(found, EiResponse) else None
-
-
-def _is_lost(asked: Message, message: Message) -> bool:
-    response = _response(message)
-    return response is not None and (
-        response.code == "463" or (response.code.startswith("4") and isinstance(asked, Poll))
-    )

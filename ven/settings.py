@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from openadr.timeline import Precedence
 from ven.errors import SettingsError
 
 SIGNALS = frozenset(
@@ -48,6 +49,8 @@ class VenSettings:
     """Allows plain http, to a loopback address only."""
     ven_id: str | None = None
     """A venID agreed beforehand; None: the VTN gives one."""
+    report_only: bool = False
+    """Registers for reports alone: asks for no events, and opts out of any that come."""
     poll_period_s: float = 10.0
     """How often to poll while the VTN has asked for no rhythm."""
     poll_jitter: float = 0.1
@@ -74,8 +77,20 @@ class VenSettings:
     """Party ids that events may be addressed to."""
     device_classes: frozenset[str] = frozenset()
     """Device classes of the site (words of the standard) that signals may be addressed to."""
+    meters: frozenset[str] = frozenset()
+    """Ids (mrid) of meter assets that events may be addressed to."""
+    grid_nodes: frozenset[str] = frozenset()
+    """Pricing nodes and service delivery points that events may be addressed to."""
+    transport_interfaces: frozenset[tuple[str, str]] = frozenset()
+    """Points of receipt and of delivery that events may be addressed to."""
+    position: tuple[float, float] | None = None
+    """Coordinates of the site, in the order that the VTN's service areas have; None: in no area."""
+    overlap: Precedence = Precedence.PRIORITY
+    """Which of two events rules where they overlap (VEX-25)."""
     signals: frozenset[tuple[str, str]] = field(default=SIGNALS)
     """Pairs of signal name and type that the site understands."""
+    numbered_points: bool = False
+    """Gives data points three digits on the wire, for peers that take no other rID (RPT-48)."""
     metadata_at_start: bool = False
     """Sends its metadata at every start (RPT-01 to the letter). Without it a restart goes on with the reports
     that are under way, and sends metadata where they have changed."""

@@ -129,6 +129,7 @@ TRANSITIONS: Mapping[State, Requests] = {
         RegisterReport: _stay(State.READY, RegisteredReport, Response),
         CreateReport: _stay(State.READY, CreatedReport, Response),
         CancelReport: _stay(State.READY, CanceledReport, Response),
+        QueryRegistration: _stay(State.READY, CreatedPartyRegistration),
         CreateOpt: _stay(State.READY, CreatedOpt, Response),
         CancelOpt: _stay(State.READY, CanceledOpt, Response),
     },

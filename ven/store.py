@@ -8,7 +8,6 @@ VTN is asked for its list again. The copy holds no unsent reports; those made si
 Messages are kept as the XML that goes over the wire.
 """
 
-import os
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,17 +15,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from openadr import CreateReport, DistributeEvent, Message, ProtocolError, UpdateReport
+from openadr import CreateOpt, CreateReport, DistributeEvent, Message, ProtocolError, UpdateReport
 from openadr.codec import decode, encode
 from openadr.enums import OptType
+from ven import state_file
 from ven.errors import StateError
 from ven.event import HeldEvent
 from ven.registration import Registration
 from ven.report import HeldRequest
 from ven.saved import Saved
-from ven.schema import MIGRATIONS
 
 REFUSED_KEPT = 100
+_MESSAGES = ("ven_answer", "ven_opt")
 # a database, but not one that we wrote: damaged all the same
 _UNREADABLE = (ProtocolError, ValueError, KeyError, TypeError)
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -53,7 +53,7 @@ class Store:
     @classmethod
     def open(cls, path: Path) -> "Store":
         """The store in `path`, made if it is not there; StateError where it cannot be used."""
-        copy = _copy_path(path)
+        copy = state_file.copy_path(path)
         try:
             if copy.exists() and (not path.exists() or not path.stat().st_size):
                 return cls._restored(path)
@@ -62,16 +62,16 @@ class Store:
             if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode not in _DAMAGED:
                 raise StateError(f"the state file {path} cannot be used: {error}") from error
             if not copy.exists():
-                raise StateError(_hopeless(path)) from error
+                raise StateError(state_file.hopeless(path)) from error
         except OSError as error:
             raise StateError(f"the state file {path} cannot be used: {error.strerror}") from error
         return cls._restored(path)
 
     @classmethod
     def _opened(cls, path: Path) -> "Store":
-        connection = _connect(path)
+        connection = state_file.connect(path)
         try:
-            _migrate(connection, path)
+            state_file.migrate(connection, path)
             return cls(path, connection, _load(connection))
         except BaseException:
             connection.close()
@@ -85,12 +85,12 @@ class Store:
             if part.exists():
                 part.replace(path.with_name(path.name + ".damaged" + suffix))
         try:
-            good = cls._opened(_copy_path(path))
+            good = cls._opened(state_file.copy_path(path))
             saved = replace(good.load(), synced=False)
             good.close()
             store = cls._opened(path)
         except (sqlite3.DatabaseError, OSError, *_UNREADABLE) as error:
-            raise StateError(_hopeless(path)) from error
+            raise StateError(state_file.hopeless(path)) from error
         store.save(saved)
         return store
 
@@ -107,7 +107,8 @@ class Store:
             _save_state(connection, before, saved)
             _save_events(connection, before.events, saved.events)
             _save_requests(connection, before.requests, saved.requests)
-            _save_answers(connection, before.answers, saved.answers)
+            for table, old, new in zip(_MESSAGES, _messages(before), _messages(saved), strict=True):
+                _save_messages(connection, table, old, new)
             if before.registration is not None and not _same_ids(before, saved):
                 # a new registration has new requests; the VTN has forgotten the old ones (RPT-43)
                 connection.execute("DELETE FROM ven_queue WHERE refused IS NULL")
@@ -172,7 +173,7 @@ class Store:
             raise StateError(f"the state file {self._path} cannot be written: {error}") from error
 
     def _write_copy(self) -> None:
-        target = _copy_path(self._path)
+        target = state_file.copy_path(self._path)
         draft = target.with_name(target.name + ".new")
         try:
             for suffix in ("", "-wal", "-shm"):
@@ -183,57 +184,14 @@ class Store:
                 _save_state(connection, Saved(), self._saved)
                 _save_events(connection, {}, self._saved.events)
                 _save_requests(connection, {}, self._saved.requests)
-                _save_answers(connection, (), self._saved.answers)
+                for table, kept in zip(_MESSAGES, _messages(self._saved), strict=True):
+                    _save_messages(connection, table, (), kept)
             copy._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             copy.close()
             draft.replace(target)
-            _sync_directory(target.parent)
+            state_file.sync_directory(target.parent)
         except (sqlite3.DatabaseError, OSError) as error:
             raise StateError(f"the copy {target} of the state cannot be written: {error}") from error
-
-
-def _copy_path(path: Path) -> Path:
-    return path.with_name(path.name + ".good")
-
-
-def _hopeless(path: Path) -> str:
-    return (
-        f"the state file {path} is damaged and there is no good copy: move it away and start again,"
-        " the VEN then registers anew"
-    )
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=10)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA cache_size = -512")
-        verdict = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise ValueError(f"integrity check says: {verdict}")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(MIGRATIONS):
-        raise StateError(
-            f"the state file {path} has version {version}, this program knows up to {len(MIGRATIONS)}"
-        )
-    for number, script in enumerate(MIGRATIONS[version:], version + 1):
-        connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
 
 
 def _time(text: str | None) -> datetime | None:
@@ -256,6 +214,7 @@ def _deserves_copy(before: Saved, after: Saved) -> bool:
         before.registration != after.registration
         or before.events != after.events
         or before.metadata != after.metadata
+        or before.opts != after.opts
         or before.requests.keys() != after.requests.keys()
     )
 
@@ -321,15 +280,24 @@ def _save_requests(
         )
 
 
-def _save_answers(
-    connection: sqlite3.Connection, before: Sequence[Message], after: Sequence[Message]
+def _messages(saved: Saved) -> tuple[tuple[Message, ...], ...]:
+    """What stands in the tables of `_MESSAGES`."""
+    return saved.answers, saved.opts
+
+
+def _save_messages(
+    connection: sqlite3.Connection, table: str, before: Sequence[Message], after: Sequence[Message]
 ) -> None:
     if tuple(before) == tuple(after):
         return
-    connection.execute("DELETE FROM ven_answer")
-    connection.executemany(
-        "INSERT INTO ven_answer VALUES (?, ?)", [(index, encode(each)) for index, each in enumerate(after)]
-    )
+    connection.execute(f"DELETE FROM {table}")  # noqa: S608 - a name of ours
+    rows = [(index, encode(each)) for index, each in enumerate(after)]
+    connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", rows)  # noqa: S608 - a name of ours
+
+
+def _load_messages(connection: sqlite3.Connection, table: str) -> tuple[Message, ...]:
+    rows = connection.execute(f"SELECT body FROM {table} ORDER BY position")  # noqa: S608 - a name of ours
+    return tuple(decode(body) for (body,) in rows)
 
 
 def _remove(
@@ -345,7 +313,7 @@ def _load(connection: sqlite3.Connection) -> Saved:
     if row is None:
         return Saved()
     ven_id, registration_id, vtn_id, poll_period_s, metadata, synced, barred_until = row
-    answers = connection.execute("SELECT body FROM ven_answer ORDER BY position").fetchall()
+    answers, opts = (_load_messages(connection, table) for table in _MESSAGES)
     return Saved(
         registration=Registration(ven_id, registration_id, vtn_id, poll_period_s) if ven_id else None,
         metadata=metadata,
@@ -353,7 +321,8 @@ def _load(connection: sqlite3.Connection) -> Saved:
         barred_until=_time(barred_until),
         events=_load_events(connection),
         requests=_load_requests(connection),
-        answers=tuple(decode(body) for (body,) in answers),
+        answers=answers,
+        opts=tuple(each for each in opts if isinstance(each, CreateOpt)),
     )
 
 
