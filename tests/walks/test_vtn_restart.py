@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
 import struct
-import sys
-from asyncio.subprocess import PIPE, Process
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -18,75 +13,21 @@ from openadr import (
     CreatePartyRegistration,
     DistributeEvent,
     EiResponse,
-    Event,
-    Message,
     Poll,
     RegisteredReport,
     RegisterReport,
     Response,
     UpdatedReport,
-    decode,
     encode,
 )
 from tests.vtn.desk import ALICE, NOW, Desk, created_event, make_event, metadata, usage
-from vtn import journal, opt, registration
+from tests.walks.vtn_driver import Vtn, enrolled
+from vtn import journal, opt
 from vtn.report import readings
 from vtn.server import BASE, DEV_FINGERPRINT
 from vtn.store import Database
 
-PATIENCE_S = 120
 RESTART_CPU_S = 10.0
-ROOT = Path(__file__).parents[2]
-
-
-@dataclass
-class Vtn:
-    """A VTN process, and a VEN's way to speak to it."""
-
-    process: Process
-    port: int
-    http: aiohttp.ClientSession
-
-    @classmethod
-    async def start(cls, database: Path, http: aiohttp.ClientSession, port: int = 0) -> Vtn:
-        arguments = [sys.executable, "-m", "tests.walks.vtn_process", str(database), str(port)]
-        process = await asyncio.create_subprocess_exec(*arguments, cwd=ROOT, stdin=PIPE, stdout=PIPE)
-        vtn = cls(process, port, http)
-        vtn.port = int(await vtn.line("listening"))
-        return vtn
-
-    async def line(self, word: str) -> str:
-        """The rest of the next line that begins with `word`."""
-        assert self.process.stdout is not None
-        async with asyncio.timeout(PATIENCE_S):
-            async for line in self.process.stdout:
-                if line.startswith(word.encode() + b" "):
-                    return line.decode().split()[1]
-        raise AssertionError(f"the VTN ended without saying {word!r}")
-
-    async def publish(self, event_id: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(event_id.encode() + b"\n")
-        assert await self.line("published") == event_id
-
-    async def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        await self.process.wait()
-
-    def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    async def say(self, service: str, message: Message) -> Message:
-        url = f"http://127.0.0.1:{self.port}{BASE}{service}"
-        headers = {"Content-Type": "application/xml", DEV_FINGERPRINT: ALICE}
-        async with self.http.post(url, data=encode(message), headers=headers) as response:
-            assert response.status == 200
-            return decode(await response.read())
-
-    async def offered(self, ven_id: str) -> list[Event]:
-        message = await self.say("OadrPoll", Poll(ven_id=ven_id))
-        return list(message.events) if isinstance(message, DistributeEvent) else []
 
 
 async def test_killed_vtn_serves_soon_and_delivers_what_it_had_promised(database_path: Path) -> None:
@@ -143,14 +84,6 @@ async def test_killed_vtn_keeps_each_acknowledged_report_once(database_path: Pat
         values = [row.value for row in await readings(conn)]
     await database.close()
     assert (len(facts), values) == (4, [3.0])
-
-
-async def enrolled(path: Path) -> str:
-    database = await Database.open(path)
-    async with database.write() as conn:
-        ven_id = await registration.enrol(conn, "alice", ALICE, NOW)
-    await database.close()
-    return ven_id
 
 
 async def test_answer_cut_at_every_byte_is_offered_until_it_is_answered(database: Database) -> None:
