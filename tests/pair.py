@@ -64,7 +64,8 @@ class Pair:
             self.unsent += self.session.reports_due(now)
             if not self.unsent:
                 return self.said[before:]
-            outcome = self.session.reported(await self.ask(self.unsent[0], now))
+            answer = await self.ask(self.unsent[0], now)
+            outcome = self.session.reported(answer, self.unsent[0].reports[0].report_request_id)
             assert outcome is Delivery.DONE, self.said[-1]
             self.unsent.pop(0)
 

@@ -249,8 +249,12 @@ async def renew(
     `wanted`, and what the operator asked for periodically as far as it is still offered. A request that
     differs from the one before in its start alone goes on as it was, so that no period falls between.
     """
-    await outbox.withdraw(conn, ven_id, outbox.CANCEL_REPORT)
-    rows = [row for row in await _rows(conn, ven_id) if row.ended_at is None and row.specifier_id != METADATA]
+    rows = [row for row in await _rows(conn, ven_id) if row.ended_at is None]
+    lasting = {row.report_request_id for row in rows if row.specifier_id == METADATA}  # RPT-42
+    rows = [row for row in rows if row.report_request_id not in lasting]
+    for key, message in (await outbox.messages(conn, ven_id, outbox.CANCEL_REPORT)).items():
+        if isinstance(message, CancelReport) and lasting.isdisjoint(message.report_request_ids):
+            await outbox.answered(conn, ven_id, outbox.CANCEL_REPORT, [key])
     before = {row.report_request_id: _request(row.content) for row in rows if row.cancelled_at is None}
     asked = [_continued(before.get(request.report_request_id), request) for request in wanted]
     taken = {request.report_request_id for request in asked}
