@@ -1,8 +1,8 @@
 """What is asked of a node, and its readings as load profiles.
 
-Rules: the wire carries energy in Wh; a quarter hour is known when usable readings cover it wholly. Of two
-readings of one quarter hour the telemetry counts before the history, whichever came first. Readings marked
-bad or as no value have arrived, but nothing is known by them.
+Rules: the wire carries energy in Wh; a quarter hour is known when usable readings of one report cover it
+wholly, once. Where the telemetry knows it, that counts, else the history, whichever came first and whatever
+their steps. Readings marked bad or as no value have arrived, but nothing is known by them.
 """
 
 from __future__ import annotations
@@ -62,18 +62,24 @@ async def metered(
     rows = await vtn_report.readings(
         conn, ven_ids=ven_ids, r_ids=r_ids, report_names=METERED, start=period.start, end=period.end
     )
-    best: dict[tuple[str, str, datetime], vtn_report.ReadingRow] = {}
-    for row in rows:
-        key = (row.ven_id, row.r_id, row.start)
-        if key not in best or row.report_name == TELEMETRY:
-            best[key] = row
     grouped: dict[tuple[str, str], list[vtn_report.ReadingRow]] = {}
-    for row in best.values():
+    for row in rows:
         grouped.setdefault((row.ven_id, row.r_id), []).append(row)
     arrived = {
         key: {slot for row in group for slot in _quarters(row, period)} for key, group in grouped.items()
     }
-    return Metered({key: _profile(group, period) for key, group in grouped.items()}, arrived)
+    return Metered({key: _merged(group, period) for key, group in grouped.items()}, arrived)
+
+
+def _merged(rows: Sequence[vtn_report.ReadingRow], period: Period) -> LoadProfile:
+    """Telemetry where it knows a quarter hour, else the history."""
+    telemetry, history = (
+        _profile([row for row in rows if row.report_name == name], period) for name in (TELEMETRY, HISTORY)
+    )
+    kw = tuple(
+        past if math.isnan(live) else live for live, past in zip(telemetry.kw, history.kw, strict=True)
+    )
+    return LoadProfile(telemetry.start, QUARTER, kw)
 
 
 def _quarters(row: vtn_report.ReadingRow, period: Period) -> Iterator[datetime]:

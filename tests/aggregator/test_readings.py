@@ -77,6 +77,34 @@ async def test_telemetry_counts_before_history(database: Database) -> None:
     assert found.arrived["v", "load"] == {NOON, NOON + timedelta(minutes=15)}
 
 
+STEPS = {
+    "finer history behind telemetry": (
+        [named(row(minute, 50, minutes=5), "HISTORY_USAGE") for minute in (0, 5, 10)] + [row(0, 1000)],
+        4.0,
+    ),
+    "finer telemetry before history": (
+        [named(row(0, 500), "HISTORY_USAGE")] + [row(minute, 100, minutes=5) for minute in (0, 5, 10)],
+        1.2,
+    ),
+    "telemetry with a hole": ([named(row(0, 500), "HISTORY_USAGE"), row(0, 100, minutes=5)], 2.0),
+    "an hour of history": ([named(row(0, 4000, minutes=60), "HISTORY_USAGE"), row(0, 500)], 2.0),
+    "bad telemetry": (
+        [named(row(0, 500), "HISTORY_USAGE"), row(0, 1000, quality="Quality Bad - Non Specific")],
+        2.0,
+    ),
+}
+
+
+@pytest.mark.parametrize(("rows", "expected"), STEPS.values(), ids=STEPS)
+async def test_telemetry_and_history_of_other_steps_are_never_mixed(
+    rows: list[ReadingRow], expected: float, database: Database
+) -> None:
+    await keep(database, *rows)
+    async with database.read() as conn:
+        found = await metered(conn, ["v"], ["load"], HOUR)
+    assert found.profile("v", "load", HOUR).kw[0] == pytest.approx(expected)
+
+
 async def test_a_bad_reading_has_arrived_but_is_not_known(database: Database) -> None:
     await keep(database, row(0, 1000, quality="Quality Bad - Non Specific"))
     async with database.read() as conn:
