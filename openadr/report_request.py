@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from openadr.enums import ReportName
-from openadr.errors import InvalidData, InvalidId, ReportNotSupported
+from openadr.errors import ComplianceError, InvalidData, InvalidId, ReportNotSupported
 from openadr.interval import Duration
 from openadr.report import Report, ReportDescription, ReportRequest, ReportSpecifier
 
@@ -38,7 +38,7 @@ def check_request(request: ReportRequest, offered: Sequence[Report]) -> None:
 
     InvalidId (452): the specifier or a data point is unknown. ReportNotSupported (461): known, but not
     offered: a report name of the standard or of somebody's own as the specifier, a data point of another
-    report. InvalidData (454): more than is offered.
+    report. ComplianceError (459): the span of a history is missing. InvalidData (454): more than is offered.
     """
     specifier = request.report_specifier
     report = next(
@@ -75,8 +75,10 @@ def _descriptions(
 
 def _check_history(specifier: ReportSpecifier, report: Report) -> None:
     interval = specifier.report_interval
-    if specifier.report_back_duration or interval is None:
-        raise InvalidData("a history is asked for once, with a reportInterval", rule="RPT-16")
+    if interval is None:
+        raise ComplianceError("a history needs a reportInterval", rule="RPT-17")
+    if specifier.report_back_duration:
+        raise InvalidData("a history is asked for once", rule="RPT-16")
     if report.duration is not None and longer(interval.duration, report.duration):
         text = f"a history of {interval.duration} is longer than the {report.duration} offered"
         raise InvalidData(text, rule="RPT-20")

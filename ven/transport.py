@@ -1,8 +1,7 @@
 """Requests to the VTN over HTTP and mutual TLS: one body out, one body in (groups HTTP and SEC)."""
 
-import ssl
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -18,13 +17,17 @@ from openadr import (
     CreateReport,
     Message,
     Poll,
+    ProtocolError,
     RegisteredReport,
     RegisterReport,
     RequestEvent,
     UpdatedReport,
     UpdateReport,
 )
-from ven.errors import BadAnswerError, UnreachableError, WrongStatusError
+from openadr.errors import BadSignature
+from openadr.parser import Limits
+from openadr.verification import Policy, verify
+from ven.errors import BadAnswerError, IgnoredAnswerError, UnreachableError, WrongStatusError
 from ven.settings import VenSettings
 from ven.tls import Tls
 
@@ -54,6 +57,14 @@ _SERVICES: dict[type[Message], str] = {
 }
 
 
+Spend = Callable[[str, str, datetime], bool]
+"""Takes the signer's fingerprint, a nonce and the time of signing; False where the nonce is not new."""
+
+
+def _forget(_signer: str, _nonce: str, _signed_at: datetime) -> bool:
+    return False
+
+
 def service_of(message: Message) -> str:
     """The service whose endpoint takes this message; plain responses go to EiRegisterParty."""
     return _SERVICES.get(type(message), "EiRegisterParty")
@@ -62,10 +73,13 @@ def service_of(message: Message) -> str:
 class _Pool:
     """A session with its kept connections, and how many requests use it."""
 
-    def __init__(self, settings: VenSettings, context: ssl.SSLContext | None) -> None:
+    def __init__(self, settings: VenSettings, tls: Tls | None) -> None:
         self.users = 0
+        self.signer = tls.signer if tls else None  # of the certificate that these connections show
         self.session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context or False, limit=4, keepalive_timeout=_IDLE_S),
+            connector=aiohttp.TCPConnector(
+                ssl=tls.context if tls else False, limit=4, keepalive_timeout=_IDLE_S
+            ),
             timeout=aiohttp.ClientTimeout(total=settings.timeout_s),
             headers=_HEADERS,
             auto_decompress=False,
@@ -75,11 +89,15 @@ class _Pool:
 class Transport:
     """Kept connections to the VTN; used as `async with`."""
 
-    def __init__(self, settings: VenSettings, clock: Callable[[], datetime]) -> None:
-        """Reads certificate and key; SettingsError where they cannot be used."""
+    def __init__(self, settings: VenSettings, clock: Callable[[], datetime], spend: Spend = _forget) -> None:
+        """Reads certificate and key; SettingsError where they cannot be used.
+
+        `spend` remembers nonces of signed answers and says whether one is new; without it none is.
+        """
         self._settings = settings
         self._clock = clock
-        self._tls = Tls(settings) if settings.vtn_url.startswith("https") else None
+        self._spend = spend
+        self._tls = Tls(settings) if settings.is_https else None
         self._pool: _Pool | None = None
 
     async def __aenter__(self) -> Self:
@@ -93,11 +111,16 @@ class Transport:
             await self._pool.session.close()
 
     async def post(self, service: str, body: bytes) -> bytes:
-        """The body of the VTN's 200 answer; an ExchangeError for anything else."""
+        """The body of the VTN's 200 answer; an ExchangeError for anything else.
+
+        Where we sign, `body` is signed now (SIG-04), and what is given is what the VTN's signature covers.
+        """
         pool = await self._fresh_pool()
         pool.users += 1
         try:
-            return await self._post(pool.session, self._settings.base_url + service, body)
+            sent = body if pool.signer is None else pool.signer.sign(body, self._clock())
+            answer = await self._post(pool.session, self._settings.base_url + service, sent)
+            return answer if pool.signer is None or not answer else self._believed(answer)
         finally:
             pool.users -= 1
             await self._close_unless_used(pool)
@@ -110,6 +133,27 @@ class Transport:
                 return await _limited(answer, self._settings.response_limit_bytes)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnreachableError(f"{url}: {str(error) or type(error).__name__}") from error
+
+    def _believed(self, answer: bytes) -> bytes:
+        settings = self._settings
+        policy = Policy(
+            timedelta(seconds=settings.signature_window_s),
+            settings.signature_sha1,
+            settings.signature_leniency,
+        )
+        limits = Limits(
+            max_bytes=settings.response_limit_bytes, max_report_bytes=settings.response_limit_bytes
+        )
+        try:
+            verified = verify(answer, self._tls.peers if self._tls else (), self._clock(), policy, limits)
+        except BadSignature as error:
+            raise IgnoredAnswerError(f"the VTN's answer is ignored: {error}") from None
+        except ProtocolError as error:
+            raise BadAnswerError(f"the VTN's answer is no OpenADR message: {error}") from None
+        nonce, signed_at = verified.nonce, verified.signed_at
+        if nonce is not None and not self._spend(verified.fingerprint, nonce, signed_at):
+            raise IgnoredAnswerError("the VTN's answer is ignored: its nonce was used before, a replay")
+        return verified.body
 
     async def _fresh_pool(self) -> _Pool:
         """Connections that may still be used; those that may not are closed after their last request."""
@@ -127,7 +171,7 @@ class Transport:
             await pool.session.close()
 
     def _new_pool(self) -> _Pool:
-        return _Pool(self._settings, self._tls.context if self._tls else None)
+        return _Pool(self._settings, self._tls)
 
 
 async def _limited(answer: aiohttp.ClientResponse, limit: int) -> bytes:
