@@ -243,6 +243,8 @@ class Server:
                         raise TooLarge
         except TimeoutError:
             raise _Refused(408) from None
+        except ConnectionError:  # nobody is there to be answered
+            raise _Refused(400) from None
         return bytes(body)
 
     def _principal(self, request: web.BaseRequest) -> str:
