@@ -56,7 +56,7 @@ async def run(  # noqa: PLR0917 - the order is the contract with the box
     says something by itself. Raises SettingsError where the certificates cannot be used and StateError where
     the state cannot be written; the VTN's faults never end it.
     """
-    async with Transport(settings, clock) as transport:
+    async with Transport(settings, clock, store.spend) as transport:
         client = Client(settings, facility, store, transport, clock=clock, sleep=sleep)
         if speak is not None:
             speak(client.voice)

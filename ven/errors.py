@@ -7,6 +7,7 @@ VenError
 ├── RefusedEventError           an event that the site refuses with a code of its own
 └── ExchangeError               one request was not answered as the standard says
     ├── UnreachableError        no complete answer came: the same request is sent again after the back-off
+    │   └── IgnoredAnswerError  the answer is not signed as it must be
     ├── WrongStatusError        the VTN answered with another status than 200
     ├── BadAnswerError          the answer is not a valid OpenADR message
     └── UnexpectedMessageError  the answer is a valid message that has no place here
@@ -46,6 +47,10 @@ class WrongStatusError(ExchangeError):
     def refused(self) -> bool:
         """Whether this request will never be taken as it is (404, 406, 501 and their kin)."""
         return self.status == 501 or (300 <= self.status < 500 and self.status not in {403, 408, 425, 429})
+
+
+class IgnoredAnswerError(UnreachableError):
+    """The VTN's answer is not validly signed: it counts as none, and the request is sent again (SIG-06)."""
 
 
 class BadAnswerError(ExchangeError):

@@ -32,7 +32,7 @@ def create(settings: VenSettings, request_id: str, current: Registration | None)
         profile_name=ProfileName.B,
         transport_name=TransportName.SIMPLE_HTTP,
         report_only=settings.report_only,
-        xml_signature=False,
+        xml_signature=settings.xml_signature,
         ven_name=settings.ven_name,
         http_pull_model=True,
     )

@@ -24,5 +24,10 @@ MIGRATIONS = (
     CREATE INDEX ven_queue_waiting ON ven_queue (seq) WHERE refused IS NULL;
     """,
     "CREATE TABLE ven_opt (position INTEGER PRIMARY KEY, body BLOB NOT NULL);",
+    """
+    CREATE TABLE ven_nonce (
+        signer TEXT NOT NULL, nonce TEXT NOT NULL, signed_at TEXT NOT NULL, PRIMARY KEY (signer, nonce)
+    ) WITHOUT ROWID;
+    """,
 )
 """The schema's history; `PRAGMA user_version` counts what has been applied."""

@@ -65,6 +65,15 @@ class VenSettings:
     """Real seconds for one request; the standard wants at least 5 (HTTP-15)."""
     clock_skew_s: float = 60.0
     """Difference to the VTN's clock that passes without a warning (GEN-20)."""
+    xml_signature: bool = False
+    """Signs every message, and ignores every answer that the VTN has not signed (SIG-11)."""
+    signature_window_s: float = 60.0
+    """How far the time of the VTN's signature may lie from now."""
+    signature_sha1: bool = False
+    """Takes signatures of the VTN with SHA-1, which the standard allows no more."""
+    signature_leniency: bool = False
+    """Takes signatures of the VTN with exclusive C14N, or without signed ReplayProtect, which do not protect
+    against replay."""
     lenient: bool = False
     """Forgives the VTN the known deviations of `openadr.lenient`, such as response code `000` (ERR-06)."""
     response_limit_bytes: int = 1_048_576
@@ -141,6 +150,8 @@ def _check_url(settings: VenSettings) -> None:
             )
         if not _is_loopback(url.hostname):
             raise SettingsError(f"plain http is for loopback only, got {url.hostname}")
+        if settings.xml_signature:
+            raise SettingsError("xml_signature needs https: who signs is known by the connection")
     elif settings.cert is None:
         raise SettingsError("cert is missing: the VTN knows a VEN by its certificate")
     try:
@@ -172,6 +183,8 @@ def _check_ranges(settings: VenSettings) -> None:
     for name in ("poll_period_s", "register_retry_s", "backoff_cap_s", "clock_skew_s"):
         if not getattr(settings, name) > 0:
             raise SettingsError(f"{name} must be positive, got {getattr(settings, name):g}")
+    if not 1 <= settings.signature_window_s <= 300:
+        raise SettingsError(f"signature_window_s must be from 1 to 300, got {settings.signature_window_s:g}")
     if not timedelta(0) < settings.report_parts <= timedelta(days=1):
         raise SettingsError(f"report_parts must be at most one day, got {settings.report_parts}")
     if settings.report_readings_limit < 1 or settings.response_limit_bytes < 1:

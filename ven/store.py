@@ -26,6 +26,8 @@ from ven.report import HeldRequest
 from ven.saved import Saved
 
 REFUSED_KEPT = 100
+NONCES_KEPT = timedelta(minutes=15)
+"""More than twice the widest window, so that what it forgets cannot be accepted any more."""
 _MESSAGES = ("ven_answer", "ven_opt")
 # a database, but not one that we wrote: damaged all the same
 _UNREADABLE = (ProtocolError, ValueError, KeyError, TypeError)
@@ -158,6 +160,17 @@ class Store:
         """Request id and reason of the reports that were set aside."""
         query = "SELECT report_request_id, refused FROM ven_queue WHERE refused IS NOT NULL ORDER BY seq"
         return self._connection.execute(query).fetchall()
+
+    def spend(self, signer: str, nonce: str, signed_at: datetime) -> bool:
+        """Takes note of the nonce of a signed answer; False where it came before: a replay (SIG-05).
+
+        `signed_at` lies in the window around now; nonces that are older than any window are forgotten.
+        """
+        row = (signer, nonce, _text(signed_at))
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM ven_nonce WHERE signed_at < ?", (_text(signed_at - NONCES_KEPT),))
+            done = connection.execute("INSERT OR IGNORE INTO ven_nonce VALUES (?, ?, ?)", row)
+        return done.rowcount == 1
 
     def close(self) -> None:
         """Closes the file."""

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from openadr.certificate import WARN_DAYS, Certificate, Purpose, read_pair, read_pem
 from openadr.errors import CertificateError
+from openadr.security import fingerprint
+from openadr.signature import Signer
 from ven.errors import SettingsError
 from ven.settings import VenSettings
 
@@ -32,6 +34,10 @@ class Tls:
         self._warned = WARN_DAYS[0] + 1
         self.own = _own(settings)
         """Our certificate, None where we have none."""
+        self.signer = _signer(settings)
+        """What signs our messages, None where they are not signed."""
+        self.peers: set[str] = set()
+        """SHA-256 of the VTN's certificates that were met: no other one signs for it (SIG-08)."""
         self.context = self._new_context()
         self._say()
 
@@ -41,6 +47,7 @@ class Tls:
         expired = self._vtn_until is not None and now >= self._vtn_until
         if expired:
             self._vtn_until = None
+            self.peers.clear()
         return self._reloaded() or expired
 
     def _reloaded(self) -> bool:
@@ -49,11 +56,13 @@ class Tls:
             return False
         self._stamp = stamp  # a file that cannot be used is said once, and tried again when it changes
         try:
-            own, context = _own(self._settings), self._new_context()
+            own, signer = _own(self._settings), _signer(self._settings)
+            context = self._new_context()
         except SettingsError as error:
             log.error("the new certificates are not used: %s", error)
             return False
-        self.own, self.context, self._warned = own, context, WARN_DAYS[0] + 1
+        self.own, self.signer, self.context = own, signer, context
+        self._warned = WARN_DAYS[0] + 1
         self._say()
         return True
 
@@ -86,6 +95,7 @@ class Tls:
                 der = self.getpeercert(binary_form=True) or b""
                 if pin is not None and sha256(der).digest() != pin:
                     raise ssl.SSLCertVerificationError("the VTN's certificate is not the pinned one")
+                tls.peers.add(fingerprint(der))
                 tls._met(str((self.getpeercert() or {})["notAfter"]))
 
         return CheckedObject
@@ -127,6 +137,15 @@ def _own(settings: VenSettings) -> Certificate | None:
         raise SettingsError(str(error)) from None
     except OSError as error:
         raise SettingsError(f"{error.filename} cannot be read: {error.strerror}") from None
+
+
+def _signer(settings: VenSettings) -> Signer | None:
+    """The same certificate and key that TLS uses; called after `_own`, which reads and checks them."""
+    if settings.cert is None or not settings.xml_signature:
+        return None
+    key = settings.key or settings.cert
+    certs, private = (settings.cert.read_bytes(), str(settings.cert)), (key.read_bytes(), str(key))
+    return Signer(certs, private, _password(settings))
 
 
 def _password(settings: VenSettings) -> bytes | None:
