@@ -25,7 +25,8 @@ class Sub:
 SUBS: dict[str, Sub] = {
     "demo": Sub(["demo"], "Play one day of a whole platform on this machine.", group=False),
     "aggregator": Sub(["aggregator"], "Run the aggregator, ask it for a reduction, read what it knows."),
-    "vtn": Sub(["vtn"], "The OpenADR server by itself."),
+    "vtn": Sub(["vtn", "vtn_operator"], "Run the OpenADR server by itself; VENs, reports and traces of any."),
+    "event": Sub(["event"], "Create, modify, cancel and show events of a running server."),
     "feid": Sub(["feid", "feid_simulate"], "Run the box at the customer, or simulated homes."),
     "openadr": Sub(["openadr"], "Check OpenADR 2.0 messages in files."),
     "ledger": Sub(["ledger"], "The log, the embedded chain and the contract."),

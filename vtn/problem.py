@@ -150,7 +150,7 @@ def invalid(error: ValidationError) -> Problem:
         FieldProblem(
             field=field_name(each["loc"]),
             value=None if each["type"] in HIDDEN else shown(each["input"]),
-            detail=each["msg"],
+            detail=each["msg"].removeprefix("Value error, "),
         )
         for each in found
     ]

@@ -1,7 +1,6 @@
 """`flexpact aggregator`: run the aggregator, ask it for a reduction, read what it knows."""
 
 import asyncio
-import json
 import logging
 import signal
 import urllib.parse
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flexpact.clock import Clock, ClockError
+from flexpact.control import ask, show
 
 if TYPE_CHECKING:
     from aggregator.settings import AggregatorSettings
@@ -100,7 +100,7 @@ def _log_to_stderr(level: str) -> None:
 @app.command()
 def status(socket: Socket) -> None:
     """Show how things stand."""
-    _show(_ask(socket, "GET", "/status"))
+    show(_ask(socket, "GET", "/status"))
 
 
 @app.command()
@@ -115,7 +115,7 @@ def request(
 ) -> None:
     """Ask for a reduction."""
     body = {"start": start, "end": end, "power_kw": power_kw, **({"idempotency_key": key} if key else {})}
-    _show(_ask(socket, "POST", "/requests/preview" if preview else "/requests", body))
+    show(_ask(socket, "POST", "/requests/preview" if preview else "/requests", body))
 
 
 @app.command()
@@ -124,15 +124,13 @@ def statements(
     event: Annotated[str, typer.Option(help="Of this event only.")] = "",
 ) -> None:
     """Show all statements, every revision."""
-    _show(
-        _ask(socket, "GET", f"/statements?event_id={urllib.parse.quote(event)}" if event else "/statements")
-    )
+    show(_ask(socket, "GET", f"/statements?event_id={urllib.parse.quote(event)}" if event else "/statements"))
 
 
 @app.command()
 def cancel(event_id: Annotated[str, typer.Argument(help="The event to take back.")], socket: Socket) -> None:
     """Take an event back; what its nodes gave before counts."""
-    _show(_ask(socket, "POST", f"/requests/{urllib.parse.quote(event_id, safe='')}/cancel"))
+    show(_ask(socket, "POST", f"/requests/{urllib.parse.quote(event_id, safe='')}/cancel"))
 
 
 @app.command()
@@ -161,26 +159,4 @@ def trust(socket: Socket) -> None:
 
 def _ask(socket: Path, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
     """Return what the aggregator answers; SystemExit with its own words when it refuses."""
-    status_code, answer = asyncio.run(_exchange(socket, method, path, body))
-    if status_code >= 400:
-        raise SystemExit(f"flexpact aggregator: {answer.get('error', answer)}")
-    return answer
-
-
-async def _exchange(socket: Path, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, Any]:
-    import aiohttp  # noqa: PLC0415
-
-    connector = aiohttp.UnixConnector(str(socket))
-    timeout = aiohttp.ClientTimeout(total=30)
-    try:
-        async with (
-            aiohttp.ClientSession("http://aggregator", connector=connector, timeout=timeout) as http,
-            http.request(method, path, json=body) as answer,
-        ):
-            return answer.status, await answer.json(content_type=None)
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise SystemExit(f"flexpact aggregator: nobody answers on {socket}: {error}") from None
-
-
-def _show(answer: Any) -> None:
-    typer.echo(json.dumps(answer, indent=2))
+    return ask("aggregator", socket, method, path, body)
