@@ -30,12 +30,13 @@ from typing import Any
 
 from feid.errors import SettingsError
 from feid.guard import Limits
+from openadr.timeline import Precedence
 from ven.errors import SettingsError as VenSettingsError
 from ven.settings import VenSettings
 
 DRIVERS = ("simulated",)
 _PATHS = ("state_path", "cert", "key", "key_password_file", "ca")
-_SETS = ("market_contexts", "groups", "parties", "device_classes")
+_SETS = ("market_contexts", "groups", "parties", "device_classes", "meters", "grid_nodes")
 _SPANS = ("report_parts", "catch_up")  # written in days
 
 
@@ -134,6 +135,13 @@ def _ven(table: Mapping[str, Any], folder: Path) -> VenSettings:
     for name in _SPANS:
         if name in values:
             values[name] = timedelta(days=_number(values[name], f"ven.{name}"))
+    if "transport_interfaces" in values:
+        values["transport_interfaces"] = frozenset((a, b) for a, b in values["transport_interfaces"])
+    if "position" in values:
+        x, y = values["position"]
+        values["position"] = (float(x), float(y))
+    if "overlap" in values:
+        values["overlap"] = Precedence(values["overlap"])
     return VenSettings(**values)
 
 

@@ -11,15 +11,26 @@ events and tests hold nothing (VEX-07, VEX-23). Values come in the plain unit, w
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from openadr.enums import EventStatus, SignalType
 from openadr.event import Event, Signal
-from openadr.interval import Duration
+from openadr.interval import END_OF_TIME, Duration
+from openadr.ramp import Ramp, ramps
 
 _LOWEST_PRIORITY = 2**32
+
+
+class Precedence(StrEnum):
+    """Which event rules where two overlap (VEX-25)."""
+
+    PRIORITY = "priority"
+    """The first in the VTN's own order of active events (EVT-16)."""
+    NEWEST = "newest"
+    """The one that started last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +75,10 @@ class _Span:
     end: datetime | None
     signals: tuple[tuple[Signal, tuple[datetime, ...], tuple[float, ...]], ...]
 
-    @property
-    def rank(self) -> tuple[int, datetime, str]:
-        return (self.event.descriptor.priority or _LOWEST_PRIORITY, self.start, self.event.event_id)
+    def rank(self, precedence: Precedence) -> tuple[timedelta, int, datetime, str]:
+        """The smallest rules."""
+        late = END_OF_TIME - self.start if precedence is Precedence.NEWEST else timedelta()
+        return (late, _priority(self.event), self.start, self.event.event_id)
 
     def covers(self, instant: datetime) -> bool:
         return self.start <= instant and (self.end is None or instant < self.end)
@@ -90,25 +102,23 @@ class _Span:
 class Timeline:
     """The setpoints of a set of events; immutable."""
 
-    __slots__ = ("_edges", "_setpoints")
+    __slots__ = ("_edges", "_ramps", "_setpoints")
 
-    def __init__(self, edges: list[datetime], setpoints: list[Setpoint | None]) -> None:
+    def __init__(
+        self, edges: list[datetime], setpoints: list[Setpoint | None], ramps: tuple[Ramp, ...]
+    ) -> None:
         self._edges = edges
         self._setpoints = setpoints
+        self._ramps = ramps
 
     @classmethod
-    def from_events(
-        cls, events: Iterable[Event], offsets: Mapping[str, timedelta] | None = None
-    ) -> "Timeline":
-        """The timeline of these events; `offsets` holds the random start of an event by its id (VEX-18)."""
-        shifts = offsets or {}
-        spans = [
-            _span(event, shifts.get(event.event_id, timedelta()))
-            for event in events
-            if not event.is_cancelled and not event.is_test
-        ]
+    def from_events(cls, events: Iterable[Event], precedence: Precedence = Precedence.PRIORITY) -> "Timeline":
+        """The timeline of these events, each moved already where it starts at random (VEX-18)."""
+        spans = [_span(event) for event in events if not event.is_cancelled and not event.is_test]
+        spans.sort(key=lambda span: span.rank(precedence))
         edges = sorted({edge for span in spans for edge in span.edges()})
-        return cls(*_merge(edges, [_ruling(spans, edge) for edge in edges]))
+        found = tuple(ramp for span in spans for ramp in ramps(span.event))
+        return cls(*_merge(edges, [_ruling(spans, edge) for edge in edges]), found)
 
     def at(self, now: datetime) -> Setpoint | None:
         """What holds at this instant, None where no event does."""
@@ -119,6 +129,14 @@ class Timeline:
         """The first instant after `now` at which something else holds, None where nothing changes more."""
         index = bisect_right(self._edges, now)
         return self._edges[index] if index < len(self._edges) else None
+
+    def ramp(self, now: datetime) -> Ramp | None:
+        """The passage into or out of an event that is under way, None where another event holds (VEX-21)."""
+        ruling = self.at(now)
+        for ramp in self._ramps:
+            if ramp.start <= now < ramp.end and (ruling is None or ruling.event is ramp.event):
+                return ramp
+        return None
 
     def setpoints(self) -> list[Setpoint]:
         """All setpoints in order of time."""
@@ -146,9 +164,14 @@ def _listing_key(event: Event, now: datetime) -> tuple[int, int, datetime, str]:
     at = min(now, cancelled_at) if event.is_cancelled and cancelled_at is not None else now
     status = _status_by_clock(event, at)
     if status is EventStatus.ACTIVE:
-        return (0, event.descriptor.priority or _LOWEST_PRIORITY, event.dtstart, event.event_id)
+        return (0, _priority(event), event.dtstart, event.event_id)
     pending = status in (EventStatus.FAR, EventStatus.NEAR)
     return (1 if pending else 2, 0, event.dtstart, event.event_id)
+
+
+def _priority(event: Event) -> int:
+    """1 is the highest; 0 and none are the lowest (EVT-16)."""
+    return event.descriptor.priority or _LOWEST_PRIORITY
 
 
 def _status_by_clock(event: Event, now: datetime) -> EventStatus:
@@ -165,12 +188,9 @@ def _status_by_clock(event: Event, now: datetime) -> EventStatus:
     return EventStatus.FAR
 
 
-def _span(event: Event, offset: timedelta) -> _Span:
-    start = event.dtstart + offset
-    duration = event.active_period.duration
-    end = duration.after(start) if duration else None
-    signals = tuple((signal, *_steps(signal, start)) for signal in event.signals)
-    return _Span(event, start, end, signals)
+def _span(event: Event) -> _Span:
+    signals = tuple((signal, *_steps(signal, event.dtstart)) for signal in event.signals)
+    return _Span(event, event.dtstart, event.end, signals)
 
 
 def _steps(signal: Signal, start: datetime) -> tuple[tuple[datetime, ...], tuple[float, ...]]:
@@ -190,11 +210,9 @@ def _steps(signal: Signal, start: datetime) -> tuple[tuple[datetime, ...], tuple
 
 
 def _ruling(spans: Iterable[_Span], instant: datetime) -> tuple[_Span, tuple[SignalValue, ...]] | None:
-    covering = [span for span in spans if span.covers(instant)]
-    if not covering:
-        return None
-    span = min(covering, key=lambda item: item.rank)
-    return span, span.values(instant)
+    """`spans` in order of rank: the first that holds at the instant rules."""
+    span = next((span for span in spans if span.covers(instant)), None)
+    return None if span is None else (span, span.values(instant))
 
 
 def _merge(

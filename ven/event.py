@@ -7,8 +7,6 @@ event is kept for a day, so that a late copy with a lower modification number is
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from math import isfinite
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 from openadr import (
     ActivePeriod,
@@ -18,10 +16,12 @@ from openadr import (
     EiResponse,
     Event,
     EventResponse,
-    Signal,
+    UnreadableEvent,
 )
 from openadr.enums import EventStatus, OptType, ResponseRequired
+from openadr.interval import END_OF_TIME, MAX_SECONDS
 from ven.errors import RefusedEventError
+from ven.scope import Scope, fault
 
 Decide = Callable[[Event, datetime], OptType]
 Draw = Callable[[], float]
@@ -29,21 +29,6 @@ Draw = Callable[[], float]
 
 KEEP = timedelta(days=1)
 _NO_TIME = timedelta(0)
-_SIMPLE_LEVELS = frozenset({0.0, 1.0, 2.0, 3.0})
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What this VEN is and takes part in: an event outside it is refused. `market_contexts` empty: any."""
-
-    ven_id: str
-    vtn_id: str
-    signals: frozenset[tuple[str, str]]
-    market_contexts: frozenset[str] = frozenset()
-    groups: frozenset[str] = frozenset()
-    parties: frozenset[str] = frozenset()
-    resources: frozenset[str] = frozenset()
-    device_classes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +52,12 @@ class HeldEvent:
     @property
     def start(self) -> datetime:
         """Start with the random delay."""
-        return self.event.dtstart + self.offset
+        return _later(self.event.dtstart, self.offset)
 
     @property
     def end(self) -> datetime | None:
         """End with the random delay (exclusive); None while open-ended (VEX-24)."""
-        end = None if self.event.end is None else self.event.end + self.offset
+        end = None if self.event.end is None else _later(self.event.end, self.offset)
         if self.stop_at is None:
             return end
         return self.stop_at if end is None else min(end, self.stop_at)
@@ -130,8 +115,13 @@ def take(held: Mapping[str, HeldEvent], message: DistributeEvent, desk: Desk, *,
         answer = _take_one(now_held, event, message.request_id, desk)
         if event.response_required is ResponseRequired.ALWAYS:
             answers.append(answer)
+    for broken in message.unreadable:
+        answer = _refuse_unreadable(now_held, broken, message.request_id)
+        if broken.response_required is ResponseRequired.ALWAYS:
+            answers.append(answer)
     if complete:
-        _drop_missing(now_held, {event.event_id for event in message.events}, desk)
+        listed = {event.event_id for event in message.events}
+        _drop_missing(now_held, listed | {broken.event_id for broken in message.unreadable}, desk)
     if not answers:
         return Taken(now_held, None)
     # with eventResponses the request id above them is empty (VEX-02)
@@ -161,6 +151,22 @@ def _take_one(held: dict[str, HeldEvent], event: Event, request_id: str, desk: D
     return taken.answer
 
 
+def _refuse_unreadable(held: dict[str, HeldEvent], broken: UnreadableEvent, request_id: str) -> EventResponse:
+    """The answer to an event that says nothing sensible; an earlier version of it is not followed on."""
+    known = held.get(broken.event_id)
+    if known is not None and known.event.modification_number < broken.modification_number:
+        refused = replace(known, opt_type=OptType.OPT_OUT, code=broken.code, description=broken.description)
+        held[broken.event_id] = refused
+    return EventResponse(
+        code=broken.code,
+        description=broken.description,
+        request_id=request_id,
+        event_id=broken.event_id,
+        modification_number=broken.modification_number,
+        opt_type=OptType.OPT_OUT,
+    )
+
+
 def _is_stale(known: HeldEvent, event: Event) -> bool:
     if event.modification_number != known.event.modification_number:
         return event.modification_number < known.event.modification_number
@@ -174,9 +180,9 @@ def _is_same(known: HeldEvent, event: Event) -> bool:
 
 def _decided(known: HeldEvent | None, event: Event, request_id: str, desk: Desk) -> HeldEvent:
     offset = _offset(known, event, desk.draw)
-    fault = _fault(event, offset, desk)
-    if fault is not None:
-        code, text = fault
+    wrong = fault(event, offset, desk.scope, desk.now)
+    if wrong is not None:
+        code, text = wrong
         return HeldEvent(event, request_id, desk.now, OptType.OPT_OUT, code, text, offset)
     try:
         opt_type = desk.decide(event, desk.now)
@@ -209,7 +215,8 @@ def _cancelled(known: HeldEvent | None, event: Event, request_id: str, desk: Des
 def _stop(known: HeldEvent, desk: Desk) -> datetime:
     """When a cancelled event ends: now, or spread over `startafter` if it is running (VEX-19)."""
     running = known.is_followed and known.start <= desk.now and (known.end is None or desk.now < known.end)
-    return desk.now + (_random_part(known.event.active_period, desk.draw) if running else _NO_TIME)
+    spread = _random_part(known.event.active_period, desk.draw) if running else _NO_TIME
+    return _later(desk.now, spread)
 
 
 def _drop_missing(held: dict[str, HeldEvent], listed: set[str], desk: Desk) -> None:
@@ -237,68 +244,6 @@ def _random_part(period: ActivePeriod, draw: Draw) -> timedelta:
     return timedelta(seconds=int(draw() * (width + 1))) if width > 0 else _NO_TIME
 
 
-def _fault(event: Event, offset: timedelta, desk: Desk) -> tuple[str, str] | None:
-    """Response code and text for an event that cannot be followed."""
-    scope = desk.scope
-    context = event.descriptor.market_context
-    if scope.market_contexts and normal_uri(context) not in map(normal_uri, scope.market_contexts):
-        return "462", f"market context {context} is not configured"
-    if not _is_addressed(event, scope):
-        return "462", "the target names nothing of this VEN"
-    for signal in event.signals:
-        fault = _signal_fault(signal, event, scope)
-        if fault is not None:
-            return fault
-    end = event.end
-    if end is not None and end + max(offset, _NO_TIME) <= desk.now:
-        return "454", f"the event is over since {end:%Y-%m-%dT%H:%M:%SZ}"
-    return None
-
-
-def _is_addressed(event: Event, scope: Scope) -> bool:
-    """Members of a target are joined by OR; an empty one is the whole VEN (VEX-14, GEN-12)."""
-    target = event.target
-    if target == type(target)():
-        return True
-    return (
-        scope.ven_id in target.ven_id
-        or not scope.resources.isdisjoint(target.resource_id)
-        or not scope.groups.isdisjoint(target.group_id + target.group_name)
-        or not scope.parties.isdisjoint(target.party_id)
-        or not scope.device_classes.isdisjoint(target.end_device_asset)
-    )
-
-
-def _signal_fault(signal: Signal, event: Event, scope: Scope) -> tuple[str, str] | None:
-    name = signal.signal_name.replace("simple", "SIMPLE")
-    if (name, str(signal.signal_type)) not in scope.signals:
-        return "460", f"signal {signal.signal_name} of type {signal.signal_type} is not supported"
-    classes = signal.target.end_device_asset if signal.target is not None else ()
-    if classes and scope.device_classes.isdisjoint(classes):
-        return "469", f"no device of class {', '.join(classes)} here"
-    values = [interval.payload_float for interval in signal.intervals]
-    if not all(map(isfinite, values)):
-        return "454", f"signal {signal.signal_id} has a value that is no number"
-    if name == "SIMPLE" and not _SIMPLE_LEVELS.issuperset(values):
-        return "454", "a SIMPLE level is 0, 1, 2 or 3"
-    if event.end is not None and _end_of_intervals(signal, event) != event.end:
-        return "454", f"intervals of signal {signal.signal_id} do not add up to the event's duration"
-    return None
-
-
-def _end_of_intervals(signal: Signal, event: Event) -> datetime:
-    end = event.dtstart
-    for interval in signal.intervals:
-        end = (interval.duration or Duration(0)).after(end)
-    return end
-
-
-def normal_uri(text: str) -> str:
-    """A market context for comparison: scheme and host in lower case, `%7E` as `~` (GEN-13)."""
-    parts = urlsplit(text.strip())
-    return urlunsplit((parts.scheme.lower(), parts.netloc.lower(), unquote(parts.path), parts.query, ""))
-
-
 def followed(held: Iterable[HeldEvent]) -> tuple[Event, ...]:
     """What the site has to follow: events opted in, moved by their random delay, cut where cancelled."""
     return tuple(_as_followed(known) for known in held if _has_effect(known))
@@ -312,13 +257,18 @@ def _as_followed(known: HeldEvent) -> Event:
     period = replace(known.event.active_period, dtstart=known.start)
     descriptor = known.event.descriptor
     if known.stop_at is not None and known.end is not None:
-        period = replace(period, duration=Duration.of(_whole(known.end - known.start)))
+        period = replace(period, duration=_whole(known.end - known.start))
         descriptor = replace(descriptor, event_status=EventStatus.ACTIVE)
     return replace(known.event, active_period=period, descriptor=descriptor)
 
 
-def _whole(span: timedelta) -> timedelta:
-    return timedelta(seconds=max(1, int(span.total_seconds())))
+def _whole(span: timedelta) -> Duration:
+    return Duration(min(MAX_SECONDS, max(1, int(span.total_seconds()))))
+
+
+def _later(instant: datetime, delay: timedelta) -> datetime:
+    """The sum, at most the end of the calendar: no message can make it overflow."""
+    return instant + min(delay, END_OF_TIME - instant)
 
 
 def prune(held: Mapping[str, HeldEvent], now: datetime) -> dict[str, HeldEvent]:
@@ -326,6 +276,6 @@ def prune(held: Mapping[str, HeldEvent], now: datetime) -> dict[str, HeldEvent]:
     kept = {}
     for event_id, known in held.items():
         over = known.end
-        if over is None or now < max(over, known.received_at) + KEEP:
+        if over is None or now < _later(max(over, known.received_at), KEEP):
             kept[event_id] = known
     return kept

@@ -18,7 +18,7 @@ _CORNERS = 3
 class Scope:
     """What this VEN is and takes part in: an event outside it is refused. `market_contexts` empty: any.
 
-    `meters` are mrids of meter assets, `grid_nodes` the names of pricing nodes and of service delivery points,
+    `meters` are mrids of meter assets, `grid_nodes` names of pricing nodes and service delivery points,
     `links` the transport interfaces (receipt, delivery), `position` the site's coordinates in the order that
     the VTN's areas have.
     """
@@ -84,7 +84,7 @@ def _lies_in(position: tuple[float, float] | None, areas: Iterable[ServiceArea])
 
 
 def _contains(positions: tuple[float, ...], point: tuple[float, float]) -> bool:
-    """Whether a ring of corners has the point inside: a ray from it crosses the ring an odd number of times."""
+    """Whether a ring of corners has the point inside: a ray from it crosses the ring an odd times."""
     corners = list(zip(positions[::2], positions[1::2], strict=False))
     if len(positions) % 2 or len(corners) < _CORNERS:
         return False

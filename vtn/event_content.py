@@ -14,6 +14,7 @@ from typing import Any
 
 from openadr import DistributeEvent, Duration, Event, Signal, decode, encode, rules
 from openadr.enums import EventStatus, ResponseRequired
+from openadr.interval import ZERO
 from openadr.parser import OWN
 from openadr.timeline import event_status
 from vtn.errors import NotAdmitted
@@ -32,7 +33,10 @@ def for_ven(event: Event, ven_id: str, modification_number: int, now: datetime) 
     )
     signals = tuple(replace(signal, current_value=None) for signal in event.signals)
     target = replace(event.target, ven_id=(ven_id,))
-    return replace(event, descriptor=descriptor, signals=signals, target=target)
+    period = event.active_period
+    if period.notification is None:  # always sent (EVT-19): without it there is no notice
+        period = replace(period, notification=ZERO)
+    return replace(event, descriptor=descriptor, active_period=period, signals=signals, target=target)
 
 
 def _test_event(event: Event) -> str | None:

@@ -117,13 +117,6 @@ def test_an_open_ended_event_holds_until_it_is_cancelled() -> None:
     assert timeline.next_change(at(17)) is None
 
 
-def test_a_random_start_moves_start_and_end() -> None:
-    timeline = Timeline.from_events([event("a", start=at(17))], {"a": timedelta(minutes=4)})
-    assert timeline.at(at(17, 3)) is None
-    assert level(timeline, at(18, 3)) == ("a", 1)
-    assert timeline.at(at(18, 4)) is None
-
-
 def test_values_come_in_the_plain_unit_and_by_type() -> None:
     timeline = Timeline.from_events([event("a", start=at(17), signals=(DISPATCH,))])
     setpoint = timeline.at(at(17, 40))
