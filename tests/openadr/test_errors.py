@@ -11,6 +11,7 @@ def subclasses(cls: type[ProtocolError]) -> set[type[ProtocolError]]:
     return {cls}.union(*(subclasses(sub) for sub in cls.__subclasses__()))
 
 
+@pytest.mark.criterion("ERR-01")
 def test_every_assigned_code_has_one_class() -> None:
     application = subclasses(ProtocolError) - subclasses(TransportError) - {ProtocolError}
     codes = sorted(cls.code for cls in application)

@@ -57,6 +57,7 @@ DURATIONS = [  # text, seconds, months; None where the text is refused
 ]
 
 
+@pytest.mark.criterion("GEN-07")
 @pytest.mark.parametrize(
     ("text", "seconds", "months"), DURATIONS, ids=[text[:20] for text, _, _ in DURATIONS]
 )
@@ -178,6 +179,7 @@ def test_the_end_of_time_is_the_last_whole_second() -> None:
     assert format_instant(END_OF_TIME) == "9999-12-31T23:59:59Z"
 
 
+@pytest.mark.criterion("GEN-06")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -54,6 +54,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.criterion("GEN-21")
 @pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_body_is_refused(raw: bytes) -> None:
     with pytest.raises(ProtocolError) as caught:

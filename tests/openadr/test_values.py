@@ -33,6 +33,7 @@ def test_a_response_code_has_three_digits(code: str) -> None:
         EventResponse(code=code, request_id="", event_id="e", modification_number=0, opt_type=OptType.OPT_IN)
 
 
+@pytest.mark.criterion("ERR-02", "ERR-06")
 def test_only_2xx_is_success() -> None:
     assert EiResponse.ok("r") == EiResponse("200", "OK", "r")
     assert [EiResponse(code).is_success for code in ("200", "299", "452", "000", "500")] == [

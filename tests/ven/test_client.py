@@ -63,6 +63,7 @@ def rows(path: Path, table: str) -> int:
         return int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
+@pytest.mark.criterion("HTTP-18", "POLL-01", who="both")
 async def test_a_ven_registers_follows_an_event_and_reports_over_mutual_tls(
     database: Database, tmp_path: Path
 ) -> None:

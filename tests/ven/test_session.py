@@ -162,6 +162,7 @@ def test_a_vtn_of_another_profile_is_not_asked_for_a_registration() -> None:
     assert session.due(NOW) == []
 
 
+@pytest.mark.criterion("HTTP-17")
 def test_poll_07_the_vtns_rhythm_is_a_lower_bound_and_jitter_only_adds() -> None:
     session = ready()
     talk(session, ok())
@@ -177,6 +178,7 @@ def test_goals_77_a_clock_that_is_set_back_does_not_silence_the_ven() -> None:
     assert session.due(NOW - HOUR) == [Poll(VEN)]
 
 
+@pytest.mark.criterion("POLL-04")
 def test_poll_03_the_ven_polls_at_once_until_the_vtn_has_nothing() -> None:
     session = ready()
     asked = talk(session, create_report(ask()), ok(), distribute(make_event()), ok(), ok())

@@ -50,7 +50,7 @@ def test_goals_14_plain_http_works_on_loopback_if_asked_for(url: str) -> None:
     assert settings.base_url == f"{url}/OpenADR2/Simple/2.0b/"
 
 
-def test_http_02_the_base_address_may_end_in_a_slash() -> None:
+def test_the_base_address_may_end_in_a_slash() -> None:
     settings = VenSettings(**GOOD)  # type: ignore[arg-type] - fields by name
     assert settings.base_url == "https://vtn.test:8443/OpenADR2/Simple/2.0b/"
     assert settings.pin is None

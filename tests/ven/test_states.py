@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from openadr import Message
 from ven.states import ANSWERS, TRANSITIONS, Next, State
 
@@ -42,6 +44,7 @@ def test_the_page_names_every_state() -> None:
     assert [state for state in State if f"`{state}`" not in text] == []
 
 
+@pytest.mark.criterion("POLL-04")
 def test_answers_to_polled_messages_are_posted_wherever_they_may_wait_and_change_no_state() -> None:
     waiting = {state for state, requests in TRANSITIONS.items() if set(ANSWERS) <= set(requests)}
     assert waiting == {State.OFFERING, State.SYNCING, State.READY, State.REREGISTERING, State.LEAVING}

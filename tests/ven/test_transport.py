@@ -56,6 +56,7 @@ def xml(body: bytes, **more: object) -> web.Response:
     return web.Response(body=body, content_type="application/xml", **more)  # type: ignore[arg-type] - options by name
 
 
+@pytest.mark.criterion("HTTP-11")
 async def test_http_10_a_request_is_xml_of_known_length_and_asks_for_no_compression(tmp_path: Path) -> None:
     seen: list[web.Request] = []
     bodies: list[bytes] = []
@@ -107,6 +108,7 @@ async def test_http_09_another_status_is_no_answer_and_says_whether_to_try_again
     assert error.value.retry_after_s == 7
 
 
+@pytest.mark.criterion("GEN-21")
 async def test_an_answer_longer_than_the_limit_is_not_read(tmp_path: Path) -> None:
     async def answer(_request: web.Request) -> web.Response:
         return xml(b" " * 3000)

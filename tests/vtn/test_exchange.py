@@ -126,6 +126,7 @@ def test_every_message_of_the_standard_is_handled_or_is_the_vtns_own() -> None:
     assert every - set(ROUTES) - {Message} == ours
 
 
+@pytest.mark.criterion("ERR-03")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_sec_12_stranger_gets_463_in_the_fitting_payload_and_leaves_nothing(
     desk: Desk, kind: type[Message]
@@ -152,6 +153,7 @@ async def test_ven_that_is_not_registered_gets_the_same_words_as_a_stranger(
         assert await desk.say(message) == await desk.say(message, STRANGER)
 
 
+@pytest.mark.criterion("GEN-11", "GEN-15", "ERR-03")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", ["{}", " {}", "{} ", "{}x"], ids=["other", "left", "right", "longer"])
 async def test_sec_13_another_ven_id_gets_452_and_leaves_nothing(

@@ -125,6 +125,7 @@ async def test_err_02_an_answer_with_any_4xx_or_5xx_is_a_refusal(desk: Desk) -> 
         assert (state.response_code, state.opt) == (code, OptType.OPT_OUT)
 
 
+@pytest.mark.criterion("ERR-01", who="both")
 def test_err_01_no_source_of_ours_says_a_code_that_is_unassigned() -> None:
     said = set()
     for package in ("vtn", "ven", "openadr"):

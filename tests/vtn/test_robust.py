@@ -50,6 +50,7 @@ ATTACKS = {
 }
 
 
+@pytest.mark.criterion("GEN-21", "GEN-02")
 @pytest.mark.parametrize("body", ATTACKS.values(), ids=ATTACKS)
 @pytest.mark.parametrize("service", ["EiRegisterParty", "EiReport"])
 async def test_attack_on_the_parser_gets_406_and_the_next_poll_is_served(
@@ -61,7 +62,7 @@ async def test_attack_on_the_parser_gets_406_and_the_next_poll_is_served(
     assert isinstance(await desk.poll(), Response)
 
 
-async def test_gen_10_no_message_of_the_vectors_fails_at_any_service(desk: Desk) -> None:
+async def test_gen_02_no_message_of_the_vectors_fails_at_any_service(desk: Desk) -> None:
     ven_id = await desk.settle_in()
     for path, service in itertools.product(MESSAGES, sorted(SERVICES)):
         raw = path.read_bytes()
@@ -81,7 +82,7 @@ NAMES = IDS.filter(lambda text: text == text.strip())
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(names=st.lists(NAMES, min_size=3, max_size=3), number=st.integers(0, 2**31), data=st.data())
-async def test_gen_18_any_ids_come_back_as_they_were(
+async def test_gen_14_any_ids_come_back_as_they_were(
     names: list[str], number: int, data: Any, desk: Desk
 ) -> None:
     """Text of peers, `<>&"` included, is echoed and looked up as it came."""

@@ -174,6 +174,7 @@ async def test_slow_body_gets_408(database: Database) -> None:
         await desk.server.stop()
 
 
+@pytest.mark.criterion("HTTP-07")
 async def test_locked_database_gets_503_and_nothing_is_lost(database_path: Path) -> None:
     database = await Database.open(database_path, busy_timeout_s=0.05)
     async with aiohttp.ClientSession() as http:
