@@ -7,10 +7,9 @@ import secrets
 from pydantic import Field
 
 from openadr import ActivePeriod, Duration, ReportRequest, ReportSpecifier, SpecifierPayload
-from openadr.enums import ReadingType
 from openadr.report_request import METADATA
 from vtn import report_request
-from vtn.api_event_body import Id, Text
+from vtn.api_event_body import Id
 from vtn.api_route import Answer, At, Body, Call, DurationText, Instant, Query, Route
 from vtn.api_vens import find
 from vtn.errors import DuplicateRequest, NotOffered, UnknownObject
@@ -79,13 +78,6 @@ class RequestsQuery(Query):
     running: bool = Field(default=False, description="Only those that have not ended.")
 
 
-class PointBody(Body):
-    """A data point that is asked for."""
-
-    r_id: Id
-    reading_type: Text = Field(default=str(ReadingType.NOT_APPLICABLE))
-
-
 class AskBody(Body):
     """A report to ask for. Without `report_back` it comes once; a history needs `start` and `duration`."""
 
@@ -93,7 +85,7 @@ class AskBody(Body):
         default=None, description="Given, the request may be repeated safely; made here where it is left out."
     )
     specifier_id: Id = Field(description="From the catalogue, or `METADATA`.")
-    r_ids: list[Id | PointBody] | None = Field(
+    r_ids: list[Id] | None = Field(
         default=None, min_length=1, description="All of the report's where it is left out."
     )
     granularity: DurationText = Field(default=Duration(0), description="Of the values; `PT0S`: on change.")
@@ -208,16 +200,12 @@ def _interval(body: AskBody) -> ActivePeriod | None:
 async def _points(call: Call, ven_id: str) -> tuple[SpecifierPayload, ...]:
     body: AskBody = call.body
     if body.r_ids is not None:
-        points = [PointBody(r_id=each) if isinstance(each, str) else each for each in body.r_ids]
-        return tuple(SpecifierPayload(r_id=each.r_id, reading_type=each.reading_type) for each in points)
+        return tuple(SpecifierPayload(r_id=each) for each in body.r_ids)
     if body.specifier_id == METADATA:
         return (SpecifierPayload(r_id="0"),)
     for offered in await report_request.catalogue(call.conn, ven_id):
         if offered.specifier_id == body.specifier_id and offered.report is not None:
-            return tuple(
-                SpecifierPayload(r_id=point.r_id, reading_type=point.reading_type)
-                for point in offered.report.report_descriptions
-            )
+            return tuple(SpecifierPayload(r_id=point.r_id) for point in offered.report.report_descriptions)
     text = "is not in the VEN's catalogue"
     raise Problem.field("specifier_id", body.specifier_id, text)
 
