@@ -237,7 +237,8 @@ class Session:
             log.warning(
                 "the VTN refused %s: %s %s", type(asked).__name__, response.code, response.description
             )
-        self._wait_until = None
+        if state is not State.READY or isinstance(asked, Poll):
+            self._wait_until = None  # what the site says by itself makes no poll come early (POLL-07)
         if state is State.UNREGISTERED:
             self._wait(self._settings.register_retry_s, now)
         elif isinstance(asked, Poll):

@@ -142,7 +142,8 @@ def test_what_was_qualified_is_changed_by_create_opt_and_by_nothing_else() -> No
     speaking = Speaking()
     speaking.voice.qualify("e1", OUT)
     speaking.answered()
-    asked = talk(speaking.session, distribute(make_event(modification=1), request_id="d2"), ok())
+    later = NOW + timedelta(minutes=10)
+    asked = talk(speaking.session, distribute(make_event(modification=1), request_id="d2"), ok(), now=later)
     answer = asked[-1]
     assert isinstance(answer, CreatedEvent)
     assert [(each.modification_number, each.opt_type) for each in answer.event_responses] == [(1, OUT)]
