@@ -66,15 +66,16 @@ class Agent:
         try:
             if self.metering.complete_until() != quarter_floor(now):
                 await self.metering.collect(now, self._settings.history)
-                self._offer(now)
+            self._offer(now)
             await self._control(now)
         except DriverError as error:
             log.warning("meters and devices: %s; trying again", error)
 
     def _offer(self, now: datetime) -> None:
-        """Issue the hour's offer if that has not been done, from the registers before the hour."""
+        """Issue the hour's offer once all registers before the hour are kept: it must not depend on when."""
         issued = hour_floor(now)
-        if self._store.last_issued(issued) == issued:
+        known = self.metering.complete_until()
+        if known is None or known < issued or self._store.last_issued(issued) == issued:
             return
         midnight = issued.replace(hour=0)
         try:
@@ -167,7 +168,8 @@ async def run(
             return
         agent = Agent(settings, driver, store, devices)
         # A box that starts again in an event must not let go of what its devices hold until the VEN runs.
-        agent.facility.follow(Timeline.from_events(followed(memory.load().events.values())))
+        known = followed(memory.load().events.values())
+        agent.facility.follow(Timeline.from_events(known, settings.ven.overlap))
         await agent.cycle(clock())
         await _first_to_end(
             _cycles(agent, clock, sleep, stop),

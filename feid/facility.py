@@ -157,10 +157,12 @@ class NodeFacility:
         ]
 
     def watermark(self, report_name: str) -> datetime | None:
-        """The instant before which every reading is kept; for the offer, the end of what is forecast."""
+        """The instant before which every reading is kept; for the offer, the end of the last report that it
+        is for: the one of the next hour waits for the next offer.
+        """
         if report_name in _METERED:
             return self._store.mark(COMPLETE_UNTIL)
         if report_name == OFFER_REPORT:
             issued = self._store.last_issued()
-            return None if issued is None else issued + FORECAST
+            return None if issued is None else issued + FORECAST - QUARTER_HOUR
         return None

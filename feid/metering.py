@@ -26,8 +26,10 @@ _SEVERITY = (
 )
 _ABSURD = 1.5  # a register above this multiple of what the connection carries is no consumption
 COMPLETE_UNTIL = "complete_until"
-GRACE = timedelta(hours=1)
-"""How long a silent meter is waited for before its home is reported as missing."""
+GRACE = timedelta(minutes=45)
+"""How long a silent meter is waited for before its home is reported as missing: less than the hour for which
+an offer stands, which needs every register before it.
+"""
 
 Given = Mapping[tuple[str, datetime], MeterReading]
 

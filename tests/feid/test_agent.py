@@ -12,8 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aggregator.profile import Period
 from aggregator.readings import report_requests
 from feid.agent import HOLD_AHEAD, Agent, run
+from feid.devices import MeterReading
+from feid.drivers.simulated import SimulatedDriver
 from feid.facility import OFFER_REPORT
 from feid.freeze import freeze_at
+from feid.metering import GRACE
 from feid.store import QUARTER_HOUR, Store
 from flexpact.pki import issue, make_authority
 from openadr import Event, Report, ReportRequest
@@ -104,6 +107,60 @@ async def test_an_offer_is_the_same_whenever_it_is_made(place: Town, tmp_path: P
     async with place.box() as (agent, store):
         await agent.cycle(place.clock())
         assert store.offer(hour) == on_time != []
+
+
+class SilentMeter(SimulatedDriver):
+    """Real meters, of which one does not tell what it counts from an instant on."""
+
+    silent_from: datetime | None = None
+
+    async def meter_readings(self, start: datetime, end: datetime) -> list[MeterReading]:
+        given = await super().meter_readings(start, end)
+        since = self.silent_from
+        return [r for r in given if since is None or r.home_id != "home-03" or r.start < since]
+
+
+async def offered(place: Town, name: str, hour: datetime, silent_from: datetime | None) -> object:
+    """What a box with a memory of its own has offered for the hour, after a cycle now."""
+    settings = replace(place.settings(), state=place.folder / f"{name}.sqlite")
+    store, driver = Store(settings.state), SilentMeter(place.socket, "node-1")
+    driver.silent_from = silent_from
+    try:
+        await Agent(settings, driver, store, await driver.devices()).cycle(place.clock())
+        return store.offer(hour)
+    finally:
+        store.close()
+        await driver.close()
+
+
+async def test_an_offer_waits_for_the_last_register_before_its_hour(place: Town) -> None:
+    hour = DAY + timedelta(hours=3)
+    await place.move_to(hour)
+    assert await offered(place, "late", hour, hour - QUARTER_HOUR) == []
+    await place.move_to(hour + timedelta(minutes=1))
+    late = await offered(place, "late", hour, None)
+    assert late == await offered(place, "new", hour, None) != []
+
+
+async def test_offers_of_a_box_with_a_dead_meter_come_later_and_are_the_same(place: Town) -> None:
+    dead, hour = DAY + timedelta(hours=1), DAY + timedelta(hours=3)
+    await place.move_to(hour)
+    assert await offered(place, "old", hour, dead) == []
+    await place.move_to(hour + GRACE)
+    old = await offered(place, "old", hour, dead)
+    await place.move_to(hour + GRACE + timedelta(minutes=14))
+    assert await offered(place, "new", hour, dead) == old != []
+
+
+async def test_a_box_killed_before_its_offer_makes_it_when_it_is_back(place: Town) -> None:
+    hour = DAY + timedelta(hours=3)
+    await place.move_to(hour)
+    async with place.box() as (agent, store):
+        await agent.metering.collect(place.clock(), timedelta(days=10))
+        assert store.offer(hour) == []
+    async with place.box() as (agent, store):
+        await agent.cycle(place.clock())
+        assert store.offer(hour) != []
 
 
 async def test_a_box_killed_in_the_event_goes_on_with_the_same_plan(afternoon: Town, tmp_path: Path) -> None:

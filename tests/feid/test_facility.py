@@ -113,7 +113,18 @@ def test_an_offer_is_read_as_it_was_issued_also_when_a_newer_one_is_there(
     assert {r.value for r in readings if r.r_id == "offer"} == {500.0}
     assert [r.value for r in readings if r.r_id == "load_forecast"][:2] == [1001.0, 1002.0]
     assert len(readings) == 2 * (AHEAD // QUARTER_HOUR)
-    assert facility.watermark(OFFER_REPORT) == NOW + timedelta(hours=1) + FORECAST
+
+
+def test_a_report_waits_for_the_offer_of_its_own_hour(facility: NodeFacility, store: Store) -> None:
+    hour = timedelta(hours=1)
+    offer(store, NOW, 500)
+    until = facility.watermark(OFFER_REPORT)
+    assert until is not None
+    assert NOW + hour - QUARTER_HOUR + AHEAD <= until < NOW + hour + AHEAD
+    offer(store, NOW + hour, 700)
+    until = facility.watermark(OFFER_REPORT)
+    assert until is not None
+    assert until >= NOW + hour + AHEAD
 
 
 def open_ended(of: Event) -> Event:

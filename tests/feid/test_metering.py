@@ -17,7 +17,7 @@ from feid.devices import (
     Quality,
 )
 from feid.guard import Limits
-from feid.metering import Metering, judge, node_sums, quarter_floor, severity
+from feid.metering import GRACE, Metering, judge, node_sums, quarter_floor, severity
 from feid.store import Register, Store
 from openadr.enums import DataQuality
 
@@ -119,7 +119,7 @@ async def test_a_home_that_stays_silent_is_reported_as_missing_with_its_usual_va
     await metering.collect(NOW, DAY)
     meters.count(NOW, NOW + timedelta(hours=2), HOMES[:1])
     await metering.collect(NOW + timedelta(hours=2), DAY)
-    assert metering.complete_until() == NOW + timedelta(hours=1)
+    assert metering.complete_until() == NOW + timedelta(hours=2) - GRACE
     silent = store.registers(NOW, NOW + METER_STEP, "home-02")
     assert silent == [Register("home-02", NOW, 200 + NOW.hour, 20, MISSING)]
     assert node_sums(store.registers(NOW, NOW + METER_STEP), 2)[NOW].quality == MISSING

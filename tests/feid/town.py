@@ -169,6 +169,8 @@ def event(
             event_status=EventStatus.FAR,
             test_event=test,
         ),
-        active_period=ActivePeriod(dtstart=start, duration=Duration.of(timedelta(hours=hours))),
+        active_period=ActivePeriod(
+            dtstart=start, duration=Duration.of(timedelta(hours=hours)), notification=Duration(0)
+        ),
         signals=(change(signal),),
     )
