@@ -21,6 +21,8 @@ class Registration:
     registration_id: str
     vtn_id: str
     poll_period_s: float | None = None
+    xml_signature: bool = False
+    """Whether we said that we sign."""
 
 
 def create(settings: VenSettings, request_id: str, current: Registration | None) -> CreatePartyRegistration:
@@ -53,6 +55,7 @@ def accepted(
         registration_id=answer.registration_id,
         vtn_id=answer.vtn_id,
         poll_period_s=poll_period_s(answer),
+        xml_signature=asked.xml_signature,
     )
 
 

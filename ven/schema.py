@@ -29,5 +29,6 @@ MIGRATIONS = (
         signer TEXT NOT NULL, nonce TEXT NOT NULL, signed_at TEXT NOT NULL, PRIMARY KEY (signer, nonce)
     ) WITHOUT ROWID;
     """,
+    "ALTER TABLE ven_state ADD COLUMN xml_signature INTEGER NOT NULL DEFAULT 0;",
 )
 """The schema's history; `PRAGMA user_version` counts what has been applied."""

@@ -103,6 +103,11 @@ class Session:
         self.state = self._resumed()
         if settings.metadata_at_start and self.state in _WITH_REPORTS:
             self.state = State.OFFERING  # RPT-01
+        known = self.saved.registration
+        if known is not None and known.xml_signature != settings.xml_signature:
+            # before anything else: until the VTN is told, neither believes the other (SIG-11)
+            self.state = State.REREGISTERING
+            self._queue.appendleft(registration.create(settings, new_id(), known))
 
     def _resumed(self) -> State:
         if self.saved.registration is None:

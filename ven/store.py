@@ -235,7 +235,7 @@ def _deserves_copy(before: Saved, after: Saved) -> bool:
 def _save_state(connection: sqlite3.Connection, before: Saved, saved: Saved) -> None:
     known = saved.registration
     connection.execute(
-        "INSERT OR REPLACE INTO ven_state VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO ven_state VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             known.ven_id if known else None,
             known.registration_id if known else None,
@@ -244,6 +244,7 @@ def _save_state(connection: sqlite3.Connection, before: Saved, saved: Saved) -> 
             saved.metadata,
             saved.synced,
             _text(saved.barred_until),
+            known is not None and known.xml_signature,
         ),
     )
 
@@ -321,14 +322,17 @@ def _remove(
 
 def _load(connection: sqlite3.Connection) -> Saved:
     row = connection.execute(
-        "SELECT ven_id, registration_id, vtn_id, poll_period_s, metadata, synced, barred_until FROM ven_state"
+        "SELECT ven_id, registration_id, vtn_id, poll_period_s, metadata, synced, barred_until, xml_signature"
+        " FROM ven_state"
     ).fetchone()
     if row is None:
         return Saved()
-    ven_id, registration_id, vtn_id, poll_period_s, metadata, synced, barred_until = row
+    ven_id, registration_id, vtn_id, poll_period_s, metadata, synced, barred_until, signs = row
     answers, opts = (_load_messages(connection, table) for table in _MESSAGES)
     return Saved(
-        registration=Registration(ven_id, registration_id, vtn_id, poll_period_s) if ven_id else None,
+        registration=Registration(ven_id, registration_id, vtn_id, poll_period_s, bool(signs))
+        if ven_id
+        else None,
         metadata=metadata,
         synced=bool(synced),
         barred_until=_time(barred_until),

@@ -93,10 +93,8 @@ class Reception:
     ) -> tuple[bytes, bool]:
         """The reply, and whether the message was signed, so that the reply must be."""
         ven = guest.ven if guest else None
-        proof = None
-        if ven is not None and ven.signs:
-            proof = await self._signatures.check(raw, ven, principal, now)
         peer = Peer(principal, ven)
+        proof = await self._proof(raw, peer, now)
         try:
             message = await self._read(raw if proof is None else proof.body, guest, now)
             if proof is None and self._signatures.announced(message):
@@ -109,6 +107,18 @@ class Reception:
             return encode(refusal(None, error, peer, self._terms)), proof is not None
         letter = _Letter(message, service, peer, proof, now)
         return await self._handled(letter, raw, guest), proof is not None
+
+    async def _proof(self, raw: bytes, peer: Peer, now: datetime) -> Proof | None:
+        """What is believed of a message that must be signed, or is before anything was agreed."""
+        ven = peer.ven
+        if ven is not None and ven.signs:
+            return await self._signatures.check(raw, ven, peer.fingerprint, now)
+        if (ven is not None and ven.registered) or not self._signatures.present(raw):
+            return None
+        try:
+            return await self._signatures.check(raw, ven, peer.fingerprint, now)
+        except BadSignature:
+            return None
 
     async def _handled(self, letter: _Letter, raw: bytes, guest: Guest | None) -> bytes:
         if guest is not None:

@@ -7,8 +7,9 @@ Rules:
     as a finding of the VEN. (404, 406 and 501 would tell an honest VEN never to send it again; 200 would say
     that it was taken.)
     A registration that announces signatures is signed itself: so the announcement is true.
-    The reply to a signed message is signed. Once a VEN signs, only a signed registration or the operator
-    ends it.
+    The reply to a signed message is signed. Of a VEN that is not registered no signature is demanded, but a
+    good one is answered by ours: it may want to know who speaks before it registers. Of a VEN that registered
+    without signatures none is looked at. Once a VEN signs, a signed registration or the operator ends it.
     What was signed is handled in the bytes that the signature covers; its nonce, and the message as it came,
     are kept in the transaction of the handling. Polls and queries say nothing that one could deny, and are
     not kept.
@@ -75,6 +76,10 @@ class Signatures:
         else:
             verified = verify(raw, (principal,), now, policy, self._limits)
         return Proof(verified, raw, hashlib.sha256(raw).hexdigest())
+
+    def present(self, raw: bytes) -> bool:
+        """Whether a message may be signed, and we could answer it so."""
+        return self.offered and b"SignatureValue>" in raw
 
     def announced(self, message: Message) -> bool:
         """Whether this is a registration that announces signatures, which then must be signed itself."""

@@ -39,6 +39,13 @@ class Identity:
     key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
 
+    @classmethod
+    def read(cls, name: str, cert: Path, key: Path) -> Identity:
+        """An identity that lies in files."""
+        private = serialization.load_pem_private_key(key.read_bytes(), None)
+        assert isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
+        return cls(name, private, x509.load_pem_x509_certificate(cert.read_bytes()))
+
     @property
     def certificate_pem(self) -> bytes:
         return self.certificate.public_bytes(serialization.Encoding.PEM)

@@ -15,9 +15,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from flexpact.pki import Identity, issue, make_authority, renew
 from flexpact.pki import identity as pki_identity
@@ -204,6 +201,22 @@ async def test_sig_11_a_ven_that_announces_signatures_signs_and_is_signed_to(tab
     query = await table.say(alice, QueryRegistration(request_id="q"))
     assert isinstance(query, CreatedPartyRegistration)
     assert query.registration_id == ven.registration_id
+
+
+@pytest.mark.criterion("SIG-11")
+async def test_sig_11_before_a_registration_who_signs_is_signed_to(table: Table) -> None:
+    bob = table.bob
+    asked = QueryRegistration(request_id="q")
+    for _ in ("a stranger", "enrolled"):
+        assert isinstance(await table.say(bob, asked), CreatedPartyRegistration)
+        assert isinstance(await table.say(bob, asked, signed=False), CreatedPartyRegistration)
+        lost = await table.say(bob, Poll("once-known"))
+        assert isinstance(lost, Response)
+        assert lost.response.code == "463"
+        bad = bob.signer.sign(encode(asked), table.now - timedelta(hours=1))
+        status, body = await table.post(bob, "EiRegisterParty", bad)
+        assert (status, b"Signature>" in body) == (200, False)
+        await table.enrol(bob, "bob")
 
 
 async def test_sig_11_a_ven_that_does_not_announce_them_gets_none_whatever_it_sends(table: Table) -> None:
@@ -459,9 +472,7 @@ async def test_a_message_on_its_way_when_the_operator_begins_to_require_signatur
 async def test_signature_leniency_is_for_one_ven(table: Table) -> None:
     alice = table.alice
     await table.register(alice)
-    key = serialization.load_pem_private_key(alice.identity.key.read_bytes(), None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
-    mine = SignedBy("alice", key, x509.load_pem_x509_certificate(alice.identity.cert.read_bytes()))
+    mine = SignedBy.read("alice", alice.identity.cert, alice.identity.key)
     poll = alice.signer.sign(encode(Poll(alice.ven_id)), table.now)
     raw = resigned(poll.replace(INCLUSIVE_C14N.encode(), EXCLUSIVE_C14N.encode()), mine)
     assert await table.post(alice, "OadrPoll", raw) == (403, b"")
