@@ -21,6 +21,7 @@ class Clause(StrEnum):
     DAILY_CALLS = "daily_calls"
     OVERLAP = "overlap"
     OFFER = "offer"
+    OPT_OUT = "opt_out"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,16 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator import store
-from aggregator.agreement import Agreement, Call, ClauseHit, broken_clauses
+from aggregator.agreement import Agreement, Call, Clause, ClauseHit, broken_clauses
 from aggregator.dispatch import FlexibilityOffer, ReductionRequest
 from aggregator.profile import QUARTER, Calendar, LoadProfile, Period, floor_to
 from aggregator.readings import OFFER
 from aggregator.settings import AggregatorSettings, NodeSettings
 from aggregator.settlement import requested_w
 from openadr import Event
-from vtn import registration
-from vtn.errors import NotAdmitted
+from vtn import availability, registration
+from vtn.availability import Part
+from vtn.errors import CertificateRefused, NotAdmitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,20 @@ class Node:
 async def enrol(conn: AsyncConnection, nodes: Sequence[NodeSettings], now: datetime) -> None:
     """Allow the configured certificates to register, and put the configured agreements in force."""
     for node in nodes:
-        ven_id = await registration.enrol(conn, node.ven_name, node.fingerprint, now, ven_id=node.ven_id)
+        ven_id = await _enrolled(conn, node, now)
         await store.agree(conn, ven_id, node.agreement.agreement(), now)
+
+
+async def _enrolled(conn: AsyncConnection, node: NodeSettings, now: datetime) -> str:
+    """The node's id. A certificate that the operator has withdrawn since stays out, and the rest goes on."""
+    try:
+        return await registration.enrol(conn, node.ven_name, node.fingerprint, now, ven_id=node.ven_id)
+    except CertificateRefused as error:
+        known = {ven.ven_name: ven.ven_id for ven in await registration.vens(conn)}
+        if node.ven_name not in known:
+            raise
+        log.warning("a node's certificate is not enrolled", node=node.ven_name, error=str(error))
+        return known[node.ven_name]
 
 
 class Portfolio:
@@ -48,6 +61,8 @@ class Portfolio:
     def __init__(self, settings: AggregatorSettings) -> None:
         self.calendar: Calendar = settings.programme.calendar()
         self._lead = timedelta(seconds=settings.programme.offer_lead_s)
+        self._part = Part(market_context=settings.programme.market_context)
+        self._opt_policy = settings.vtn.opt.of(settings.programme.market_context)
 
     async def nodes(self, conn: AsyncConnection) -> list[Node]:
         """All nodes with an agreement, by name."""
@@ -73,7 +88,10 @@ class Portfolio:
         nothing = LoadProfile(request.period.start, QUARTER, ())
         found = []
         for node in await self.nodes(conn):
-            hits = await self._hits(conn, node, Call(request.period, 0), None, now)
+            hits = [
+                *await self._hits(conn, node, Call(request.period, 0), None, now),
+                *await self._opted_out(conn, node, request.period),
+            ]
             available = issued[node.ven_id][1] if node.ven_id in issued else nothing
             terms = node.agreement
             capacity_w, price = terms.capacity_w(), terms.price_minor_per_kwh
@@ -90,7 +108,7 @@ class Portfolio:
         if node is None:
             raise NotAdmitted("agreement", "nothing is agreed with this node")
         call = Call(Period(event.dtstart, event.end), requested_w(event))
-        for hit in await self._hits(conn, node, call, event.event_id, now):
+        for hit in await self._against(conn, node, call, event.event_id, now):
             raise NotAdmitted(str(hit.clause), hit.text)
 
     async def hits(
@@ -100,10 +118,27 @@ class Portfolio:
         found = {}
         for node in await self.nodes(conn):
             if node.ven_name in calls:
-                hits = await self._hits(conn, node, calls[node.ven_name], None, now)
+                hits = await self._against(conn, node, calls[node.ven_name], None, now)
                 if hits:
                     found[node.ven_name] = hits
         return found
+
+    async def _against(
+        self, conn: AsyncConnection, node: Node, call: Call, event_id: str | None, now: datetime
+    ) -> list[ClauseHit]:
+        """What stands against a call that somebody wants: the node's word alone only if the policy says so."""
+        hits = await self._hits(conn, node, call, event_id, now)
+        if not self._opt_policy.events_in_opt_out:
+            hits += await self._opted_out(conn, node, call.period)
+        return hits
+
+    async def _opted_out(self, conn: AsyncConnection, node: Node, period: Period) -> list[ClauseHit]:
+        """The node's own word that it stays out, by the opt schedules that it has sent."""
+        schedules = await availability.schedules_of(conn, node.ven_id)
+        out = availability.out_during(schedules, self._opt_policy, self._part, period.start, period.end)
+        if out is None:
+            return []
+        return [ClauseHit(Clause.OPT_OUT, f"has opted out from {out:%Y-%m-%d %H:%M} on")]
 
     async def _hits(
         self, conn: AsyncConnection, node: Node, call: Call, event_id: str | None, now: datetime
