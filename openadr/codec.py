@@ -126,8 +126,15 @@ def read(element: etree._Element, limits: Limits = DEFAULT_LIMITS) -> Message:
         if found is not None:
             return found
         error.message_name = cls.__name__
+        error.request_id = _text(element, "pyld:requestID")
+        error.opt_id = _text(element, "ei:optID")
         raise
     return message
+
+
+def _text(element: etree._Element, name: str) -> str:
+    """What the first element of this name says."""
+    return next((found.text or "" for found in element.iter(clark(name))), "")
 
 
 def _read_around(element: etree._Element, limits: Limits) -> DistributeEvent | None:

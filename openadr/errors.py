@@ -20,10 +20,12 @@ class ProtocolError(Exception):
 
     `description` is for the peer's operator: no secrets, no traces (ERR-04). `rule` is the ID of the broken
     conformance rule where one is known. `message_name` is the class name of the message (`CreatedReport`),
-    where it was recognised.
+    where it was recognised, `request_id` and `opt_id` are its own then, for the refusal to echo (GEN-14).
     """
 
     code: str = "459"
+    request_id: str = ""
+    opt_id: str = ""
 
     def __init__(
         self, description: str = "", *, rule: str | None = None, message_name: str | None = None

@@ -326,15 +326,16 @@ def refusal(message: Message | None, error: ProtocolError, peer: Peer, terms: Te
     `message` is None where the bytes named their message but could not become one.
     """
     name = type(message).__name__ if message is not None else str(error.message_name or "")
-    code = EiResponse(error.code, error.description, request_id_of(message))
+    request_id = error.request_id if message is None else request_id_of(message)
+    code = EiResponse(error.code, error.description, request_id)
     ven_id = peer.ven.ven_id if peer.ven is not None and peer.ven.registered else None
     if name in ("QueryRegistration", "CreatePartyRegistration"):
         return CreatedPartyRegistration(response=code, vtn_id=terms.vtn_id, profiles=PROFILES)
     if name == "RequestEvent":
-        request_id = code.request_id or "0"  # EVT-06: never empty
-        return DistributeEvent(response=code, request_id=request_id, vtn_id=terms.vtn_id)
+        # EVT-06: never empty
+        return DistributeEvent(response=code, request_id=request_id or "0", vtn_id=terms.vtn_id)
     if name in ("CreateOpt", "CancelOpt"):
-        opt_id = str(getattr(message, "opt_id", ""))
+        opt_id = str(getattr(message, "opt_id", error.opt_id))
         reply = CreatedOpt if name == "CreateOpt" else CanceledOpt
         return reply(response=code, opt_id=opt_id)
     return REFUSALS.get(name, Response)(response=code, ven_id=ven_id)

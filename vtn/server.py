@@ -229,6 +229,8 @@ class Server:
         limit = self._limits.max_report_bytes if service == REPORT else self._limits.max_bytes
         if (request.content_length or 0) > limit:
             raise TooLarge
+        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # else it waits with the body
         if request.content.is_eof():  # it came with the headers
             whole = await request.content.read()
             if len(whole) > limit:

@@ -265,8 +265,23 @@ async def test_unreadable_value_is_refused_in_the_fitting_payload(desk: Desk) ->
         reply = openadr.decode(raw)
         assert isinstance(reply, UpdatedReport)
         assert reply.response.code.startswith("4")
+        assert reply.response.request_id == "u1"
     else:
         assert status == 406
+
+
+@pytest.mark.criterion("GEN-14")
+async def test_ids_of_a_message_that_cannot_be_read_come_back(desk: Desk) -> None:
+    mine = await desk.settle_in()
+    for kind, service in ((CreateOpt, "EiOpt"), (CreateReport, "EiReport")):
+        body = (
+            openadr.encode(messages(mine)[kind][0]).replace(b">PT1H<", b">P5H<").replace(b">PT0S<", b">P5H<")
+        )
+        status, raw = await desk.post(service, body)
+        assert status == 200
+        reply: Any = openadr.decode(raw)
+        assert (reply.response.code[0], reply.response.request_id) == ("4", "r")
+        assert getattr(reply, "opt_id", "o1") == "o1"
 
 
 def test_all_update_report_routes_are_named() -> None:

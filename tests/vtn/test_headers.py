@@ -72,6 +72,18 @@ def test_any_target_has_a_path() -> None:
         assert isinstance(path_of(target), str)
 
 
+async def test_peer_that_waits_for_leave_to_send_its_body_gets_it(desk: Desk) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", desk.server.port)
+    lines = ("Content-Type: application/xml", "Expect: 100-continue", f"Content-Length: {len(QUERY)}")
+    head = (f"POST {BASE}EiRegisterParty HTTP/1.1", "Host: x", *lines)
+    writer.write("\r\n".join(head).encode() + b"\r\n\r\n")
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(QUERY)
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    writer.close()
+    await writer.wait_closed()
+
+
 @pytest.mark.criterion("HTTP-12", who="vtn")
 @pytest.mark.parametrize(
     "lines",
