@@ -16,8 +16,7 @@ from vtn.problem import CONTENT_TYPE, ProblemBody
 VERSION = "1"
 JSON = "application/json"
 REF = "#/components/schemas/"
-OF_ALL = (500, 503)
-OF_BODIES = (400, 413, 422)
+OF_ALL = (413, 422, 500, 503)
 PARAMETERS = {
     "ven": "Id of the VEN, or its name.",
     "event_id": "Id of the event.",
@@ -42,11 +41,22 @@ def document(routes: Sequence[Route], prefix: str) -> dict[str, Any]:
         },
         "paths": paths,
         "components": {
-            "schemas": schemas["$defs"],
+            "schemas": {name: _without_nulls(schema) for name, schema in schemas["$defs"].items()},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{}, {"token": []}],  # none on the Unix socket, the token on the loopback port
     }
+
+
+def _without_nulls(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema as answers are written: what is null is left out, so it is not required."""
+    fields = schema.get("properties", {})
+    required = [
+        name for name in schema.get("required", ()) if {"type": "null"} not in fields[name].get("anyOf", ())
+    ]
+    return (
+        {**schema, "required": required} if required else {k: v for k, v in schema.items() if k != "required"}
+    )
 
 
 Key = tuple[type[BaseModel], Literal["validation", "serialization"]]
@@ -85,7 +95,7 @@ def _responses(route: Route, names: Any) -> dict[str, Any]:
             "content": {JSON: {"schema": schema}},
         }
     }
-    own = OF_BODIES if route.body is not None else (422,) if route.query is not None else ()
+    own = (400,) if route.body is not None else ()
     unknown = (404,) if "{" in route.path else ()
     for status in sorted({*OF_ALL, *own, *unknown, *route.refusals}):
         responses[str(status)] = {

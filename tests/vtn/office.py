@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import aiohttp
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import Event
+from tests.vtn import openapi
 from tests.vtn.desk import ALICE, BOB, NOW, Desk
 from vtn.api import OperatorApi
 from vtn.api_route import Office
@@ -20,6 +22,7 @@ from vtn.control_socket import ControlSocket, listen
 from vtn.errors import NotAdmitted
 from vtn.store import Database
 
+FAULT = "a fault of the process"
 CONTEXT = "http://programme.test/peak"
 START = NOW + timedelta(hours=2)
 SIMPLE = {"signal_name": "SIMPLE", "signal_type": "level", "intervals": [{"value": 1}]}
@@ -49,7 +52,7 @@ class Clerk:
     owners: dict[str, str] = field(default_factory=dict)
 
     async def ask(
-        self, method: str, path: str, body: Any = None, raw: bytes | None = None
+        self, method: str, path: str, body: Any = None, raw: bytes | BytesIO | None = None
     ) -> tuple[int, Any]:
         """Status and JSON of any answer."""
         sent: dict[str, Any] = {"data": raw} if raw is not None else {} if body is None else {"json": body}
@@ -57,6 +60,9 @@ class Clerk:
             said = await answer.json(content_type=None)
             kind = "application/problem+json" if answer.status >= 400 else "application/json"
             assert answer.content_type == kind, (answer.status, answer.content_type)
+            schema = openapi.answer_of(method, path, answer.status)
+            if schema is not None:
+                openapi.check(schema, said)
             return answer.status, said
 
     async def get(self, path: str) -> Any:
@@ -105,6 +111,8 @@ async def opened(db: Database, folder: Path) -> AsyncIterator[Clerk]:
 
 def office(desk: Desk, forbidden: Mapping[str, str], owners: Mapping[str, str]) -> Office:
     async def admit(_conn: AsyncConnection, _event: Event, ven_id: str, _now: object) -> None:
+        if forbidden.get(ven_id) == FAULT:
+            raise RuntimeError("a secret at /some/path")
         if ven_id in forbidden:
             raise NotAdmitted("daily_calls", forbidden[ven_id])
 
