@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from openadr import ActivePeriod, Duration, Event, ItemBase, Signal, SignalInterval
 from openadr.enums import EventStatus, SignalName, SignalType, SiScaleCode
-from openadr.timeline import Timeline, event_status, in_order
-from tests.openadr.samples import DISPATCH, at, event, minutes, steps
+from openadr.timeline import Precedence, Timeline, event_status, in_order
+from tests.openadr.samples import DISPATCH, HOUR, at, event, minutes, steps
 
 
 def simple(*values: float, length: Duration) -> tuple[Signal, ...]:
@@ -197,6 +197,7 @@ def test_the_timeline_agrees_with_asking_every_event(
         assert level(timeline, change) != level(timeline, change - timedelta(seconds=1))
 
 
+@pytest.mark.criterion("EVT-09")
 @pytest.mark.parametrize(
     ("now", "status"),
     [
@@ -212,12 +213,14 @@ def test_status_follows_the_clock(now: datetime, status: EventStatus) -> None:
     assert event_status(event("a", period=period), now) is status
 
 
+@pytest.mark.criterion("EVT-09")
 def test_without_ramp_up_an_event_is_never_near() -> None:
     for ramp_up in (None, Duration(0), Duration(-600)):
         period = ActivePeriod(dtstart=at(17), duration=minutes(60), ramp_up=ramp_up)
         assert event_status(event("a", period=period), at(17) - timedelta(seconds=1)) is EventStatus.FAR
 
 
+@pytest.mark.criterion("EVT-22", "VEX-24")
 def test_cancelled_stays_cancelled_and_open_ended_stays_active() -> None:
     assert event_status(event("a", status=EventStatus.CANCELLED), at(17)) is EventStatus.CANCELLED
     open_ended = event("a", start=at(17), length=Duration(0))
@@ -241,7 +244,7 @@ def programme(
     )
 
 
-def test_order_of_active_by_priority_then_pending_by_start() -> None:
+def test_evt_16_worked_0510_active_by_priority_then_pending_by_start() -> None:
     events = (
         programme("A", 0, 20, 2),
         programme("B", 20, 20, 0),
@@ -251,7 +254,7 @@ def test_order_of_active_by_priority_then_pending_by_start() -> None:
     assert listed(*events) == ["C", "A", "B", "D"]
 
 
-def test_order_of_equal_priority_by_start() -> None:
+def test_evt_16_worked_0520_equal_priority_by_start() -> None:
     events = (
         programme("A", 0, 20, 1),
         programme("B", 20, 30, 0),
@@ -261,14 +264,41 @@ def test_order_of_equal_priority_by_start() -> None:
     assert listed(*events) == ["C", "A", "B", "D"]
 
 
-def test_a_cancelled_event_keeps_its_place() -> None:
+def test_evt_16_worked_0525_a_cancelled_event_keeps_its_place() -> None:
     assert listed(programme("A", 40, 20, 0), programme("B", 0, 20, 1, EventStatus.CANCELLED)) == ["B", "A"]
 
 
-def test_active_without_priority_comes_after_every_priority() -> None:
+def test_evt_16_active_without_priority_comes_after_every_priority() -> None:
     events = [programme(str(number), 0, 20, number) for number in (0, 1, 2, 9)]
     assert listed(*events) == ["1", "2", "9", "0"]
 
 
-def test_pending_events_ignore_priority() -> None:
+def test_evt_16_pending_events_ignore_priority() -> None:
     assert listed(programme("late", 20, 20, 1), programme("soon", 10, 20, 0)) == ["soon", "late"]
+
+
+def cancelled_at(made: Event, minute: int) -> Event:
+    moment = NOW + timedelta(minutes=minute)
+    descriptor = replace(made.descriptor, event_status=EventStatus.CANCELLED, modification_date_time=moment)
+    return replace(made, descriptor=descriptor)
+
+
+def test_evt_16_an_event_cancelled_before_its_start_stays_among_the_pending() -> None:
+    pending = cancelled_at(programme("was pending", -10, 60, 1), -20)
+    assert listed(pending, programme("active", -5, 60, 9)) == ["active", "was pending"]
+    active = cancelled_at(programme("was active", -10, 60, 1), -5)
+    assert listed(active, programme("active", -5, 60, 9)) == ["was active", "active"]
+
+
+def test_evt_16_completed_events_come_last() -> None:
+    assert listed(programme("over", -60, 30, 1), programme("soon", 10, 20, 0)) == ["soon", "over"]
+
+
+def test_vex_25_where_events_overlap_the_order_of_events_or_the_newest_rules() -> None:
+    first = event("first", start=at(17), length=minutes(60), priority=1, signals=simple(1, length=HOUR))
+    second = event("second", start=at(17, 30), length=minutes(60), signals=simple(2, length=HOUR))
+    by_order = Timeline.from_events([first, second])
+    newest = Timeline.from_events([first, second], Precedence.NEWEST)
+    assert [level(by_order, at(17, minute)) for minute in (15, 45)] == [("first", 1), ("first", 1)]
+    assert [level(newest, at(17, minute)) for minute in (15, 45)] == [("first", 1), ("second", 2)]
+    assert level(by_order, at(18)) == level(newest, at(18)) == ("second", 2)
