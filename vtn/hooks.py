@@ -35,7 +35,7 @@ class Refusal(ProtocolError):  # noqa: N818 - the name says what happened
 class Review(Protocol):
     """What an integrator gives to the server: see `Server`."""
 
-    async def __call__(self, message: Message, ven: Ven, conn: AsyncConnection, now: datetime) -> None:
+    async def __call__(self, message: Message, ven: Ven, conn: AsyncConnection, now: datetime, /) -> None:
         """Let the message of this VEN pass, or raise `Refusal`."""
 
 
