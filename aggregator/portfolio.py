@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator import store
@@ -25,6 +26,8 @@ from vtn import availability, registration
 from vtn.availability import Part
 from vtn.errors import CertificateRefused, NotAdmitted
 
+log = structlog.get_logger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -38,17 +41,19 @@ class Node:
 
 async def enrol(conn: AsyncConnection, nodes: Sequence[NodeSettings], now: datetime) -> None:
     """Allow the configured certificates to register, and put the configured agreements in force."""
+    known = {ven.ven_name: ven.ven_id for ven in await registration.vens(conn)}
     for node in nodes:
-        ven_id = await _enrolled(conn, node, now)
+        ven_id = await _enrolled(conn, node, known, now)
         await store.agree(conn, ven_id, node.agreement.agreement(), now)
 
 
-async def _enrolled(conn: AsyncConnection, node: NodeSettings, now: datetime) -> str:
+async def _enrolled(
+    conn: AsyncConnection, node: NodeSettings, known: Mapping[str, str], now: datetime
+) -> str:
     """The node's id. A certificate that the operator has withdrawn since stays out, and the rest goes on."""
     try:
         return await registration.enrol(conn, node.ven_name, node.fingerprint, now, ven_id=node.ven_id)
     except CertificateRefused as error:
-        known = {ven.ven_name: ven.ven_id for ven in await registration.vens(conn)}
         if node.ven_name not in known:
             raise
         log.warning("a node's certificate is not enrolled", node=node.ven_name, error=str(error))
@@ -126,7 +131,7 @@ class Portfolio:
     async def _against(
         self, conn: AsyncConnection, node: Node, call: Call, event_id: str | None, now: datetime
     ) -> list[ClauseHit]:
-        """What stands against a call that somebody wants: the node's word alone only if the policy says so."""
+        """What stands against a call: the node's own word only where the policy says so."""
         hits = await self._hits(conn, node, call, event_id, now)
         if not self._opt_policy.events_in_opt_out:
             hits += await self._opted_out(conn, node, call.period)

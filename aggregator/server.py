@@ -126,6 +126,11 @@ class Aggregator:
             anchors=self._anchorer is not None,
         )
 
+    def reload(self) -> None:
+        """Read the VTN's certificates again: new connections get them, open ones go on."""
+        if self._vtn is not None:
+            self._vtn.reload()
+
     async def stop(self) -> None:
         """Stop listening, seal and sign what there is, and close; what is not anchored yet is anchored
         later.

@@ -7,7 +7,7 @@ import signal
 import tomllib
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from flexpact.clock import Clock
 from flexpact.migrations import upgrade
 from openadr import Event
+from openadr.enums import ProfileName
 from vtn import registration
 from vtn.api import OperatorApi
 from vtn.api_route import Office
@@ -68,12 +69,16 @@ def _section(config: Path, name: str, model: type[Section], content: object) -> 
 
 
 async def serve(database: Path, settings: Settings, clock: Clock) -> None:
-    """Serve until SIGTERM or SIGINT; StartupError says in one sentence what stands in the way."""
+    """Serve until SIGTERM or SIGINT; at SIGHUP certificates are read again.
+
+    StartupError says in one sentence what stands in the way.
+    """
     db = await _open(database, settings.vtn.busy_timeout_s)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(db.close)
         server = Server(settings.vtn, db, clock, lambda _ven, _reports, _now: [])
         await server.start()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
         stack.push_async_callback(server.stop)
         if settings.operator is not None:
             loopback = settings.operator.loopback
@@ -105,12 +110,16 @@ async def _nobody(_conn: AsyncConnection, _event_id: str) -> str | None:
     return None
 
 
-async def enrol(database: Path, name: str, fingerprint: str) -> str:
+async def enrol(
+    database: Path, name: str, fingerprint: str, profile: str = "2.0b", overlap_days: int = 30
+) -> str:
     """Enrol a VEN in a database that nobody needs to serve; gives its id."""
+    chosen, overlap = ProfileName(profile), timedelta(days=overlap_days)
     db = await _open(database, VtnSettings().busy_timeout_s)
     try:
         async with db.write() as conn:
-            return await registration.enrol(conn, name, fingerprint, Clock.real()())
+            now = Clock.real()()
+            return await registration.enrol(conn, name, fingerprint, now, profile=chosen, overlap=overlap)
     finally:
         await db.close()
 

@@ -15,7 +15,16 @@ from typing import Any
 from aiohttp import web
 from pydantic import ValidationError
 
-from vtn import api_events, api_findings, api_opts, api_programmes, api_reports, api_trace, api_vens
+from vtn import (
+    api_certificates,
+    api_events,
+    api_findings,
+    api_opts,
+    api_programmes,
+    api_reports,
+    api_trace,
+    api_vens,
+)
 from vtn.api_route import Call, Office, Route
 from vtn.openapi import document
 from vtn.problem import LARGE, Problem, answer_problems, invalid
@@ -27,6 +36,7 @@ MAX_BODY_BYTES = 4 * 1024 * 1024  # ten thousand intervals and more
 
 ROUTES: Sequence[Route] = (
     *api_vens.ROUTES,
+    *api_certificates.ROUTES,
     *api_events.ROUTES,
     *api_programmes.ROUTES,
     *api_opts.ROUTES,

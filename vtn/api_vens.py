@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any, Literal
 
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from openadr.enums import ProfileName
 from openadr.security import read_fingerprint, short_form
 from vtn import certificate, outbox, registration, trace
 from vtn.api_route import Answer, At, Body, Call, Office, Route
+from vtn.certificate import OVERLAP
 from vtn.errors import UnknownObject
 from vtn.problem import CONFLICT, INVALID, Problem
 from vtn.registration import Ven
@@ -82,6 +85,15 @@ class EnrolBody(Body):
     fingerprint: str = FINGERPRINT
     ven_id: str | None = Field(
         default=None, min_length=1, max_length=128, description="Made where it is left out."
+    )
+    profile: Literal["2.0a", "2.0b"] = Field(
+        default="2.0b", description="What the VEN speaks; a short fingerprint of 2.0a is SHA-1's."
+    )
+    overlap_days: int = Field(
+        default=OVERLAP.days,
+        ge=0,
+        le=3650,
+        description="How long its other certificates are taken.",
     )
 
 
@@ -170,15 +182,19 @@ async def _detail(call: Call, ven_id: str) -> Answer:
 async def _enrol(call: Call) -> Answer:
     body: EnrolBody = call.body
     try:
-        entry = read_fingerprint(body.fingerprint)
+        read_fingerprint(body.fingerprint)
     except ValueError as error:
         raise Problem.field("fingerprint", body.fingerprint, str(error)) from None
-    return await _enrolled(call, body.ven_name, str(entry), body.ven_id)
+    more = {"profile": ProfileName(body.profile), "overlap": timedelta(days=body.overlap_days)}
+    return await _enrolled(call, body.ven_name, body.fingerprint, body.ven_id, **more)
 
 
-async def _enrolled(call: Call, name: str, fingerprint: str, ven_id: str | None = None) -> Answer:
+async def _enrolled(
+    call: Call, name: str, fingerprint: str, ven_id: str | None = None, **more: Any
+) -> Answer:
+    """`more` is profile and overlap, see `registration.enrol`."""
     try:
-        found = await registration.enrol(call.conn, name, fingerprint, call.now, ven_id=ven_id)
+        found = await registration.enrol(call.conn, name, fingerprint, call.now, ven_id=ven_id, **more)
     except ValueError as error:
         raise Problem.field("fingerprint", fingerprint, str(error), CONFLICT) from None
     if ven_id not in (None, found):

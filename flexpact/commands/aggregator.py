@@ -28,7 +28,10 @@ def serve(
     ] = "real",
     log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR, to stderr.")] = "INFO",
 ) -> None:
-    """Run until SIGTERM or SIGINT: the VTN for the nodes, settlement, the log and its anchors."""
+    """Run until SIGTERM or SIGINT: the VTN for the nodes, settlement, the log and its anchors.
+
+    At SIGHUP the certificates are read again.
+    """
     import uvloop  # noqa: PLC0415  # the command line starts without the parts it does not run
 
     from aggregator.errors import AggregatorError  # noqa: PLC0415
@@ -58,6 +61,7 @@ async def _serve(settings: "AggregatorSettings", clock: Clock) -> None:
     aggregator = Aggregator(settings, clock, clock.sleep)
     try:
         await aggregator.start()
+        loop.add_signal_handler(signal.SIGHUP, aggregator.reload)
         await stop.wait()
     finally:
         await aggregator.stop()

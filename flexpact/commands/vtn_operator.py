@@ -39,6 +39,15 @@ def ven(name: VenArgument, socket: Socket) -> None:
 
 
 @app.command()
+def certificates(
+    socket: Socket,
+    ending_days: Annotated[int, typer.Option(help="Those that end within so many days.")] = 30,
+) -> None:
+    """List certificates of VENs that soon end and were not replaced yet."""
+    show(_ask(socket, "GET", "/certificates/ending", days=ending_days)["ending"])
+
+
+@app.command()
 def pending(socket: Socket) -> None:
     """List the clients that asked to register and that nobody enrolled."""
     show(_ask(socket, "GET", "/pending")["pending"])
