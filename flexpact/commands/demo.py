@@ -94,10 +94,5 @@ def _tell(console: Console, outcome: "Outcome", out: Path) -> None:
     for check in outcome.checks:
         verdict = "[green]held[/]" if check.held else "[bold red]FAILED[/]"
         console.print(f"{verdict:<6}  {check.name}" + ("" if check.held else f": {check.sentence}"))
-    summary = outcome.summary
-    console.print(
-        f"\n{summary.requested_kwh:.1f} kWh asked, {summary.delivered_kwh:.1f} kWh delivered by the "
-        f"baseline, {summary.true_kwh:.1f} kWh in truth",
-        highlight=False,
-    )
+    console.print(f"\n{outcome.sentence}", highlight=False)
     console.print(f"everything lies in {out}", highlight=False)

@@ -172,7 +172,7 @@ class Day:
         """The names of the nodes that the request called."""
         return [node["ven_name"] for node in self.request.get("nodes", ())]
 
-    async def true_kwh(self) -> float:
+    async def true_kwh(self) -> float | None:
         """Return what the called nodes really gave, which the simulator alone knows."""
         socket = self.layout.simulator_socket
         return await true_reduction_kwh(socket, self.called, self.plan.event_start, self.plan.event_end)
@@ -197,6 +197,13 @@ class Day:
     def checks(self, summary: Summary, facts: Facts, trouble: str) -> Sequence[Check]:
         """Return every check, held or not; `trouble` is the first one that a receipt gave."""
         return [*evidence_checks(summary, trouble), *event_checks(summary, facts)]
+
+    def sentence(self, summary: Summary) -> str:
+        """Return in a sentence what was asked for and what came of it."""
+        return (
+            f"{summary.requested_kwh:.1f} kWh asked, {summary.delivered_kwh:.1f} kWh delivered by the "
+            f"baseline, {summary.true_kwh:.1f} kWh in truth"
+        )
 
     async def until_time(self, moment: datetime) -> None:
         """Return when the clock has reached `moment`, showing how things stand meanwhile."""

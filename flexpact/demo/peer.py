@@ -33,7 +33,7 @@ class PeerDay(Day):
         await self.until_time(self.plan.event_start)
         self.say("the event is on")
         await self.until_time(self.plan.event_end)
-        self.say("the event is over, its performance is settled")
+        self.say("the event is over, its statement is made")
         await self._until(self._settled, _SETTLED_S, "the stranger's statement")
 
     async def seal(self) -> None:
@@ -41,9 +41,25 @@ class PeerDay(Day):
         await self.fleet.stop(PEER)
         await self.anchor()
 
-    async def true_kwh(self) -> float:
-        """Return 0: the stranger has no homes in the simulator, so nobody knows."""
-        return 0.0
+    async def facts(self) -> Facts:
+        """Return the facts with what was really asked: a statement knows whole quarter hours only."""
+        facts = await Day.facts(self)
+        asked_kwh = POWER_KW * (LENGTH / timedelta(hours=1))
+        return replace(
+            facts, counts={**facts.counts, "requested_kwh": asked_kwh, "delivered_kwh": None}, nodes_called=1
+        )
+
+    async def true_kwh(self) -> float | None:
+        """Return None: the stranger has no homes in the simulator, so nobody knows."""
+        return None
+
+    def sentence(self, summary: Summary) -> str:
+        """Return what came of the event; two minutes are no quarter hour, so nothing is measured or paid."""
+        outcome = "opted in" if summary.opted_in else "did not opt in"
+        return (
+            f"{POWER_KW:.1f} kW asked for two minutes, {1000 * summary.requested_kwh:.0f} Wh: the stranger "
+            f"{outcome}; nothing is measured or paid, because a statement counts whole quarter hours"
+        )
 
     async def accuracy(self) -> Mapping[str, float | None]:
         """Return nothing: two minutes are no day to measure forecasts by."""
@@ -59,14 +75,18 @@ class PeerDay(Day):
     def checks(self, summary: Summary, facts: Facts, trouble: str) -> Sequence[Check]:
         """Return what must hold of the evidence, and of the stranger by its exported records."""
         records = [json.loads(path.read_bytes()) for path in self.layout.receipts.glob("*.record.json")]
-        kinds = {record["kind"] for record in records if record["body"]["ven_id"] == self.peer_id}
+        own = {
+            record["kind"]: record["body"] for record in records if record["body"]["ven_id"] == self.peer_id
+        }
+        outcome = own.get("statement", {}).get("outcome", "nothing")
         return [
             *evidence_checks(summary, trouble),
             same("every node registered", summary.vens + 1, facts.counts["vens"]),
             same("the event reached the stranger", 1, summary.delivered),
             same("the stranger opted in", 1, summary.opted_in),
+            Check("its statement tells what was not measured", outcome == "unmeasured", f"it says {outcome}"),
         ] + [
-            Check(f"the log has the stranger's {kind}", kind in kinds, f"there is no record of its {kind}")
+            Check(f"the log has the stranger's {kind}", kind in own, f"there is no record of its {kind}")
             for kind in ("registration", "signal", "opt", "report", "statement")
         ]
 

@@ -22,9 +22,10 @@ from flexpact.demo.view import View
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a demo came to: its numbers, and every check, held or not."""
+    """What a demo came to: its numbers, every check, held or not, and the main thing in a sentence."""
 
     summary: Summary
+    sentence: str
     checks: Sequence[Check]
 
     @property
@@ -56,7 +57,7 @@ async def play(options: Options, view: View) -> Outcome:
         (layout.directory / "terminal.svg").write_text(picture(last), encoding="utf-8")
     summary = summarise(plan, facts, verdict, time.monotonic() - began)
     summary.write(layout.directory / "summary.json")
-    return Outcome(summary, day.checks(summary, facts, verdict.trouble))
+    return Outcome(summary, day.sentence(summary), day.checks(summary, facts, verdict.trouble))
 
 
 def _plan(options: Options, meters: Meters | None) -> Plan:

@@ -20,8 +20,9 @@ class Summary:
     """The content of `summary.json`.
 
     `delivered` and `opted_in` count nodes; `reports` and `readings` leave the history out; `anchored` are
-    leaves under an anchored checkpoint. `incentive_total` is in units of the currency. `forecast_nmae` is sum
-    of absolute errors over sum of loads, beside weekly naive.
+    leaves under an anchored checkpoint. `delivered_kwh` is None where no baseline says it, `true_kwh` where
+    nobody knows. `incentive_total` is in units of the currency. `forecast_nmae` is sum of absolute errors
+    over sum of loads, beside weekly naive.
     """
 
     vens: int
@@ -32,8 +33,8 @@ class Summary:
     reports: int
     readings: int
     requested_kwh: float
-    delivered_kwh: float
-    true_kwh: float
+    delivered_kwh: float | None
+    true_kwh: float | None
     statements: int
     incentive_total: Decimal
     leaves: int
@@ -70,7 +71,7 @@ class Facts:
 
     counts: Mapping[str, Any]  # GET /summary
     nodes_called: int
-    true_kwh: float
+    true_kwh: float | None
     forecast_nmae: Mapping[str, float | None]
     aggregator_rss_mb: float
     feid_rss_mb_max: float
@@ -141,8 +142,9 @@ def same(name: str, expected: int, got: int) -> Check:
     return Check(name, expected == got, f"expected {expected}, got {got}")
 
 
-def _above(name: str, got: float, limit: float, unit: str) -> Check:
-    return Check(name, got > limit, f"expected more than {limit:.1f} {unit}, got {got:.1f}")
+def _above(name: str, got: float | None, limit: float, unit: str) -> Check:
+    found = "nothing" if got is None else f"{got:.1f}"
+    return Check(name, got is not None and got > limit, f"expected more than {limit:.1f} {unit}, got {found}")
 
 
 def _below(name: str, got_mb: float, limit_mb: float) -> Check:

@@ -4,11 +4,18 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from flexpact.demo.control import Control
+from flexpact.demo.day import Day
 from flexpact.demo.errors import DemoError
+from flexpact.demo.layout import Layout
+from flexpact.demo.peer import PeerDay
 from flexpact.demo.plan import Options, make_plan
+from flexpact.demo.processes import Fleet
 from flexpact.demo.receipts import Verdict
 from flexpact.demo.summary import Facts, Summary, event_checks, evidence_checks, summarise
+from flexpact.demo.view import PlainView
 
 FACTS = Facts(
     counts={
@@ -54,6 +61,36 @@ def test_a_check_that_fails_says_what_was_expected_and_what_came(
     failed = _failed(replace(SUMMARY, **change))  # type: ignore[arg-type]  # the fields are of two types
     assert len(failed) == 1
     assert says in failed[0]
+
+
+def test_what_nobody_knows_is_none_and_fails_the_day(tmp_path: Path) -> None:
+    unknown = replace(SUMMARY, delivered_kwh=None, true_kwh=None)
+    unknown.write(tmp_path / "summary.json")
+    written = json.loads((tmp_path / "summary.json").read_text())
+    assert (written["delivered_kwh"], written["true_kwh"]) == (None, None)
+    assert _failed(unknown) == [
+        "devices changed the load: expected more than 50.0 kWh, got nothing",
+        "the baseline saw the reduction: expected more than 0.0 kWh, got nothing",
+    ]
+
+
+async def test_a_strangers_event_is_told_by_what_was_asked(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, tmp_path)
+    parts = (
+        make_plan(Options(out=tmp_path)),
+        layout,
+        Fleet(layout.logs),
+        Control(layout.control_socket),
+        PlainView(Console()),
+    )
+    asked = replace(SUMMARY, requested_kwh=2 / 30, delivered_kwh=None, true_kwh=None, opted_in=1)
+    assert (
+        PeerDay(*parts).sentence(asked).startswith("2.0 kW asked for two minutes, 67 Wh: the stranger opted")
+    )
+    assert "did not opt in" in PeerDay(*parts).sentence(replace(asked, opted_in=0))
+    assert Day(*parts).sentence(SUMMARY) == (
+        "100.0 kWh asked, 96.5 kWh delivered by the baseline, 97.2 kWh in truth"
+    )
 
 
 def test_a_node_that_did_not_register_fails_the_day() -> None:

@@ -1,5 +1,6 @@
 """A stranger's VEN in the demo: openleadr's client, in real time."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,3 +17,7 @@ def test_a_strangers_ven_registers_opts_in_reports_and_is_settled(tmp_path: Path
     assert done.returncode == 0, done.stdout + done.stderr
     for kind in ("registration", "signal", "opt", "report", "statement"):
         assert f"held  the log has the stranger's {kind}" in done.stdout
+    assert "2.0 kW asked for two minutes, 67 Wh: the stranger opted in" in done.stdout
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["requested_kwh"], summary["delivered_kwh"], summary["true_kwh"]) == (0.067, None, None)
+    assert summary["incentive_total"] == "0.00"
