@@ -66,8 +66,8 @@ class VenSettings:
     clock_skew_s: float = 60.0
     """Difference to the VTN's clock that passes without a warning (GEN-20)."""
     xml_signature: bool = False
-    """Signs every message, and ignores every answer that the VTN has not signed (SIG-11). Switched on, the VEN
-    registers again; to switch it off, the VTN's operator must agree."""
+    """Signs every message, and ignores every answer that the VTN has not signed (SIG-11). Switched on,
+    it makes the VEN register again; to switch it off, the VTN's operator must agree."""
     signature_window_s: float = 60.0
     """How far the time of the VTN's signature may lie from now."""
     signature_sha1: bool = False

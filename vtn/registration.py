@@ -213,7 +213,7 @@ def _refuse_what_is_not_offered(message: CreatePartyRegistration, ven: Ven, *, s
         raise DeploymentError("the transport offered here is simpleHttp in pull mode")
     if message.xml_signature and not signatures:
         raise DeploymentError("XML signatures are not offered here")
-    if ven.signature_required and not message.xml_signature:
+    if ven.signature_required and not (message.xml_signature or ven.signature_leniency):
         raise DeploymentError("this VEN must sign its messages, and oadrXmlSignature is false", rule="SIG-11")
 
 
@@ -298,35 +298,24 @@ def _ended_before(ven: Ven, registration_id: str | None) -> bool:
 
 async def suspend(conn: AsyncConnection, ven_id: str, now: datetime) -> None:
     """Take no more messages of a VEN, until `resume`; UnknownObject."""
-    await _change(conn, ven_id, suspended_at=now)
+    await change(conn, ven_id, suspended_at=now)
 
 
 async def resume(conn: AsyncConnection, ven_id: str) -> None:
     """Take a suspended VEN's messages again; its registration is as it was."""
-    await _change(conn, ven_id, suspended_at=None)
+    await change(conn, ven_id, suspended_at=None)
 
 
 async def set_lenient(conn: AsyncConnection, ven_id: str, *, lenient: bool) -> None:
     """Forgive a VEN the known deviations of `openadr.lenient`, or no more; UnknownObject."""
-    await _change(conn, ven_id, lenient=lenient)
-
-
-async def require_signatures(conn: AsyncConnection, ven_id: str, *, required: bool) -> None:
-    """Ignore what a VEN does not sign (SIG-06), or no more, whatever it said when it registered."""
-    values = {"signature_required": required} | ({} if required else {"xml_signature": False})
-    await _change(conn, ven_id, **values)
-
-
-async def set_signature_leniency(conn: AsyncConnection, ven_id: str, *, leniency: bool) -> None:
-    """Take a VEN's signatures with exclusive C14N, or without signed ReplayProtect; UnknownObject."""
-    await _change(conn, ven_id, signature_leniency=leniency)
+    await change(conn, ven_id, lenient=lenient)
 
 
 async def set_poll_period(conn: AsyncConnection, ven_id: str, seconds: int | None, now: datetime) -> None:
     """Ask a VEN to poll in a rhythm of its own (None: the server's); it is told by a new registration."""
     if seconds is not None and not 1 <= seconds <= 86_400:
         raise ValueError(f"a poll period is from 1 to 86400 seconds, not {seconds}")
-    ven = await _change(conn, ven_id, poll_period_s=seconds)
+    ven = await change(conn, ven_id, poll_period_s=seconds)
     if ven.registration_id is not None:
         await ask_to_register_again(conn, ven_id, now)
 
@@ -347,7 +336,8 @@ async def find(conn: AsyncConnection, ven_id: str) -> Ven:
     return Ven(*row)
 
 
-async def _change(conn: AsyncConnection, ven_id: str, **values: object) -> Ven:
+async def change(conn: AsyncConnection, ven_id: str, **values: object) -> Ven:
+    """Set columns of a VEN, and tell the listener; gives the VEN as it was. UnknownObject."""
     ven = await find(conn, ven_id)
     await conn.execute(update(ven_table).where(ven_table.c.ven_id == ven_id).values(**values))
     after_commit(conn, VenChanged(ven_id))

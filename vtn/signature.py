@@ -27,11 +27,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from openadr import CreatePartyRegistration, Message, Poll, QueryRegistration
 from openadr.parser import Limits
 from openadr.verification import Policy, Verified, verify
-from vtn import nonce, original
+from vtn import nonce, original, registration
 from vtn.registration import Ven
 from vtn.settings import VtnSettings
 
 OFF_LOOP_BYTES = 16_384
+
+
+async def require(conn: AsyncConnection, ven_id: str, *, required: bool) -> None:
+    """Ignore what a VEN does not sign, or no more, whatever it said when it registered; UnknownObject."""
+    values = {"signature_required": required} | ({} if required else {"xml_signature": False})
+    await registration.change(conn, ven_id, **values)
+
+
+async def set_leniency(conn: AsyncConnection, ven_id: str, *, leniency: bool) -> None:
+    """Take a VEN's signatures with exclusive C14N or without signed ReplayProtect; UnknownObject.
+
+    And, where signatures are required, its word at registration that it does not sign (openleadr's default).
+    """
+    await registration.change(conn, ven_id, signature_leniency=leniency)
 
 
 @dataclass(frozen=True, slots=True)

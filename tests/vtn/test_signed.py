@@ -43,7 +43,7 @@ from openadr.verification import verify
 from tests.openadr.signing import Identity as SignedBy
 from tests.openadr.signing import identity, resigned
 from tests.vtn.desk import NOW, anything_goes, created_event, make_event, metadata, request_all, usage
-from vtn import event, finding, journal, nonce, original, registration
+from vtn import event, finding, journal, nonce, original, registration, signature
 from vtn.exchange import ROUTES
 from vtn.server import BASE, Server
 from vtn.settings import VtnSettings
@@ -444,14 +444,14 @@ async def test_sig_11_the_operator_may_require_signatures(table: Table) -> None:
     alice = table.alice
     await table.enrol(alice, "alice")
     async with table.db.write() as conn:
-        await registration.require_signatures(conn, alice.ven_id, required=True)
+        await signature.require(conn, alice.ven_id, required=True)
     assert await table.post(alice, "EiRegisterParty", encode(QueryRegistration(request_id="q"))) == (403, b"")
     refused = await table.say(alice, announcement(xml_signature=False))
     assert isinstance(refused, CreatedPartyRegistration)
     assert (refused.response.code, refused.ven_id) == ("469", None)
     await table.register(alice)
     async with table.db.write() as conn:
-        await registration.require_signatures(conn, alice.ven_id, required=False)
+        await signature.require(conn, alice.ven_id, required=False)
     assert isinstance(await table.say(alice, Poll(alice.ven_id), signed=False), Response)
 
 
@@ -464,7 +464,7 @@ async def test_a_message_on_its_way_when_the_operator_begins_to_require_signatur
     await table.say(bob, announcement(xml_signature=False), signed=False)
     other = await table.worker()
     async with table.db.write() as conn:
-        await registration.require_signatures(conn, bob.ven_id, required=True)
+        await signature.require(conn, bob.ven_id, required=True)
     raw = encode(RequestEvent(request_id="e", ven_id=bob.ven_id))
     assert await table.post(bob, "EiEvent", raw, other) == (403, b"")
 
@@ -477,7 +477,7 @@ async def test_signature_leniency_is_for_one_ven(table: Table) -> None:
     raw = resigned(poll.replace(INCLUSIVE_C14N.encode(), EXCLUSIVE_C14N.encode()), mine)
     assert await table.post(alice, "OadrPoll", raw) == (403, b"")
     async with table.db.write() as conn:
-        await registration.set_signature_leniency(conn, alice.ven_id, leniency=True)
+        await signature.set_leniency(conn, alice.ven_id, leniency=True)
     assert (await table.post(alice, "OadrPoll", raw))[0] == 200
     assert await table.post(alice, "OadrPoll", raw) == (403, b"")  # its ReplayProtect is signed all the same
 
