@@ -21,7 +21,7 @@ import pytest
 from flexpact import pki
 from openadr import ActivePeriod, Duration, Report, ReportRequest, ReportSpecifier, SpecifierPayload
 from tests.vtn.desk import anything_goes, make_event
-from vtn import event, journal, reading, registration, report
+from vtn import event, journal, opt, outbox, reading, registration, report
 from vtn.registration import Ven
 from vtn.server import BASE, Server
 from vtn.settings import TlsProfile, VtnSettings
@@ -100,6 +100,50 @@ async def meeting(directory: Path, database_path: Path, profile: TlsProfile) -> 
         await db.close()
 
 
+async def _changed_and_cancelled(met: Meeting, start: datetime) -> None:
+    """The event becomes longer, which they opt out of, and is taken back, which they confirm."""
+
+    def now_at(number: int, opt: str | None) -> Callable[[Any], Any]:
+        async def question(conn: Any) -> bool:
+            (state,) = await event.event_states(conn, "reduce")
+            return (state.modification_number, state.opt) == (number, opt)
+
+        return question
+
+    async with met.db.write() as conn:
+        longer = make_event("reduce", start, timedelta(minutes=3))
+        await event.modify(conn, longer, met.ven_id, datetime.now(UTC), anything_goes)
+    await met.until(now_at(1, "optOut"))
+    async with met.db.write() as conn:
+        await event.cancel(conn, "reduce", met.ven_id, datetime.now(UTC))
+    await met.until(now_at(2, "optOut"))
+    async with met.db.read() as conn:
+        said = [(entry.modification_number, entry.opt_type) for entry in await opt.opts(conn, "reduce")]
+    assert said == [(0, "optIn"), (1, "optOut"), (2, "optOut")]
+
+
+async def _renewed_and_left(met: Meeting, client: Any) -> None:
+    """They register again when they are asked to, with their ids, and take their registration back."""
+    async with met.db.write() as conn:
+        before = await registration.find(conn, met.ven_id)
+        await registration.ask_to_register_again(conn, met.ven_id, datetime.now(UTC))
+
+    async def renewed(conn: Any) -> bool:
+        return not await outbox.waiting(conn, met.ven_id, outbox.REQUEST_REREGISTRATION)
+
+    await met.until(renewed)
+    assert (client.ven_id, client.registration_id) == (met.ven_id, before.registration_id)
+    async with met.db.read() as conn:
+        assert await registration.find(conn, met.ven_id) == before  # a renewal, no registration anew
+        assert len(await report.requests(conn, met.ven_id)) == 1
+    _, offered = await client.query_registration()
+    assert (offered["ven_id"], offered["vtn_id"]) == (met.ven_id, "FLEXPACT")
+    await client.cancel_party_registration()
+    assert client.registration_id is None
+    async with met.db.read() as conn:
+        assert not (await registration.find(conn, met.ven_id)).registered
+
+
 @pytest.mark.parametrize(
     ("profile", "signed"),
     [(TlsProfile.COMPAT, False), (TlsProfile.MODERN, True)],
@@ -112,8 +156,12 @@ async def test_openleadrs_ven_registers_opts_in_and_reports(
     seen: list[str] = []
 
     async def opt_in(told: dict[str, Any]) -> str:
-        seen.append(told["event_descriptor"]["event_id"])
+        seen.append(told["event_descriptor"]["event_status"])
         return "optIn"
+
+    async def opt_out(told: dict[str, Any]) -> str:
+        seen.append(told["event_descriptor"]["event_status"])
+        return "optOut"
 
     async with meeting(tmp_path, database_path, profile) as met:
         client = OpenADRClient(
@@ -127,6 +175,7 @@ async def test_openleadrs_ven_registers_opts_in_and_reports(
             allow_jitter=False,
         )
         client.add_handler("on_event", opt_in)
+        client.add_handler("on_update_event", opt_out)
         client.add_report(
             callback=lambda: 42.0,
             resource_id="house",
@@ -151,9 +200,11 @@ async def test_openleadrs_ven_registers_opts_in_and_reports(
             return len(rows) >= 2 and {row.value for row in rows} == {42.0}
 
         await met.until(opted)
+        await _changed_and_cancelled(met, start)
+        assert seen == ["far", "far", "cancelled"]
         await met.until(reported)
+        await _renewed_and_left(met, client)
         await client.stop()
-        assert seen == ["reduce"]
         async with met.db.read() as conn:
             kinds = {fact.kind for fact in await journal.facts_after(conn, 0, 1000)}
             assert kinds == {"registration", "signal", "opt", "report"}

@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 
 from flexpact import pki
-from openadr.enums import OptType
 from tests.ven.site import Site, capability
 from ven.client import run
 from ven.facility import Reading
@@ -29,7 +28,7 @@ from ven.store import Store
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its imports use calls that newer Pythons deprecate
     from openleadr import OpenADRServer
-    from openleadr.utils import certificate_fingerprint
+    from openleadr.utils import certificate_fingerprint, increment_event_modification_number
 
 # the stranger's server sets a plain key on its application and uses calls that newer Pythons deprecate
 pytestmark = [
@@ -159,8 +158,31 @@ async def test_our_ven_registers_opts_in_and_reports_at_openleadrs_vtn(
     known = store.load().registration
     assert known is not None
     assert (known.ven_id, known.vtn_id, known.poll_period_s) == ("ven-0012", "stranger", 1.0)
+    await _changed_and_cancelled(stranger, site, event_id)
     stop.set()
     await task
     assert store.refused() == []
-    assert store.load().events[event_id].opt_type is OptType.OPT_IN
+    held = store.load().events[event_id]
+    assert (held.event.modification_number, held.is_followed) == (2, True)
+    assert held.stop_at is not None
     store.close()
+
+
+async def _changed_and_cancelled(stranger: Stranger, site: Seconds, event_id: str) -> None:
+    """The stranger raises the level, then takes the event back; our answers are heard each time."""
+    (told,) = stranger.server.events["ven-0012"]
+    known = stranger.server.services["event_service"].event_callbacks
+    told.event_signals[0].intervals[0]["signal_payload"] = 2.0
+    increment_event_modification_number(told)
+    known[event_id] = (told, stranger.answered)  # it listens for the first answer only
+    stranger.server.events_updated["ven-0012"] = True
+    await stranger.hears(lambda: len(stranger.opted) == 2)
+    assert site.decided == [(event_id, 0), (event_id, 1)]
+    setpoint = site.timelines[-1].at(told.active_period["dtstart"])
+    assert setpoint is not None
+    assert setpoint.values == {"SIMPLE": 2.0}
+    known[event_id] = (told, stranger.answered)
+    stranger.server.cancel_event("ven-0012", event_id)
+    await stranger.hears(lambda: len(stranger.opted) == 3)
+    assert set(stranger.opted) == {(event_id, "optIn")}
+    assert stranger.server.events["ven-0012"] == []  # it took the confirmation
