@@ -8,9 +8,9 @@ from feid.control import requested_kw
 from feid.devices import Device
 from feid.flexibility import AHEAD, FORECAST
 from feid.guard import Limits
-from feid.metering import COMPLETE_UNTIL, node_sums
+from feid.metering import COMPLETE_UNTIL, SILENT, node_sums, severity
 from feid.store import KEPT, QUARTER_HOUR, OfferedQuarter, Register, Store
-from openadr import Event
+from openadr import Event, ResourceStatus
 from openadr.enums import OptType
 from openadr.timeline import Timeline
 from ven.facility import Capability, Reading, Unit
@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 LOAD = "load"
 OFFER_REPORT = "x-FLEXIBILITY_OFFER"
 OFFER_R_IDS = ("load_forecast", "offer")
+STATUS_REPORT = "TELEMETRY_STATUS"
 _METERED = {"TELEMETRY_USAGE": "telemetry", "HISTORY_USAGE": "history"}
 _OVER_OFFER = 1.5  # a request beyond this multiple of the offer cannot be carried
 
@@ -36,6 +37,25 @@ def _metered(report_name: str, specifier_id: str, r_id: str, resource_id: str | 
         history=KEPT,
         resource_id=resource_id,
     )
+
+
+def _status(home: str) -> Capability:
+    """The mandatory report of a VEN about a resource (RPT-45)."""
+    return Capability(
+        report_name=STATUS_REPORT,
+        specifier_id="status",
+        r_id=home,
+        unit=Unit.STATUS,
+        reading_type="x-notApplicable",
+        min_period=QUARTER_HOUR,
+        max_period=QUARTER_HOUR,
+        history=KEPT,
+        resource_id=home,
+    )
+
+
+def _state(register: Register) -> ResourceStatus:
+    return ResourceStatus(online=severity(register.quality) < SILENT, manual_override=False)
 
 
 class NodeFacility:
@@ -56,7 +76,9 @@ class NodeFacility:
         self._on_follow = on_follow
 
     def capabilities(self) -> list[Capability]:
-        """Quarter-hour energy of the node and of each home, now and for 35 days back, and the offer."""
+        """Quarter-hour energy of the node and of each home, now and for 35 days back, the offer, and whether
+        each home is online.
+        """
         points = [(LOAD, None), *((home, home) for home in self._homes)]
         metered = [
             _metered(name, specifier_id, r_id, resource_id)
@@ -77,7 +99,7 @@ class NodeFacility:
             )
             for r_id in OFFER_R_IDS
         ]
-        return metered + offers
+        return metered + offers + [_status(home) for home in self._homes]
 
     def decide(self, event: Event, now: datetime) -> OptType:
         """Opt in to an event that is not over, ends within the limits and asks for what the node can give."""
@@ -131,6 +153,8 @@ class NodeFacility:
         """Quarter hours that begin in [start, end), in order of data point and time."""
         if report_name == OFFER_REPORT:
             return self._read_offer(r_ids, start, end)
+        if report_name == STATUS_REPORT:
+            return self._read_status(r_ids, start, end)
         if report_name not in _METERED:
             return []
         registers = self._store.registers(start, end)
@@ -141,6 +165,14 @@ class NodeFacility:
             Reading(r_id, r.start, QUARTER_HOUR, float(r.energy_wh), r.quality)
             for r_id in r_ids
             for r in by_r_id.get(r_id, [])
+        ]
+
+    def _read_status(self, r_ids: Sequence[str], start: datetime, end: datetime) -> list[Reading]:
+        """A home is online where its meter gave a value; nothing in the box overrides it by hand."""
+        return [
+            Reading(register.home_id, register.start, QUARTER_HOUR, 0.0, status=_state(register))
+            for register in self._store.registers(start, end)
+            if register.home_id in r_ids
         ]
 
     def _read_offer(self, r_ids: Sequence[str], start: datetime, end: datetime) -> list[Reading]:
@@ -160,7 +192,7 @@ class NodeFacility:
         """The instant before which every reading is kept; for the offer, the end of the last report that it
         is for: the one of the next hour waits for the next offer.
         """
-        if report_name in _METERED:
+        if report_name in _METERED or report_name == STATUS_REPORT:
             return self._store.mark(COMPLETE_UNTIL)
         if report_name == OFFER_REPORT:
             issued = self._store.last_issued()

@@ -24,6 +24,8 @@ _SEVERITY = (
     "Quality Bad",
     "No Quality",
 )
+SILENT = _SEVERITY.index("Quality Bad")
+"""The severity from which on a meter gave no value of its own."""
 _ABSURD = 1.5  # a register above this multiple of what the connection carries is no consumption
 COMPLETE_UNTIL = "complete_until"
 GRACE = timedelta(minutes=45)

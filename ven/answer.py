@@ -35,6 +35,7 @@ from openadr import (
 )
 from openadr.enums import OptType
 from openadr.report_request import asks_metadata
+from openadr.report_rules import report_requests
 from ven import opt, registration, report, request
 from ven.errors import RefusedEventError
 from ven.event import Desk, take
@@ -75,10 +76,14 @@ class Context:
         if not isinstance(self.facility, ReportReader):
             return ()
         try:
-            return tuple(self.facility.wanted(message.reports, self.now))
+            wanted = tuple(self.facility.wanted(message.reports, self.now))
         except Exception:
             log.exception("the site could not say what it wants of the VTN's reports")
             return ()
+        for finding in report_requests(wanted):  # one that breaks a rule would spoil the answer (RPT-14)
+            log.error("the site's requests for the VTN's reports are not sent: %s", finding.text)
+            return ()
+        return wanted
 
     def take(self, message: UpdateReport) -> EiResponse:
         """How the site takes data of the VTN: 452 names those that it has not asked for (RPT-44)."""

@@ -67,8 +67,9 @@ def test_it_is_what_a_ven_needs(facility: NodeFacility) -> None:
         *(("HISTORY_USAGE", r_id) for r_id in homes),
         (OFFER_REPORT, "load_forecast"),
         (OFFER_REPORT, "offer"),
+        *(("TELEMETRY_STATUS", r_id) for r_id in homes[1:]),
     ]
-    assert {c.unit for c in points.values()} == {Unit.ENERGY_WH}
+    assert {c.unit for c in points.values()} == {Unit.ENERGY_WH, Unit.STATUS}
     assert points["TELEMETRY_USAGE", "load"].resource_id is None
     assert points["TELEMETRY_USAGE", "home-02"].resource_id == "home-02"
     assert points[OFFER_REPORT, "offer"].ahead == AHEAD

@@ -105,7 +105,7 @@ REFUSED = {
     "RPT-15 not a multiple of the site's own": (ask(granularity=timedelta(minutes=20), back=HOUR), "454"),
     "RPT-15 longer than the rhythm": (ask(granularity=HOUR), "454"),
     "RPT-16 a periodic history": (ask(HISTORY), "454"),
-    "RPT-17 a history without an interval": (ask(HISTORY, start=None, back=timedelta(0)), "454"),
+    "RPT-17 a history without an interval": (ask(HISTORY, start=None, back=timedelta(0)), "459"),
     "RPT-20 a longer history than offered": (
         ask(HISTORY, back=timedelta(0), start=NOW - 60 * DAY, length=60 * DAY),
         "454",
@@ -113,6 +113,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.criterion("RPT-13", "RPT-15", "RPT-16", "RPT-17", "RPT-20")
 @pytest.mark.parametrize(("request_", "code"), REFUSED.values(), ids=REFUSED.keys())
 def test_a_request_for_what_is_not_offered_is_refused(request_: object, code: str) -> None:
     with pytest.raises(RefusedRequestError) as refusal:
@@ -161,6 +162,7 @@ def test_rpt_18_periodic_reports_end_with_their_interval() -> None:
     assert not desk.requests
 
 
+@pytest.mark.criterion("RPT-24", "RPT-25", "RPT-27")
 def test_rpt_23_a_report_names_its_request_and_gives_start_duration_and_uid_of_each_interval() -> None:
     desk = Desk(held(back=HOUR, r_ids=("load", "home-01")))
     (report,) = desk.make(NOW + HOUR)

@@ -24,6 +24,8 @@ from openadr import (
     ReportPayload,
     ReportRequest,
     SamplingRate,
+    SpecifierPayload,
+    Target,
     UpdatedReport,
     UpdateReport,
 )
@@ -33,6 +35,7 @@ from tests.ven.site import NOW, QUARTER, USAGE
 from tests.ven.test_report_pair import MINUTE, ONCE, Desk, RichSite, only
 from tests.ven.wire import plain
 from vtn import own_report, registration
+from vtn.catalogue import catalogue
 from vtn.errors import UnknownObject
 from vtn.own_report import LIMIT
 from vtn.store import Database
@@ -103,7 +106,8 @@ def values(reports: Sequence[Report]) -> list[dict[str, float | None]]:
     ]
 
 
-@pytest.mark.criterion("RPT-37", "RPT-03", "RPT-05", "RPT-06", "RPT-09", "RPT-12")
+@pytest.mark.criterion("RPT-03", "RPT-06", "RPT-23", who="vtn")
+@pytest.mark.criterion("RPT-37", "RPT-09", who="both")
 async def test_the_vtns_reports_are_registered_asked_for_along_and_delivered(desk: Desk) -> None:
     desk.site.asks = [wanted()]
     await offer(desk, metadata())
@@ -305,6 +309,56 @@ async def test_reports_that_the_site_has_not_asked_for_are_refused(desk: Desk) -
     await publish(desk, data(1), NOW)
     said = await desk.at(NOW + 2 * MINUTE)
     assert only(said, UpdatedReport).response.code == "452"
+
+
+@pytest.mark.criterion("RPT-12", "RPT-14", "RPT-17", who="ven")
+@pytest.mark.parametrize("fault", ["unit", "twice", "no interval"])
+async def test_requests_that_break_a_rule_are_not_sent(desk: Desk, fault: str) -> None:
+    point = SpecifierPayload(r_id="grid", item_base=ItemBase.energy_real())
+    with_unit = replace(wanted().report_specifier, specifier_payloads=(point,))
+    desk.site.asks = {
+        "unit": [replace(wanted(), report_specifier=with_unit)],
+        "twice": [wanted(), wanted(back=HOUR)],
+        "no interval": [wanted(start=None)],
+    }[fault]
+    await offer(desk, metadata())
+    said = await desk.at(NOW + 2 * MINUTE)
+    assert only(said, RegisteredReport).report_requests == ()
+    desk.site.asks = [wanted()]
+    await offer(desk, metadata())
+    said = await desk.at(NOW + 4 * MINUTE)
+    assert only(said, CreatedReport).pending_reports == ("mine",)
+
+
+@pytest.mark.criterion("RPT-35", who="both")
+async def test_a_reports_own_id_means_nothing_to_the_ven(desk: Desk) -> None:
+    desk.site.asks = [wanted()]
+    await offer(desk, metadata())
+    await desk.at(NOW + 2 * MINUTE)
+    await publish(desk, replace(data(1), report_id="any"), NOW)
+    assert only(await desk.at(NOW + 4 * MINUTE), UpdatedReport).response.code == "200"
+
+
+@pytest.mark.criterion("RPT-08", who="both")
+async def test_subject_source_and_programme_of_the_vtns_points_are_told_as_they_are(desk: Desk) -> None:
+    (plain_point, _) = metadata().report_descriptions
+    wrong = replace(plain_point, report_subject=Target(resource_id=("feeder-1",)))
+    with pytest.raises(ValueError, match="RPT-08"):
+        await offer(desk, replace(metadata(), report_descriptions=(wrong,)))
+    right = replace(
+        plain_point,
+        report_subject=Target(end_device_asset=("Thermostat",)),
+        report_data_source=Target(resource_id=("feeder-1", "feeder-2")),
+        market_context="http://programme.test/a",
+    )
+    await offer(desk, replace(metadata(), report_descriptions=(right,)))
+    (told,) = only(await desk.at(NOW + 2 * MINUTE), RegisterReport).reports
+    assert told.report_descriptions == (right,)
+    async with desk.pair.db.read() as conn:
+        kept = {each.specifier_id: each.report for each in await catalogue(conn, desk.ven_id)}
+    ours = kept[f"spec-{USAGE}"]
+    assert ours is not None
+    assert ours.report_descriptions[0].report_subject == Target(end_device_asset=("Thermostat",))
 
 
 @pytest.mark.parametrize("broken", ["wanted", "take"])

@@ -163,7 +163,7 @@ def every_quarter(request_id: str = "usage", **more: object) -> ReportRequest:
     return ask(USAGE, request_id=request_id, **more)  # type: ignore[arg-type] - fields by name
 
 
-@pytest.mark.criterion("RPT-11", "RPT-16", "RPT-22", "RPT-31")
+@pytest.mark.criterion("RPT-11", "RPT-16", "RPT-22", "RPT-31", who="both")
 async def test_g_16_a_single_report_is_sent_at_once_whatever_its_granularity(desk: Desk) -> None:
     now = NOW + 20 * MINUTE
     request = every_quarter("once", back=ONCE, granularity=7 * MINUTE, start=None)
@@ -178,7 +178,9 @@ async def test_g_16_a_single_report_is_sent_at_once_whatever_its_granularity(des
     assert (await desk.kept())["once"].last_report_at == now
 
 
-@pytest.mark.criterion("RPT-17", "RPT-18", "RPT-21", "RPT-23", "RPT-24", "RPT-27", "RPT-29", "RPT-30")
+@pytest.mark.criterion(
+    "RPT-17", "RPT-18", "RPT-21", "RPT-23", "RPT-24", "RPT-27", "RPT-29", "RPT-30", "RPT-45", who="both"
+)
 async def test_g_16_status_and_usage_come_together_with_all_that_belongs_to_them(desk: Desk) -> None:
     desk.site.overridden = {NOW + 2 * QUARTER}
     await desk.ask(every_quarter(back=HOUR, length=2 * HOUR), NOW)
@@ -205,7 +207,7 @@ async def test_g_16_status_and_usage_come_together_with_all_that_belongs_to_them
     assert set(desk.pair.session.saved.requests) == {"state"}
 
 
-@pytest.mark.criterion("RPT-19")
+@pytest.mark.criterion("RPT-19", who="both")
 async def test_g_16_on_change_every_rhythm_says_which_values_are_the_same(desk: Desk) -> None:
     await desk.ask(every_quarter(granularity=ONCE, back=HOUR), NOW)
     (changing,) = sent(await desk.at(NOW + HOUR))
@@ -219,7 +221,7 @@ async def test_g_16_on_change_every_rhythm_says_which_values_are_the_same(desk: 
     assert {row.quality for row in (await desk.values())[4:]} == {DataQuality.PREVIOUS_VALUE}
 
 
-@pytest.mark.criterion("RPT-15", "RPT-16", "RPT-18", "RPT-32", "RPT-33")
+@pytest.mark.criterion("RPT-15", "RPT-16", "RPT-18", "RPT-32", "RPT-33", who="both")
 async def test_g_16_a_history_is_given_in_full_or_in_part(desk: Desk) -> None:
     part = ask(HISTORY, request_id="part", start=NOW - 2 * DAY, length=DAY, back=ONCE, granularity=ONCE)
     reports = sent(await desk.ask(part, NOW + 2 * MINUTE))
@@ -234,7 +236,7 @@ async def test_g_16_a_history_is_given_in_full_or_in_part(desk: Desk) -> None:
     assert desk.pair.session.saved.requests == {}
 
 
-@pytest.mark.criterion("RPT-01", "RPT-04", "RPT-07", "RPT-11", "RPT-42")
+@pytest.mark.criterion("RPT-01", "RPT-04", "RPT-07", "RPT-11", "RPT-42", who="both")
 async def test_g_16_metadata_are_given_once_or_regularly_until_cancelled(desk: Desk) -> None:
     await desk.ask(every_quarter(), NOW)
     once = ask("METADATA", request_id="m-once", r_ids=("0",), back=ONCE, granularity=ONCE, start=None)
@@ -268,7 +270,7 @@ async def test_a_cancelled_request_for_metadata_is_followed_by_them_once(desk: D
     assert desk.pair.session.saved.requests == {}
 
 
-@pytest.mark.criterion("RPT-09", "RPT-07", "RPT-22")
+@pytest.mark.criterion("RPT-09", "RPT-07", "RPT-22", who="both")
 async def test_g_16_requests_come_along_with_the_answer_to_metadata(desk: Desk) -> None:
     await desk.ask(every_quarter("old"), NOW)
     await desk.at(NOW + 2 * MINUTE)
@@ -288,7 +290,7 @@ async def test_g_16_requests_come_along_with_the_answer_to_metadata(desk: Desk) 
     }
 
 
-@pytest.mark.criterion("RPT-40", "RPT-41")
+@pytest.mark.criterion("RPT-40", "RPT-41", who="both")
 async def test_g_16_a_cancellation_in_the_answer_to_a_report_is_followed_by_one_more(desk: Desk) -> None:
     await desk.ask(every_quarter(), NOW)
     await desk.ask(every_quarter("other"), NOW + 2 * MINUTE)
@@ -322,7 +324,7 @@ async def test_a_cancellation_along_ends_only_what_the_report_was_of(desk: Desk)
 
 
 @pytest.mark.parametrize("follow", [False, True])
-@pytest.mark.criterion("RPT-39", "RPT-40", "RPT-22")
+@pytest.mark.criterion("RPT-39", "RPT-40", "RPT-22", who="both")
 async def test_g_16_a_polled_cancellation_ends_a_report(desk: Desk, follow: bool) -> None:
     await desk.ask(every_quarter(back=HOUR), NOW)
     await desk.cancel("usage", follow, NOW)
@@ -334,7 +336,7 @@ async def test_g_16_a_polled_cancellation_ends_a_report(desk: Desk, follow: bool
     assert (await desk.kept())["usage"].outcome == "cancelled"
 
 
-@pytest.mark.criterion("RPT-36", "RPT-18", "REG-26")
+@pytest.mark.criterion("RPT-36", "RPT-18", "REG-26", who="both")
 async def test_g_17_a_periodic_report_goes_on_when_either_side_starts_again(
     database_path: Path, tmp_path: Path
 ) -> None:
@@ -355,7 +357,7 @@ async def test_g_17_a_periodic_report_goes_on_when_either_side_starts_again(
     assert [row.start for row in rows] == [NOW + step * QUARTER for step in range(5)]
 
 
-@pytest.mark.criterion("RPT-07", "RPT-34")
+@pytest.mark.criterion("RPT-07", "RPT-34", who="both")
 async def test_g_17_no_period_is_lost_when_the_metadata_are_sent_again_after_an_outage(desk: Desk) -> None:
     desk.along.append(every_quarter())
     desk.site.offered.pop()

@@ -46,7 +46,7 @@ def times(made: Report) -> list[tuple[object, float]]:
     return [(sample.start, sample.duration_s) for sample in reading.samples(made)]
 
 
-def test_rpt_24_intervals_without_a_start_follow_each_other_from_the_reports() -> None:
+def test_rpt_24_25_intervals_without_a_start_follow_each_other_from_the_reports() -> None:
     step = interval(duration=Duration(900))
     assert times(report(step, step, dtstart=NOW)) == [(NOW, 900.0), (NOW + QUARTER, 900.0)]
 

@@ -51,6 +51,7 @@ async def reasons(desk: Desk) -> list[str]:
         return [row.reason for row in await quarantined(conn)]
 
 
+@pytest.mark.criterion("RPT-09", "RPT-46")
 async def test_metadata_are_answered_with_what_is_asked_for(desk: Desk) -> None:
     ven_id = await desk.settle_in()
     reply = await desk.say(metadata(ven_id))
@@ -110,6 +111,7 @@ async def test_data_become_readings_and_one_fact_with_the_hash_of_the_bytes(desk
     assert (fact.body["start"], fact.body["end"]) == ("2026-03-02T11:45:00Z", "2026-03-02T12:15:00Z")
 
 
+@pytest.mark.criterion("RPT-34", "GEN-18", who="vtn")
 async def test_same_report_again_is_the_same_answer_and_no_second_fact(desk: Desk) -> None:
     ven_id = await ready(desk)
     message = usage(ven_id, [(NOW, 120.0)])
@@ -130,6 +132,7 @@ async def test_rpt_34_newer_value_replaces_the_older_and_not_the_other_way(desk:
     assert len(await desk.facts("report")) == 3
 
 
+@pytest.mark.criterion("RPT-44", who="vtn")
 async def test_rpt_36_unknown_report_request_is_refused_and_nothing_kept(desk: Desk) -> None:
     ven_id = await ready(desk)
     message = usage(ven_id, [(NOW, 1.0)])
