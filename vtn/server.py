@@ -200,7 +200,9 @@ class Server:
 
     async def _trace(self, principal: str, service: str, raw: bytes, body: bytes, status: int) -> None:
         """Keep the exchange if its VEN is traced."""
-        guest = self._reception.presence.known(principal, self._clock())
+        guest = None
+        with suppress(StoreError, DBAPIError):  # a VEN that has just registered is not in memory yet
+            guest = await self._reception.presence.find(principal, {}, self._clock())
         if guest is not None and guest.ven.ven_id in self._tracer.traced:
             exchange = Exchange(
                 ven_id=guest.ven.ven_id,
