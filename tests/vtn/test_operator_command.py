@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -240,3 +241,32 @@ def test_wrong_settings_of_the_operator_are_named(tmp_path: Path, table: str, se
         assert settings.operator is not None
         assert settings.operator.loopback is not None
         settings.operator.loopback.open()
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "operator-api.md"
+
+
+def test_the_guide_is_true(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    kinds = [kind for kind, _ in blocks]
+    assert (kinds.count("toml"), kinds.count("json")) == (1, 2)
+    Path("vtn.toml").write_text(dict(blocks)["toml"])
+    assert bare_vtn.read_settings(Path("vtn.toml")).operator is not None
+    written, refusal = [json.loads(text) for kind, text in blocks if kind == "json"]
+    Path("peak.json").write_text(json.dumps(written))
+    for kind, text in blocks:
+        if kind == "console":
+            for command in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+                line, _, expected = command.partition("\n")
+                program, *words = shlex.split(line)
+                assert program == "flexpact"
+                said, _, last = typed(monkeypatch, *words)
+                assert last == "", (line, last)
+                said_lines = iter(said.splitlines())
+                for wanted in expected.splitlines():
+                    assert wanted in said_lines, (line, wanted, said)
+    written["signals"][0]["intervals"][0]["value"] = 4
+    Path("wrong.json").write_text(json.dumps({**written, "start": "2099-04-03T17:00:00Z"}))
+    *_, last = typed(monkeypatch, "event", "create", "--file", "wrong.json", "--id", "other")
+    assert last == f"flexpact event: {refusal['detail'].replace('peak-1', 'other')}"
