@@ -1,0 +1,427 @@
+"""What the protocol costs: our VTN against openleadr's on the same bytes, and against bare aiohttp.
+
+Everything over mutual TLS 1.3 with kept connections, 1000 registered VENs, each server a process of its own
+on one core, the client on another. Ratios are of CPU time of the server process, theirs / ours (a bare
+handler: ours / bare), medians of rounds that take turns.
+
+    .venv/bin/python benchmarks/openadr.py [--rounds N]
+
+The last line is one JSON object:
+poll_ratio, poll_vs_bare_aiohttp, mtls_poll_cpu_ms   an empty poll, byte by byte the same each time
+signed_poll_ratio     a poll with an XML signature, and a signed answer
+report960_ratio       oadrUpdateReport with 960 readings, never seen before
+request100_ratio      oadrRequestEvent of a VEN with 100 events
+stall_ms              the longest that another VEN's poll took while our server worked on such reports
+idle_conn_kb          memory of an idle connection
+fanout_vens, fanout_max_s, answers_recorded   an event for all: the last VEN had it after so many seconds
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import socket
+import ssl
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+# Run as a script, this folder comes first on the path, and this file's name hides the package it measures.
+sys.path[:] = [str(HERE.parent), *(place for place in sys.path if Path(place).resolve() != HERE)]
+
+import uvloop  # noqa: E402 - see above
+
+from benchmarks.servers import (  # noqa: E402 - see above
+    EVENTS,
+    POLL_PERIOD_S,
+    REPORTING,
+    SIGNING,
+    VENS,
+    WITH_EVENTS,
+    Running,
+    identity_of,
+    prepare,
+    running,
+    ven_id,
+)
+from openadr import (  # noqa: E402 - see above
+    CreatedEvent,
+    DistributeEvent,
+    Duration,
+    EiResponse,
+    EventResponse,
+    ItemBase,
+    Poll,
+    RegisteredReport,
+    RegisterReport,
+    Report,
+    ReportDescription,
+    ReportInterval,
+    ReportPayload,
+    RequestEvent,
+    SamplingRate,
+    UpdateReport,
+    decode,
+    encode,
+)
+from openadr.enums import OptType  # noqa: E402 - see above
+from openadr.parser import Limits  # noqa: E402 - see above
+from openadr.signature import Signer  # noqa: E402 - see above
+from vtn.server import BASE  # noqa: E402 - see above
+
+POINT = "load"
+READINGS = 960
+MINUTE = timedelta(minutes=1)
+IDLE = 300
+
+
+class Line:
+    """A kept connection of one VEN."""
+
+    def __init__(self, directory: Path, server: Running, number: int) -> None:
+        plain = socket.create_connection(("127.0.0.1", server.port))
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = client_context(directory, number).wrap_socket(plain, server_hostname="127.0.0.1")
+        self._rest = b""
+
+    def post(self, service: str, body: bytes) -> bytes:
+        """The body of the answer, whose status must be 200."""
+        self._socket.sendall(request_bytes(service, body))
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += self._socket.recv(262_144) or b"\r\n\r\nclosed"
+        head, _, found = answer.partition(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
+        while len(found) < length:
+            found += self._socket.recv(262_144)
+        if b" 200 " not in head.partition(b"\r\n")[0]:
+            raise RuntimeError(f"{service} answered {answer!r}")
+        return found
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+
+def client_context(directory: Path, number: int) -> ssl.SSLContext:
+    """TLS with the certificate of a VEN."""
+    mine = identity_of(directory, number)
+    context = ssl.create_default_context(cafile=mine.ca)
+    context.load_cert_chain(mine.cert, mine.key)
+    return context
+
+
+def request_bytes(service: str, body: bytes) -> bytes:
+    """A whole HTTP request."""
+    head = (
+        f"POST {BASE}{service} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/xml\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+Bodies = Callable[[int], list[bytes]]
+
+
+def cost_ms(server: Running, line: Line, service: str, bodies: list[bytes]) -> float:
+    """CPU of the server for each request, milliseconds."""
+    before = server.cpu_s()
+    for body in bodies:
+        line.post(service, body)
+    return (server.cpu_s() - before) / len(bodies) * 1000
+
+
+@dataclass
+class Lane:
+    """What one server is asked in each round, over which connection, and how many times."""
+
+    server: Running
+    line: Line
+    bodies: Bodies
+    count: int
+
+
+def compare(lanes: dict[str, Lane], service: str, rounds: int) -> dict[str, float]:
+    """Milliseconds of CPU for each request, by server: medians of rounds that take turns."""
+    figures: dict[str, list[float]] = {name: [] for name in lanes}
+    for _ in range(rounds):
+        for name, lane in lanes.items():
+            figures[name].append(cost_ms(lane.server, lane.line, service, lane.bodies(lane.count)))
+    return {name: statistics.median(values) for name, values in figures.items()}
+
+
+def metadata(now: datetime) -> RegisterReport:
+    """One data point, each minute: openleadr reads one value of an interval only."""
+    point = ReportDescription(
+        r_id=POINT,
+        report_type="usage",
+        reading_type="Direct Read",
+        item_base=ItemBase.energy_real(),
+        sampling_rate=SamplingRate(min_period=Duration(60), max_period=Duration(900)),
+    )
+    report = Report(
+        duration=Duration(86_400),
+        report_descriptions=(point,),
+        report_specifier_id="usage",
+        report_name="METADATA_TELEMETRY_USAGE",
+        created_date_time=now,
+    )
+    return RegisterReport(request_id="m", reports=(report,), ven_id=ven_id(REPORTING))
+
+
+class Days:
+    """Reports of 960 minutes each, of a day that did not come before."""
+
+    def __init__(self, request_id: str) -> None:
+        self._day = datetime(2025, 1, 1, tzinfo=UTC)
+        self._request_id = request_id
+
+    def __call__(self, count: int) -> list[bytes]:
+        """So many bodies."""
+        return [self._next() for _ in range(count)]
+
+    def _next(self) -> bytes:
+        self._day += timedelta(days=1)
+        intervals = tuple(
+            ReportInterval(
+                dtstart=self._day + step * MINUTE,
+                duration=Duration(60),
+                payloads=(ReportPayload(r_id=POINT, payload_float=100.0 + step),),
+            )
+            for step in range(READINGS)
+        )
+        report = Report(
+            dtstart=self._day,
+            intervals=intervals,
+            report_request_id=self._request_id,
+            report_specifier_id="usage",
+            report_name="TELEMETRY_USAGE",
+            created_date_time=self._day,
+        )
+        return encode(UpdateReport(request_id="u", reports=(report,), ven_id=ven_id(REPORTING)))
+
+
+def polls(number: int) -> Bodies:
+    """The same poll again and again."""
+    return lambda count: [encode(Poll(ven_id(number)))] * count
+
+
+def signed_polls(directory: Path) -> Bodies:
+    """Polls that are signed now, each with a nonce of its own."""
+    mine = identity_of(directory, SIGNING)
+    signer = Signer((mine.cert.read_bytes(), str(mine.cert)), (mine.key.read_bytes(), str(mine.key)))
+    body = encode(Poll(ven_id(SIGNING)))
+    return lambda count: [signer.sign(body, datetime.now(UTC)) for _ in range(count)]
+
+
+def plain_figures(directory: Path, rounds: int) -> dict[str, float]:
+    """Polls, reports and lists of events."""
+    with (
+        running("ours", directory) as ours,
+        running("openleadr", directory) as theirs,
+        running("bare", directory) as bare,
+    ):
+        all_three = {"ours": ours, "openleadr": theirs, "bare": bare}
+        two = {"ours": ours, "openleadr": theirs}
+        asks = {
+            name: Lane(server, Line(directory, server, 0), polls(0), 1000)
+            for name, server in all_three.items()
+        }
+        compare(asks, "OadrPoll", 1)  # warm
+        poll = compare(asks, "OadrPoll", rounds)
+        report = compare(_reporters(directory, two), "EiReport", rounds)
+        event = compare(_listeners(directory, two), "EiEvent", rounds)
+        stall_ms = _stall(directory, ours)
+    return {
+        "poll_ratio": poll["openleadr"] / poll["ours"],
+        "poll_vs_bare_aiohttp": poll["ours"] / poll["bare"],
+        "mtls_poll_cpu_ms": poll["ours"],
+        "report960_ratio": report["openleadr"] / report["ours"],
+        "report960_cpu_ms": report["ours"],
+        "request100_ratio": event["openleadr"] / event["ours"],
+        "request100_cpu_ms": event["ours"],
+        "stall_ms": stall_ms,
+    }
+
+
+def _listeners(directory: Path, two: dict[str, Running]) -> dict[str, Lane]:
+    ask = encode(RequestEvent(request_id="e", ven_id=ven_id(WITH_EVENTS)))
+    lanes = {
+        name: Lane(server, Line(directory, server, WITH_EVENTS), lambda count: [ask] * count, 20)
+        for name, server in two.items()
+    }
+    for lane in lanes.values():
+        listed = decode(lane.line.post("EiEvent", ask), Limits(max_bytes=2**20, max_nodes=2**20))
+        assert isinstance(listed, DistributeEvent) and len(listed.events) == EVENTS
+    lanes["openleadr"].count = 4
+    return lanes
+
+
+def _reporters(directory: Path, two: dict[str, Running]) -> dict[str, Lane]:
+    lanes = {}
+    for name, server in two.items():
+        line = Line(directory, server, REPORTING)
+        lanes[name] = Lane(server, line, _registered(line), 20 if name == "ours" else 4)
+    return lanes
+
+
+def _registered(line: Line) -> Days:
+    reply = decode(line.post("EiReport", encode(metadata(datetime.now(UTC)))))
+    assert isinstance(reply, RegisteredReport)
+    return Days(reply.report_requests[0].report_request_id)
+
+
+def _stall(directory: Path, ours: Running) -> float:
+    """The longest poll of one VEN while another sends reports, milliseconds."""
+    reporter, poller = Line(directory, ours, REPORTING), Line(directory, ours, 0)
+    bodies = _registered(reporter)(40)
+    sending = threading.Thread(target=lambda: [reporter.post("EiReport", body) for body in bodies])
+    poll, longest = encode(Poll(ven_id(0))), 0.0
+    sending.start()
+    while sending.is_alive():
+        begun = time.perf_counter()
+        poller.post("OadrPoll", poll)
+        longest = max(longest, time.perf_counter() - begun)
+    return longest * 1000
+
+
+def signed_figures(directory: Path, rounds: int) -> dict[str, float]:
+    """Signed polls."""
+    with (
+        running("ours", directory, signed=True) as ours,
+        running("openleadr", directory, signed=True) as theirs,
+    ):
+        bodies = signed_polls(directory)
+        poll = compare(
+            {
+                "ours": Lane(ours, Line(directory, ours, SIGNING), bodies, 200),
+                "openleadr": Lane(theirs, Line(directory, theirs, SIGNING), bodies, 5),
+            },
+            "OadrPoll",
+            rounds,
+        )
+    return {"signed_poll_ratio": poll["openleadr"] / poll["ours"], "signed_poll_cpu_ms": poll["ours"]}
+
+
+def idle_figure(directory: Path) -> dict[str, float]:
+    """Memory of idle connections."""
+    with running("ours", directory) as ours:
+        first = [Line(directory, ours, 0) for _ in range(20)]
+        before = ours.rss_kb()
+        more = [(number, Line(directory, ours, number)) for number in range(SIGNING + 1, SIGNING + 1 + IDLE)]
+        for number, line in more:
+            line.post("OadrPoll", encode(Poll(ven_id(number))))
+        after = ours.rss_kb()
+        for line in (*first, *(line for _, line in more)):
+            line.close()
+    return {"idle_conn_kb": (after - before) / IDLE}
+
+
+class FanOut:
+    """All VENs poll, one event comes, each answers."""
+
+    def __init__(self, directory: Path, server: Running) -> None:
+        self._directory = directory
+        self._server = server
+        self._had: dict[int, float] = {}
+        self._answered: set[int] = set()
+        self._wanted = 0
+        self._done = asyncio.Event()
+
+    async def run(self) -> dict[str, float]:
+        """Connect all, publish, wait for all answers."""
+        vens = [number for number in range(VENS) if number not in (WITH_EVENTS, SIGNING)]
+        lines = [await self._connect(number) for number in vens]
+        tasks = [asyncio.create_task(self._live(*line)) for line in lines]
+        await asyncio.sleep(POLL_PERIOD_S)
+        begun = time.perf_counter()
+        await asyncio.to_thread(self._server.tell, "publish")
+        self._wanted = len(vens)
+        async with asyncio.timeout(10 * POLL_PERIOD_S):
+            await self._done.wait()
+        for task in tasks:
+            task.cancel()
+        recorded = int(await asyncio.to_thread(self._server.tell, "answers"))
+        slowest = max(self._had.values(), default=float("inf")) - begun
+        return {"fanout_vens": len(vens), "fanout_max_s": slowest, "answers_recorded": recorded}
+
+    async def _connect(self, number: int) -> tuple[int, asyncio.StreamReader, asyncio.StreamWriter]:
+        context = client_context(self._directory, number)
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", self._server.port, ssl=context, server_hostname="127.0.0.1"
+        )
+        return number, reader, writer
+
+    async def _live(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        poll = encode(Poll(ven_id(number)))
+        await asyncio.sleep(random.random() * POLL_PERIOD_S)
+        while True:
+            found = await _ask(reader, writer, "OadrPoll", poll)
+            if b"fan-out" in found:
+                self._had.setdefault(number, time.perf_counter())
+                await _ask(reader, writer, "EiEvent", _opt_in(found, number))
+                self._answered.add(number)
+                if len(self._answered) == self._wanted:
+                    self._done.set()
+            await asyncio.sleep(POLL_PERIOD_S)
+
+
+async def _ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, service: str, body: bytes
+) -> bytes:
+    writer.write(request_bytes(service, body))
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    return await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
+
+
+def _opt_in(raw: bytes, number: int) -> bytes:
+    told = decode(raw)
+    assert isinstance(told, DistributeEvent)
+    answers = tuple(
+        EventResponse(
+            code="200",
+            request_id=told.request_id,
+            event_id=each.event_id,
+            modification_number=each.modification_number,
+            opt_type=OptType.OPT_IN,
+        )
+        for each in told.events
+    )
+    return encode(CreatedEvent(response=EiResponse.ok(), event_responses=answers, ven_id=ven_id(number)))
+
+
+def report(rounds: int) -> dict[str, Any]:
+    """All figures, measured anew."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        asyncio.run(prepare(directory))
+        figures = plain_figures(directory, rounds) | signed_figures(directory, rounds)
+        figures |= idle_figure(directory)
+        with running("ours", directory) as ours:
+            figures |= uvloop.run(FanOut(directory, ours).run())
+    return {key: round(value, 3) for key, value in figures.items()}
+
+
+def main() -> None:
+    """Read the arguments, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5, help="rounds for each server")
+    arguments = parser.parse_args()
+    if len(cores := os.sched_getaffinity(0)) > 1:
+        os.sched_setaffinity(0, {max(cores)})
+    print(json.dumps(report(arguments.rounds)))
+
+
+if __name__ == "__main__":
+    main()
