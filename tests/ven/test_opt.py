@@ -137,7 +137,7 @@ def test_an_event_that_wants_no_response_is_not_qualified() -> None:
         speaking.voice.qualify("unknown", OUT)
 
 
-@pytest.mark.criterion("OPT-13", "VEX-26", who="ven")
+@pytest.mark.criterion("VEX-26", who="ven")
 def test_what_was_qualified_is_changed_by_create_opt_and_by_nothing_else() -> None:
     speaking = Speaking()
     speaking.voice.qualify("e1", OUT)

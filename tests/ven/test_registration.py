@@ -189,7 +189,6 @@ def test_an_unregistered_ven_takes_nothing_but_the_answer_to_its_registration(st
         assert (session.due(NOW), session.saved) == (asked, before)
 
 
-@pytest.mark.criterion("REG-25", who="ven")
 def test_what_only_a_ven_may_say_is_not_taken_from_the_vtn() -> None:
     for message in MESSAGES.values():
         if isinstance(message, QueryRegistration | CreatePartyRegistration):

@@ -253,13 +253,12 @@ async def test_the_opts_of_another_ven_are_unknown(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        pytest.param({"opt_id": ""}, "452", marks=pytest.mark.criterion("OPT-04", "OPT-05", who="vtn")),
+        pytest.param({"opt_id": ""}, "452", marks=pytest.mark.criterion("OPT-05")),
         pytest.param({"ven_id": "other"}, "452", marks=pytest.mark.criterion("OPT-05")),
-        pytest.param({"availability": ()}, "459", marks=pytest.mark.criterion("OPT-02", who="vtn")),
+        pytest.param({"availability": ()}, "459"),
         pytest.param(
             {"availability": (replace(period(), notification=Duration(60)),)},
             "459",
-            marks=pytest.mark.criterion("OPT-03", who="vtn"),
         ),
         pytest.param(
             {"availability": (ActivePeriod(dtstart=NOW, duration=Duration(-60)),)},
@@ -361,7 +360,6 @@ async def test_schedules_without_end_are_bounded(desk: Desk, monkeypatch: pytest
     assert len(await kept(desk)) == 3
 
 
-@pytest.mark.criterion("OPT-20", who="vtn")
 @pytest.mark.parametrize("kind", [CreatedOpt, CanceledOpt])
 async def test_answers_about_opts_are_never_taken_from_a_ven(
     desk: Desk, kind: type[CreatedOpt] | type[CanceledOpt]

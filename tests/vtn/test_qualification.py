@@ -163,7 +163,6 @@ async def test_whether_it_wants_one_is_told_by_its_newest_version(desk: Desk) ->
     assert await say(desk, OUT, "o1", modification_number=1) == "200"
 
 
-@pytest.mark.criterion("OPT-02", who="vtn")
 @pytest.mark.parametrize("more", [{"market_context": "http://market.test"}, {"availability": None}])
 async def test_a_qualification_is_no_schedule_as_well(desk: Desk, more: dict[str, object]) -> None:
     item = await told(desk)
