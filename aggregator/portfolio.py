@@ -22,7 +22,7 @@ from aggregator.readings import OFFER
 from aggregator.settings import AggregatorSettings, NodeSettings
 from aggregator.settlement import requested_w
 from openadr import Event
-from vtn import availability, registration
+from vtn import availability, event_list, registration
 from vtn.availability import Part
 from vtn.errors import CertificateRefused, NotAdmitted
 
@@ -150,4 +150,12 @@ class Portfolio:
     ) -> list[ClauseHit]:
         past = await store.calls(conn, ven_id=node.ven_id)
         others = [other.period for other in past if other.cancelled_at is None and other.event_id != event_id]
+        # an event that an operator made by hand is no call, but it counts against the agreement as one
+        known = {event_id, *(other.event_id for other in past)}
+        since = self.calendar.day(self.calendar.day_of(call.period.start)).start
+        others += [
+            Period(by_hand.dtstart, by_hand.end)
+            for by_hand in await event_list.uncancelled(conn, node.ven_id, since)
+            if by_hand.event_id not in known and by_hand.end is not None
+        ]
         return broken_clauses(node.agreement, call, others, self.calendar, now)

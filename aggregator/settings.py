@@ -3,6 +3,10 @@
     state = "state"                       # the database lies here
     socket = "aggregator.sock"            # control API, mode 0600
 
+    [loopback]                            # the control API on 127.0.0.1 too, for who knows the token
+    port = 8444
+    token_file = "token"                  # mode 0600
+
     [vtn]                                 # see vtn.settings.VtnSettings
     port = 8443
     ...

@@ -76,3 +76,16 @@ async def versions(conn: AsyncConnection, event_id: str) -> dict[str, Event]:
         select(t.c.ven_id, t.c.content).where(t.c.event_id == event_id).order_by(t.c.ven_id)
     )
     return {row.ven_id: event_content.read(row.content) for row in rows}
+
+
+async def uncancelled(conn: AsyncConnection, ven_id: str, since: datetime) -> list[Event]:
+    """The events of a VEN that are not cancelled and end after `since`."""
+    t = event_table
+    rows = await conn.execute(
+        select(t.c.content).where(
+            t.c.ven_id == ven_id,
+            t.c.cancelled_at.is_(None),
+            or_(t.c.ends_at.is_(None), t.c.ends_at > since),
+        )
+    )
+    return [event_content.read(content) for content in rows.scalars()]

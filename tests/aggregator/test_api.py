@@ -307,3 +307,55 @@ async def test_a_fault_of_ours_tells_no_details(tmp_path: Path) -> None:
     assert isinstance(answer, web.Response)
     assert answer.status == 500
     assert answer.text == '{"error": "this is our mistake; the log says more"}'
+
+
+POWER = {"kind": "powerReal"}
+CALL = {
+    "event_id": "by-hand",
+    "vens": ["node-1"],
+    "start": "2026-01-20T17:00:00Z",
+    "duration": "PT1H",
+    "signals": [
+        {
+            "signal_name": "LOAD_DISPATCH",
+            "signal_type": "delta",
+            "unit": POWER,
+            "intervals": [{"value": -4000}],
+        }
+    ],
+}
+
+
+async def test_the_vtns_own_api_is_on_the_same_socket(afternoon: Platform) -> None:
+    vens = (await afternoon.get("/vtn/vens"))["vens"]
+    assert {ven["ven_name"]: ven["state"] for ven in vens} == dict.fromkeys(afternoon.boxes, "registered")
+    assert "/vtn/events" in (await afternoon.get("/openapi.json"))["paths"]
+    made = await afternoon.post("/vtn/events", CALL, status=201)
+    assert made["event"]["market_context"] == afternoon.settings.programme.market_context
+
+
+async def test_an_event_by_hand_counts_against_the_agreement(afternoon: Platform) -> None:
+    await afternoon.post("/vtn/events", CALL, status=201)
+    preview = await afternoon.post("/requests/preview", {**ASKED, "power_kw": 100})
+    (passed,) = preview["passed"]
+    assert passed["ven_name"] == "node-1"
+    assert [clause["clause"] for clause in passed["clauses"]] == ["daily_calls", "overlap"]
+    await afternoon.post("/vtn/events/by-hand/cancel")
+    assert (await afternoon.post("/requests/preview", {**ASKED, "power_kw": 100}))["passed"] == []
+
+
+async def test_an_event_by_hand_passes_the_agreement(afternoon: Platform) -> None:
+    signal = {**CALL["signals"][0], "intervals": [{"value": -1_000_000}]}  # type: ignore[index] - a list
+    problem = await afternoon.post("/vtn/events", {**CALL, "signals": [signal]}, status=422)
+    assert (problem["clause"], problem["errors"][0]["field"]) == ("capacity", "vens[0]")
+    soon = {**CALL, "start": "2026-01-20T14:08:00Z"}
+    assert (await afternoon.post("/vtn/events", soon, status=422))["clause"] == "notice"
+    assert (await afternoon.get("/vtn/events"))["events"] == []
+
+
+async def test_an_event_of_a_request_is_left_to_the_request(afternoon: Platform) -> None:
+    sent = await afternoon.post("/requests", ASKED, status=201)
+    path = f"/vtn/events/{sent['event_id']}"
+    problem = await afternoon.post(f"{path}/cancel", status=409)
+    assert problem["detail"] == f"event_id: is of request '{sent['request_id']}': cancel that"
+    assert {ven["status"] for ven in (await afternoon.get(path))["vens"]} == {"far"}
