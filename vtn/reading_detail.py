@@ -37,6 +37,8 @@ class ReadingDetail:
 
 def of(payload: ReportPayload) -> dict[str, Any] | None:
     """What the payload carries beside its value and quality; None where there is nothing."""
+    if payload.accuracy is None and payload.confidence is None and payload.resource_status is None:
+        return None  # nearly all
     status = payload.resource_status
     control = None if status is None else status.load_control_state
     if payload.accuracy is None and payload.confidence is None and control is None:

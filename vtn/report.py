@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Row, select, update
+from sqlalchemy import Row, Select, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import (
@@ -113,27 +113,31 @@ async def updated(
 
 
 async def _asked_for(conn: AsyncConnection, ven_id: str, report: Report) -> Row[Any] | None:
-    t = request_table
-    columns: tuple[Column[Any], ...] = (
-        t.c.report_request_id,
-        t.c.report_name,
-        t.c.r_ids,
-        t.c.start,
-        t.c.end,
-        t.c.cancelled_at,
-        t.c.report_to_follow,
-        t.c.final_at,
-        t.c.ended_at,
-        t.c.outcome,
-    )
-    rows = await conn.execute(
-        select(*columns).where(
-            t.c.ven_id == ven_id,
-            t.c.report_request_id == report.report_request_id,
-            t.c.specifier_id == report.report_specifier_id,
-        )
-    )
-    return rows.one_or_none()
+    ids = {
+        "ven": ven_id,
+        "request": report.report_request_id,
+        "specifier": report.report_specifier_id,
+    }
+    found: Row[Any] | None = (await conn.execute(_ASKED_FOR, ids)).one_or_none()
+    return found
+
+
+_ASKED_FOR: Select[Any] = select(
+    request_table.c.report_request_id,
+    request_table.c.report_name,
+    request_table.c.r_ids,
+    request_table.c.start,
+    request_table.c.end,
+    request_table.c.cancelled_at,
+    request_table.c.report_to_follow,
+    request_table.c.final_at,
+    request_table.c.ended_at,
+    request_table.c.outcome,
+).where(
+    request_table.c.ven_id == bindparam("ven"),
+    request_table.c.report_request_id == bindparam("request"),
+    request_table.c.specifier_id == bindparam("specifier"),
+)
 
 
 async def _judge(report: Report, expected: reading.Expected, now: datetime) -> reading.Judged:
