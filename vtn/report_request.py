@@ -37,13 +37,13 @@ from openadr.parser import OWN
 from openadr.report_request import METADATA, asks_metadata, check_request, is_periodic
 from openadr.report_rules import report_requests
 from vtn import outbox
-from vtn.catalogue import catalogue
+from vtn.catalogue import Offered, catalogue
 from vtn.errors import DuplicateRequest, NotOffered, UnknownObject
 from vtn.schema import journal_table, ven_table
 from vtn.schema import report_request_table as request_table
 from vtn.schema import report_spec_table as spec_table
 
-__all__ = ["Requested", "cancel_report", "catalogue", "request_report", "requests"]
+__all__ = ["Offered", "Requested", "cancel_report", "catalogue", "request_report", "requests"]
 
 CANCELLED, REPLACED, FINISHED = "cancelled", "replaced", "finished"
 
