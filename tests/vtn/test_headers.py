@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 import ssl
 import zlib
 from datetime import UTC, datetime, timedelta
@@ -249,3 +250,26 @@ def test_no_proxy_is_believed_by_default_and_one_is_named_in_full() -> None:
     assert VtnSettings().proxies == frozenset()
     with pytest.raises(ValidationError, match="proxies"):
         VtnSettings(proxies=frozenset({"5E:71:FA:E4:61:75:9C:EF:A4:D6"}))
+
+
+async def test_http_21_a_tls_session_is_taken_up_again(pki: Path, database: Database) -> None:
+    mine, alice = identity(pki, "vtn"), identity(pki, "alice")
+    settings = VtnSettings(port=0, cert=mine.cert, key=mine.key, ca=mine.ca)
+    server = Server(settings, database, lambda: datetime.now(UTC), lambda _ven, _reports, _now: [])
+    await server.start()
+    context = ssl.create_default_context(cafile=pki / "ca.pem")
+    context.load_cert_chain(alice.cert, alice.key)
+
+    def asked(session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool | None, bytes]:
+        with (
+            socket.create_connection(("127.0.0.1", server.port), 30) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as tls,
+        ):
+            head = f"POST {BASE}EiRegisterParty HTTP/1.1\r\nHost: x\r\nContent-Type: application/xml\r\n"
+            tls.sendall(f"{head}Content-Length: {len(QUERY)}\r\n\r\n".encode() + QUERY)
+            return tls.session, tls.session_reused, tls.recv(12)
+
+    session, _, status = await asyncio.to_thread(asked, None)
+    _, reused, again = await asyncio.to_thread(asked, session)
+    assert (reused, status, again) == (True, b"HTTP/1.1 200", b"HTTP/1.1 200")
+    await server.stop()
