@@ -11,8 +11,12 @@ Decide = Callable[[Event, datetime], OptType]
 
 
 def change(known: HeldEvent, ven_id: str) -> CreatedEvent | None:
-    """The unsolicited answer after `known.opt_type` has changed; None where the VTN wants none (VEX-26)."""
-    if known.event.response_required is not ResponseRequired.ALWAYS:
+    """The unsolicited answer after `known.opt_type` has changed; None where the VTN wants none (VEX-26).
+
+    A refused event stays refused (VEX-12), a cancelled one is answered only where it is sent again (VEX-08).
+    """
+    event = known.event
+    if event.response_required is not ResponseRequired.ALWAYS or event.is_cancelled or known.code != "200":
         return None
     return CreatedEvent(response=EiResponse.ok(), event_responses=(known.answer,), ven_id=ven_id)
 

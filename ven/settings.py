@@ -4,6 +4,7 @@ start."""
 from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import ip_address
+from math import isfinite
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -179,6 +180,8 @@ def _check_ranges(settings: VenSettings) -> None:
         raise SettingsError("ven_name is empty")
     if settings.timeout_s < 5:
         raise SettingsError(f"timeout_s must be at least 5, got {settings.timeout_s:g}")
+    if settings.position is not None and not all(map(isfinite, settings.position)):
+        raise SettingsError(f"position must be two numbers, got {settings.position}")
     if not 0 <= settings.poll_jitter <= 1:
         raise SettingsError(f"poll_jitter must be from 0 to 1, got {settings.poll_jitter:g}")
     for name in ("poll_period_s", "register_retry_s", "backoff_cap_s", "clock_skew_s"):

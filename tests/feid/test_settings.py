@@ -6,6 +6,7 @@ import pytest
 
 from feid.errors import SettingsError
 from feid.settings import FeidSettings
+from openadr.timeline import Precedence
 
 WHOLE = """
 node = "node-1"
@@ -54,6 +55,20 @@ def test_a_whole_file_is_read_with_paths_beside_it(file: Path) -> None:
     assert settings.ven.catch_up.days == 2
 
 
+def test_where_the_site_lies_in_the_grid_is_read(file: Path) -> None:
+    places = """
+meters = ["m-1"]
+grid_nodes = ["node-1", "node-2"]
+transport_interfaces = [["bus-1", "bus-2"]]
+position = [59, 18.5]
+overlap = "newest"
+"""
+    ven = load(file, WHOLE + places).ven
+    assert (ven.meters, ven.grid_nodes) == ({"m-1"}, {"node-1", "node-2"})
+    assert (ven.transport_interfaces, ven.position) == ({("bus-1", "bus-2")}, (59.0, 18.5))
+    assert ven.overlap is Precedence.NEWEST
+
+
 def test_without_a_word_on_limits_there_are_limits(file: Path) -> None:
     settings = load(
         file, WHOLE.replace("connection_capacity_kw = 12", "").replace("soc_reserve_percent = 20.5", "")
@@ -96,6 +111,8 @@ def test_without_a_word_on_limits_there_are_limits(file: Path) -> None:
         ("https://", "http://", "vtn_url is plain http"),
         ("catch_up = 2", 'catch_up = "2"', "ven.catch_up must be a number"),
         ('cert = "node-1.pem"', "cert = 1", "ven.cert must be a text, got 1"),
+        ("catch_up = 2", "position = [1]", "not enough values"),
+        ("catch_up = 2", 'overlap = "oldest"', "'oldest' is not a valid Precedence"),
         ('vtn_url = "https://127.0.0.1:8443"', "vtn_url = 'x", "is no TOML file"),
     ],
 )

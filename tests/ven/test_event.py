@@ -25,6 +25,7 @@ from openadr.interval import END_OF_TIME, Duration
 from openadr.timeline import Timeline
 from tests.ven.messages import HOUR, VEN, VTN, cancelled, distribute, make_event, signal
 from tests.ven.site import NOW
+from ven import opt
 from ven.event import Desk, HeldEvent, followed, prune, take
 from ven.scope import Scope, fault
 from ven.settings import SIGNALS
@@ -446,6 +447,20 @@ def test_vex_08_a_confirmed_cancellation_is_confirmed_again_only_where_it_comes_
     assert answer is not None
     assert [each.event_id for each in answer.event_responses] == ["e2"]
     assert listener.told(other, cancelled(event)).modification_number == 1
+
+
+def test_vex_08_a_change_of_mind_about_a_cancelled_event_is_not_told() -> None:
+    listener = Listener()
+    listener.told(make_event())
+    assert opt.change(listener.held["e1"], VEN) is not None
+    listener.told(cancelled(make_event()))
+    assert opt.change(listener.held["e1"], VEN) is None
+
+
+def test_vex_12_a_refused_event_is_not_opted_into_later() -> None:
+    listener = Listener()
+    listener.told(make_event(market_context="http://x.test/"))
+    assert opt.change(replace(listener.held["e1"], opt_type=OptType.OPT_IN), VEN) is None
 
 
 def test_vex_09_a_refused_event_that_vanishes_is_forgotten() -> None:

@@ -30,6 +30,7 @@ BAD = [
     ({"ven_name": " "}, "ven_name is empty"),
     ({"timeout_s": 4.9}, "at least 5, got 4.9"),
     ({"poll_jitter": 1.1}, "from 0 to 1"),
+    ({"position": (59.3, float("inf"))}, "position must be two numbers"),
     ({"poll_period_s": 0}, "poll_period_s must be positive"),
     ({"register_retry_s": -1}, "register_retry_s must be positive"),
     ({"backoff_cap_s": float("nan")}, "backoff_cap_s must be positive"),
