@@ -172,6 +172,7 @@ class Aggregator:
             clock=self._clock,
             contacts=vtn.last_contacts,
             owner=_request_of,
+            clock_skews=vtn.clock_skews,
             market_context=self._settings.programme.market_context,
         )
 

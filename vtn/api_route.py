@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from aiohttp import hdrs
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
 from pydantic.functional_validators import BeforeValidator, PlainValidator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -41,7 +49,7 @@ class Office:
     """What the handlers know of the process. `admit` is asked before every event but a cancellation.
 
     `owner` says who else decides about an event (a sentence), None where nobody does; `contacts` when VENs
-    spoke, as far as the database does not know it yet.
+    spoke, as far as the database does not know it yet; `clock_skews` how far their clocks are ahead.
     """
 
     admit: Admit
@@ -49,6 +57,7 @@ class Office:
     contacts: Callable[[], Mapping[str, datetime]]
     owner: Owner
     market_context: str | None = None
+    clock_skews: Callable[[], Mapping[str, timedelta]] = dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +108,10 @@ def _instant(value: object) -> object:
 def _whole_utc(value: datetime) -> datetime:
     if value.microsecond:
         raise ValueError("a time has whole seconds")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time is in the years 1 to 9999 of UTC") from None
 
 
 def _duration(value: object) -> Duration:
@@ -113,6 +125,14 @@ def _duration(value: object) -> Duration:
         raise ValueError(error.description) from None
 
 
+# what XML can hold: in ids no control characters, in texts for people lines and tabs
+Id = Annotated[
+    str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f\uFFFE\uFFFF]+$")
+]
+Text = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=250, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\uFFFE\uFFFF]+$"),
+]
 Instant = Annotated[
     AwareDatetime,
     BeforeValidator(_instant),

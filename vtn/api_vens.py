@@ -11,13 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from openadr.enums import ProfileName
 from openadr.security import read_fingerprint, short_form
 from vtn import certificate, outbox, registration, trace
-from vtn.api_route import Answer, At, Body, Call, Office, Route
+from vtn.api_route import Answer, At, Body, Call, Id, Office, Route
 from vtn.certificate import OVERLAP
 from vtn.errors import UnknownObject
 from vtn.problem import CONFLICT, INVALID, Problem
 from vtn.registration import Ven
 
-NAME = Field(min_length=1, max_length=128, description="Name of the VEN, unique.")
 FINGERPRINT = Field(
     description="SHA-256 of the certificate, 64 hex digits, or its last 10 bytes as `5E:71:...`."
 )
@@ -44,6 +43,9 @@ class VenView(Answer):
     registered_at: At | None
     suspended_at: At | None
     last_contact: At | None
+    clock_skew_s: float | None = Field(
+        description="How far its clock is ahead of ours, by its last message that told; null: none did."
+    )
     report_only: bool
     lenient: bool
     poll_period_s: int | None
@@ -81,11 +83,9 @@ class StrangerList(Answer):
 class EnrolBody(Body):
     """A certificate that may register under a name; a name that is known gets a second certificate."""
 
-    ven_name: str = NAME
+    ven_name: Id = Field(description="Name of the VEN, unique.")
     fingerprint: str = FINGERPRINT
-    ven_id: str | None = Field(
-        default=None, min_length=1, max_length=128, description="Made where it is left out."
-    )
+    ven_id: Id | None = Field(default=None, description="Made where it is left out.")
     profile: Literal["2.0a", "2.0b"] = Field(
         default="2.0b", description="What the VEN speaks; a short fingerprint of 2.0a is SHA-1's."
     )
@@ -100,9 +100,7 @@ class EnrolBody(Body):
 class ApproveBody(Body):
     """Under which name a stranger is enrolled."""
 
-    ven_name: str | None = Field(
-        default=None, min_length=1, max_length=128, description="Its own where it is left out."
-    )
+    ven_name: Id | None = Field(default=None, description="Its own where it is left out.")
 
 
 class ChangeBody(Body):
@@ -138,10 +136,16 @@ def _view(ven: Ven, office: Office) -> dict[str, object]:
         "registered_at": ven.registered_at,
         "suspended_at": ven.suspended_at,
         "last_contact": _last_contact(ven, office),
+        "clock_skew_s": _clock_skew(ven, office),
         "report_only": ven.report_only,
         "lenient": ven.lenient,
         "poll_period_s": ven.poll_period_s,
     }
+
+
+def _clock_skew(ven: Ven, office: Office) -> float | None:
+    skew = office.clock_skews().get(ven.ven_id)
+    return None if skew is None else skew.total_seconds()
 
 
 def _last_contact(ven: Ven, office: Office) -> datetime | None:

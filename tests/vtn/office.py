@@ -124,5 +124,6 @@ def office(desk: Desk, forbidden: Mapping[str, str], owners: Mapping[str, str]) 
         clock=lambda: desk.now,
         contacts=desk.server.last_contacts,
         owner=owner,
+        clock_skews=desk.server.clock_skews,
         market_context=CONTEXT,
     )

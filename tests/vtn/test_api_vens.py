@@ -16,7 +16,7 @@ from openadr import (
     RequestReregistration,
     Response,
 )
-from tests.vtn.desk import ALICE, BOB, STRANGER
+from tests.vtn.desk import ALICE, BOB, STRANGER, metadata
 from tests.vtn.office import Clerk, peak
 
 SHORT = ":".join([STRANGER[:2].upper()] * 10)
@@ -45,6 +45,14 @@ async def test_the_last_contact_is_known_at_once(clerk: Clerk) -> None:
     clerk.desk.now += timedelta(minutes=3)
     await clerk.desk.poll()
     assert (await clerk.get("/vtn/vens/alice"))["last_contact"] == "2026-03-02T12:03:00Z"
+
+
+async def test_gen_20_the_clock_of_a_ven_is_shown_when_it_has_told(clerk: Clerk) -> None:
+    ven_id = await clerk.desk.settle_in()
+    assert "clock_skew_s" not in await clerk.get("/vtn/vens/alice")
+    clerk.desk.now += timedelta(seconds=75)
+    await clerk.desk.say(metadata(ven_id))
+    assert (await clerk.get("/vtn/vens/alice"))["clock_skew_s"] == -75.0
 
 
 @pytest.mark.parametrize(
@@ -85,6 +93,15 @@ async def test_what_is_no_fingerprint_is_refused_by_field(clerk: Clerk, fingerpr
     body = {"ven_name": "carol", "fingerprint": fingerprint}
     problem = await clerk.refused(422, "POST", "/vtn/vens", body)
     assert problem["errors"][0]["field"] == "fingerprint"
+
+
+async def test_a_name_or_id_that_xml_cannot_hold_is_refused(clerk: Clerk) -> None:
+    for field in ("ven_name", "ven_id"):
+        for text in ("a\u0000", "\u0007", "\uffff", "\ud800", "", "x" * 129):
+            body = {"ven_name": "carol", "fingerprint": STRANGER, field: text}
+            status, _ = await clerk.ask("POST", "/vtn/vens", body)
+            assert status in (400, 422), (field, text)
+    assert "carol" not in await states(clerk)
 
 
 async def test_a_second_certificate_is_added_and_the_first_withdrawn(clerk: Clerk) -> None:
