@@ -6,6 +6,7 @@ Those under ODD are signed by her own key after the change, so that nothing but 
 
 from __future__ import annotations
 
+import base64
 import re
 
 import pytest
@@ -96,6 +97,12 @@ WRAPPED = {
     "a fresh ReplayProtect in the signed one's place": change(OBJECT, FRESH),
     "a fresh ReplayProtect behind the signed one": change(OBJECT, OBJECT + FRESH),
     "a fresh ReplayProtect before the signed one": change(OBJECT, FRESH + OBJECT),
+    "a second message without Id in ds:Object": change(
+        b"</ds:Object>", EVIL.replace(NO_ID, b"") + b"</ds:Object>"
+    ),
+    "a fresh ReplayProtect without Id behind": change(
+        OBJECT, OBJECT + FRESH.replace(b' Id="replayProtect"', b"")
+    ),
     "a fresh ReplayProtect without Id before": change(
         OBJECT, FRESH.replace(b' Id="replayProtect"', b"") + OBJECT
     ),
@@ -132,6 +139,7 @@ REPLAY_REFERENCE = REFERENCES.removeprefix(MESSAGE_REFERENCE)
 METHOD = b'<ds:SignatureMethod Algorithm="http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256">'
 XSLT = b"http://www.w3.org/TR/1999/REC-xslt-19991116"
 XPATH = b"http://www.w3.org/TR/1999/REC-xpath-19991116"
+PROTECT = part("dsp:ReplayProtect")
 TIMESTAMP = b"<dsp:timestamp>2026-03-02T12:00:00Z</dsp:timestamp>"
 
 
@@ -206,6 +214,7 @@ ODD = {
     "a timestamp with an offset": SIGNED.replace(b"12:00:00Z</dsp", b"12:00:00+00:00</dsp"),
     "a timestamp that is none": SIGNED.replace(b"2026-03-02T12:00:00Z</dsp", b"now</dsp"),
     "a year far off": SIGNED.replace(b"2026-03-02T12:00:00Z</dsp", b"9999-12-31T23:59:60Z</dsp"),
+    "two ReplayProtects": change(PROTECT, PROTECT * 2),
     "ReplayProtect of another namespace": SIGNED.replace(b"xmldsig-properties", b"xmldsig-property"),
     "ReplayProtect of W3C's draft": SIGNED.replace(
         OADR + b"/xmldsig-properties", b"http://www.w3.org/2009/xmldsig-properties"
@@ -299,6 +308,14 @@ def test_a_signature_value_of_another_form_is_refused(who: Identity, value: byte
     raw = re.sub(rb"(<ds:SignatureValue>).*(</ds:SignatureValue>)", rb"\g<1>" + value + rb"\2", who.signed())
     with pytest.raises(BadSignature, match="signature value"):
         verify(raw, {who.fingerprint}, NOW)
+
+
+def test_the_halves_of_a_signature_value_are_not_padded() -> None:
+    value = base64.b64decode(part("ds:SignatureValue")[len("<ds:SignatureValue>") :])
+    for padded in (value[:32] + b"\0" + value[32:], b"\0" + value[:32] + b"\0" + value[32:]):
+        raw = change(base64.b64encode(value), base64.b64encode(padded))
+        with pytest.raises(BadSignature, match="signature value"):
+            verify(raw, {ALICE.fingerprint}, NOW)
 
 
 SAME = {

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flexpact.pki import Identity, issue, make_authority, renew
 from flexpact.pki import identity as pki_identity
@@ -23,6 +24,7 @@ from openadr import (
     CancelPartyRegistration,
     CreatedPartyRegistration,
     CreatePartyRegistration,
+    DistributeEvent,
     EiResponse,
     Message,
     Poll,
@@ -37,7 +39,7 @@ from openadr import (
 )
 from openadr.certificate import KeyKind
 from openadr.enums import OptType
-from openadr.errors import BadSignature
+from openadr.errors import BadSignature, InvalidData
 from openadr.signature import EXCLUSIVE_C14N, INCLUSIVE_C14N, Signer
 from openadr.verification import verify
 from tests.openadr.signing import Identity as SignedBy
@@ -45,6 +47,7 @@ from tests.openadr.signing import identity, resigned
 from tests.vtn.desk import NOW, anything_goes, created_event, make_event, metadata, request_all, usage
 from vtn import event, finding, journal, nonce, original, registration, signature
 from vtn.exchange import ROUTES
+from vtn.hooks import Review, pass_all
 from vtn.server import BASE, Server
 from vtn.settings import VtnSettings
 from vtn.store import Database
@@ -108,10 +111,10 @@ class Table:
         self._path = path
         self._workers: list[tuple[Server, Database]] = []
 
-    async def worker(self) -> Server:
+    async def worker(self, review: Review = pass_all) -> Server:
         """One more worker on the same database."""
         db = await Database.open(self._path, busy_timeout_s=0.2)
-        server = Server(self.settings, db, lambda: self.now, request_all)
+        server = Server(self.settings, db, lambda: self.now, request_all, review)
         await server.start()
         self._workers.append((server, db))
         return server
@@ -318,6 +321,28 @@ async def test_sig_05_the_nonce_of_a_message_that_cannot_be_read_is_spent(table:
     assert await table.post(alice, "EiReport", raw) == (403, b"")
     async with table.db.read() as conn:
         assert await original.find(conn, hashlib.sha256(raw).hexdigest()) == raw
+
+
+@pytest.mark.criterion("SIG-05")
+async def test_sig_05_a_refusal_undoes_what_was_written_but_not_the_nonce(table: Table) -> None:
+    async def write_and_refuse(
+        _message: Message, ven: registration.Ven, conn: AsyncConnection, now: datetime
+    ) -> None:
+        await registration.suspend(conn, ven.ven_id, now)
+        raise InvalidData("not today")
+
+    alice = table.alice
+    await table.register(alice)
+    before = await table.ven(alice)
+    other = await table.worker(write_and_refuse)
+    raw = alice.signer.sign(encode(RequestEvent(request_id="e", ven_id=alice.ven_id)), table.now)
+    status, body = await table.post(alice, "EiEvent", raw, other)
+    reply = decode(verify(body, {table.fingerprints[KeyKind.EC]}, table.now).body)
+    assert isinstance(reply, DistributeEvent)
+    assert reply.response is not None
+    assert (status, reply.response.code) == (200, "454")
+    assert await table.ven(alice) == before
+    assert await table.post(alice, "EiEvent", raw) == (403, b"")
 
 
 @pytest.mark.criterion("SIG-05")

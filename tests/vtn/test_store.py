@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, func, insert, select
 
 from vtn.errors import StartupError, StoreBusy, StoreError
 from vtn.schema import journal_table, metadata, ven_table
-from vtn.store import Database, after_commit
+from vtn.store import Database, after_commit, savepoint
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -164,3 +164,21 @@ def test_migrations_make_the_tables_that_the_code_expects(database_template: Pat
         )
         assert compare_metadata(context, metadata) == []
     engine.dispose()
+
+
+async def test_a_part_of_a_unit_is_undone_alone_with_its_notices(database: Database) -> None:
+    heard: list[object] = []
+    database.listen(heard.extend)
+    async with database.write() as conn:
+        await conn.execute(insert(ven_table).values(ven_row("kept")))
+        after_commit(conn, "kept")
+        with pytest.raises(ValueError, match="no"):
+            async with savepoint(conn):
+                await conn.execute(insert(ven_table).values(ven_row("undone")))
+                after_commit(conn, "undone")
+                raise ValueError("no")
+        async with savepoint(conn):
+            await conn.execute(insert(ven_table).values(ven_row("kept too")))
+            after_commit(conn, "kept too")
+    assert heard == ["kept", "kept too"]
+    assert await names(database) == ["kept", "kept too"]
