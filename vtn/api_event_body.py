@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, field_validator
 
 from openadr import (
     ActivePeriod,
@@ -29,11 +29,9 @@ from openadr import (
 )
 from openadr.enums import EventStatus, ResponseRequired, SignalName, SignalType, SiScaleCode
 from openadr.item_base import UNITS
-from vtn.api_route import Body, DurationText, Instant
+from vtn.api_route import Body, DurationText, Id, Instant, Text
 
-Text = Annotated[str, StringConstraints(min_length=1, max_length=250)]
-Id = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e15, le=1e15)]
 NAMES = frozenset(str(name) for name in SignalName)
 KINDS = frozenset(UNITS) - {"oadrGBDataDescription"}  # a feed is a report's
 MAINS = {"hertz": 50.0, "voltage": 230.0, "ac": True}
@@ -249,21 +247,26 @@ def _decimal(number: float) -> Decimal:
 
 
 def _target(body: TargetBody) -> Target:
-    areas = {
-        name: tuple(
-            ServiceArea(
-                feature_id=area.feature_id, polygon_id=area.polygon_id, positions=tuple(area.positions)
-            )
-            for area in getattr(body, name)
-        )
-        for name in ("service_area", "service_location")
-    }
-    interfaces = tuple(
-        TransportInterface(point_of_receipt=each.point_of_receipt, point_of_delivery=each.point_of_delivery)
-        for each in body.transport_interface
-    )
     plain = {name: tuple(getattr(body, name)) for name in PLAIN_TARGETS}
-    return Target(**plain, **areas, transport_interface=interfaces)
+    named = Target(**plain)
+    return replace(
+        named,
+        transport_interface=tuple(
+            TransportInterface(
+                point_of_receipt=each.point_of_receipt, point_of_delivery=each.point_of_delivery
+            )
+            for each in body.transport_interface
+        ),
+        service_area=_areas(body.service_area),
+        service_location=_areas(body.service_location),
+    )
+
+
+def _areas(bodies: list[AreaBody]) -> tuple[ServiceArea, ...]:
+    return tuple(
+        ServiceArea(feature_id=area.feature_id, polygon_id=area.polygon_id, positions=tuple(area.positions))
+        for area in bodies
+    )
 
 
 PLAIN_TARGETS = (

@@ -6,11 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from vtn.api_event_body import ContentFields, EventContent, Id, Number, SignalBody, Text
-from vtn.api_route import Answer, At, Body, DurationText, Instant, Query
+from vtn.api_event_body import ContentFields, EventContent, Number, SignalBody
+from vtn.api_route import Answer, At, Body, DurationText, Id, Instant, Query, Text
 
 MAX_VENS = 10_000
-EventId = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\s/?#%]+$")]
+EventId = Annotated[
+    str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\s\x00-\x1f\x7f\uFFFE\uFFFF/?#%]+$")
+]
 
 
 class VenPart(Body):

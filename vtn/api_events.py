@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
-from openadr import EncodeError, Event
+from openadr import Event, ProtocolError
 from openadr.timeline import event_status
 from vtn import event, event_content, event_list, registration
 from vtn.api_event_body import EventContent, content_of, event_of
@@ -53,7 +53,9 @@ async def _create(call: Call) -> Answer:
     made = _made(body, event_id, market_context, call)
     warnings: list[WarningView] = []
     for index, (ven, resources) in enumerate(await _vens(call, body.vens)):
-        own = replace(made, target=replace(made.target, resource_id=resources)) if resources else made
+        own = made
+        if resources:
+            own = _sendable(replace(made, target=replace(made.target, resource_id=resources)))
         warnings += await _published(call, own, ven, index)
         await asyncio.sleep(0)  # others have their turn between the VENs
     return await _view(call, event_id, warnings=warnings)
@@ -62,16 +64,26 @@ async def _create(call: Call) -> Answer:
 def _made(body: CreateBody, event_id: str, market_context: str, call: Call) -> Event:
     """The event of the body; a problem names the field that cannot be."""
     if body.programme is not None:
-        return from_programme(body, event_id, market_context, call.now)
+        return _sendable(from_programme(body, event_id, market_context, call.now))
     content = EventContent.model_validate({name: getattr(body, name) for name in CONTENT})
     return _event(content, event_id, market_context, call)
 
 
 def _event(content: EventContent, event_id: str, market_context: str, call: Call) -> Event:
     try:
-        return event_of(content, event_id, market_context, event_content.whole(call.now))
+        made = event_of(content, event_id, market_context, event_content.whole(call.now))
     except ValueError as error:
         raise Problem.field("signals", None, str(error)) from None
+    return _sendable(made)
+
+
+def _sendable(made: Event) -> Event:
+    """The event, which the schema takes as it will be sent: what could not be read again is never kept."""
+    try:
+        event_content.read(event_content.write(made))
+    except (ValueError, ProtocolError) as error:
+        raise Problem(INVALID, f"the schema does not allow it: {error}") from None
+    return made
 
 
 async def _vens(call: Call, named: Sequence[str | VenPart]) -> list[tuple[Ven, tuple[str, ...]]]:
@@ -115,8 +127,6 @@ async def _publish(call: Call, made: Event, ven: Ven, index: int) -> None:
         raise _refused(error, made, ven, f"vens[{index}]") from error
     except DuplicateEvent as error:
         raise Problem.field("event_id", made.event_id, str(error), CONFLICT) from error
-    except EncodeError as error:
-        raise Problem.field("signals", None, f"the schema does not allow it: {error}") from error
 
 
 def _refused(error: NotAdmitted, made: Event, ven: Ven, field: str) -> Problem:
@@ -186,9 +196,8 @@ def _changed(old: Event, body: ModifyBody, call: Call) -> Event:
     except ValidationError as error:
         raise invalid(error) from error
     new = _event(content, old.event_id, old.descriptor.market_context, call)
-    ids = {"ven_id": old.target.ven_id}
     descriptor = replace(new.descriptor, modification_reason=body.reason)
-    return replace(new, descriptor=descriptor, target=replace(new.target, **ids))
+    return replace(new, descriptor=descriptor, target=replace(new.target, ven_id=old.target.ven_id))
 
 
 async def _modified(call: Call, new: Event, ven: Ven) -> None:
@@ -196,8 +205,6 @@ async def _modified(call: Call, new: Event, ven: Ven) -> None:
         await event.modify(call.conn, new, ven.ven_id, call.now, call.office.admit)
     except NotAdmitted as error:
         raise _late(error) or _refused(error, new, ven, "vens") from error
-    except EncodeError as error:
-        raise Problem.field("signals", None, f"the schema does not allow it: {error}") from error
 
 
 def _late(error: NotAdmitted) -> Problem | None:

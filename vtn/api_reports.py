@@ -9,9 +9,9 @@ from pydantic import Field
 from openadr import ActivePeriod, Duration, ReportRequest, ReportSpecifier, SpecifierPayload
 from openadr.report_request import METADATA
 from vtn import report_request
-from vtn.api_event_body import Id
-from vtn.api_route import Answer, At, Body, Call, DurationText, Instant, Query, Route
+from vtn.api_route import Answer, At, Body, Call, DurationText, Id, Instant, Query, Route
 from vtn.api_vens import find
+from vtn.catalogue import Offered
 from vtn.errors import DuplicateRequest, NotOffered, UnknownObject
 from vtn.problem import CONFLICT, INVALID, FieldProblem, Problem
 
@@ -107,7 +107,7 @@ async def _catalogue(call: Call) -> Answer:
     )
 
 
-def _offered(offered: report_request.Offered) -> OfferedView:
+def _offered(offered: Offered) -> OfferedView:
     report = offered.report
     return OfferedView(
         specifier_id=offered.specifier_id,

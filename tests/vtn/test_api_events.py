@@ -300,6 +300,34 @@ async def test_a_parameter_that_cannot_be_taken_is_named(clerk: Clerk) -> None:
         assert problem["errors"][0]["field"] == query.partition("=")[0]
 
 
+HOSTILE = {
+    "a control character": {"vtn_comment": "a\u0000b"},
+    "half a character": {"vtn_comment": "\ud800"},
+    "a control character in an id": {"event_id": "a\u0001"},
+    "a control character in a resource": {"target": {"resource_id": ["\u0007"]}},
+    "a context that is no URI": {"market_context": "not a uri %%"},
+    "before the calendar": {"start": "0001-01-01T00:00:00+14:00"},
+    "after the calendar": {"start": "9999-12-31T23:59:59-14:00"},
+    "a value beyond all": {"signals": [{**POWER, "intervals": [{"value": 1e308}]}]},
+    "a hundred years and more": {"duration": "P101Y"},
+    "a number of many digits": {"duration": "PT" + "9" * 300 + "S"},
+    "a large priority": {"priority": 2**40},
+    "an area of one corner": {"target": {"service_area": [{"positions": [1, 2]}]}},
+    "an area whose id is none": {"target": {"service_area": [{"feature_id": "a b", "positions": [1] * 6}]}},
+    "a unit of no name": {"signals": [{**POWER, "signal_name": "x-a", "unit": {"kind": "customUnit"}}]},
+    "a fixed unit renamed": {"signals": [{**POWER, "unit": {"kind": "powerReal", "units": "frogs"}}]},
+    "pulses without a factor": {"signals": [{**POWER, "signal_name": "x-a", "unit": {"kind": "pulseCount"}}]},
+    "a currency without a name": {"signals": [{**POWER, "signal_name": "x-a", "unit": {"kind": "currency"}}]},
+}
+
+
+async def test_what_cannot_go_over_the_wire_is_refused(clerk: Clerk) -> None:
+    for what, change in HOSTILE.items():
+        status, problem = await clerk.ask("POST", "/vtn/events", peak(**change))
+        assert status in (400, 422), (what, status, problem)
+    assert (await clerk.get("/vtn/events"))["events"] == []
+
+
 async def test_many_intervals_are_taken(clerk: Clerk) -> None:
     steps = [{"duration": "PT1M", "value": float(n % 7)} for n in range(3000)]
     signal = {"signal_name": "x-fine", "signal_type": "level", "intervals": steps}
