@@ -27,6 +27,7 @@ from openadr import (
     CancelReport,
     CreatedPartyRegistration,
     CreateOpt,
+    CreatePartyRegistration,
     CreateReport,
     Message,
     Poll,
@@ -179,7 +180,6 @@ class Session:
         asked = self._queue[0]
         following = self._following(asked, message)
         self._queue.popleft()
-        present = len(self._queue)
         if verdict.is_lost(asked, message) and self.saved.registration is not None:
             self._lose(now)
             return []
@@ -190,12 +190,13 @@ class Session:
             self._renewals = 0
         self._measure(message, now)
         self._enter(following.good if good else following.bad, asked, message, now)
-        self._apply(answer(message, asked, self.saved, self._context(now), good=good))
+        outcome = answer(message, asked, self.saved, self._context(now), good=good)
+        self._apply(outcome)
         if isinstance(message, RequestReregistration) and good:
             self._count_renewal(now)
-        if isinstance(message, CreatedPartyRegistration) and self.state is State.READY:
+        if isinstance(asked, CreatePartyRegistration) and self.state is State.READY:
             self.state = self._resumed()  # rule 3
-        return list(self._queue)[present:]
+        return [each for each in outcome.messages if each in self._queue]
 
     def _measure(self, message: Message, now: datetime) -> None:
         """How far the VTN's clock is ahead of ours, the way of the message included (GEN-20)."""
@@ -220,6 +221,8 @@ class Session:
     def _apply(self, outcome: Answered) -> None:
         self.saved = outcome.saved
         self.revoked |= outcome.revoked
+        if self.saved.registration is None:
+            self._queue.clear()  # what waited was said to a VTN that is none any more (REG-19)
         self._queue.extend(outcome.messages)
         self._remember()
 

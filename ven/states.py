@@ -83,10 +83,21 @@ ANSWERS: tuple[type[Message], ...] = (
 """What a pull VEN posts in answer to a polled message: each is a request of its own (POLL-04)."""
 
 
+OWN: Mapping[type[Message], tuple[type[Message], ...]] = {
+    QueryRegistration: (CreatedPartyRegistration,),
+    CreateReport: (CreatedReport, Response),
+    CancelReport: (CanceledReport, Response),
+    CreateOpt: (CreatedOpt, Response),
+    CancelOpt: (CanceledOpt, Response),
+}
+"""What a site says by itself, and its answers: a poll may be under way then that leads to another state."""
+
+
 def _answers(state: State) -> Requests:
     # a VTN that was asked for reports along with the answer to its metadata confirms them (RPT-09)
     confirmed = {RegisteredReport: _stay(state, Response, CreatedReport)}
-    return {answer: _stay(state, Response) for answer in ANSWERS} | confirmed
+    own = {asked: _stay(state, *answers) for asked, answers in OWN.items()}
+    return {answer: _stay(state, Response) for answer in ANSWERS} | confirmed | own
 
 
 TRANSITIONS: Mapping[State, Requests] = {
@@ -127,11 +138,6 @@ TRANSITIONS: Mapping[State, Requests] = {
             RequestReregistration: Next(State.REREGISTERING, State.READY),
         },
         RegisterReport: _stay(State.READY, RegisteredReport, Response),
-        CreateReport: _stay(State.READY, CreatedReport, Response),
-        CancelReport: _stay(State.READY, CanceledReport, Response),
-        QueryRegistration: _stay(State.READY, CreatedPartyRegistration),
-        CreateOpt: _stay(State.READY, CreatedOpt, Response),
-        CancelOpt: _stay(State.READY, CanceledOpt, Response),
     },
     State.REREGISTERING: {
         **_answers(State.REREGISTERING),

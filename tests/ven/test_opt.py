@@ -11,23 +11,26 @@ from openadr import (
     ActivePeriod,
     CanceledOpt,
     CancelOpt,
+    CancelPartyRegistration,
     CreatedEvent,
     CreatedOpt,
     CreateOpt,
     Duration,
     EiResponse,
+    RequestReregistration,
     decode,
     encode,
     rules,
 )
 from openadr.enums import OptReason, OptType, ResponseRequired
 from tests.openadr.samples import MESSAGES
-from tests.ven.messages import VEN, distribute, make_event, no, ok
+from tests.ven.messages import REGISTRATION, VEN, distribute, make_event, no, ok, registered
 from tests.ven.site import NOW
 from tests.ven.test_session import make_session, names, ready, talk
 from ven.errors import UnexpectedMessageError
 from ven.saved import Saved
 from ven.session import Session
+from ven.states import State
 from ven.store import Store
 from ven.voice import Voice
 
@@ -197,6 +200,33 @@ def test_a_schedule_that_the_vtn_refuses_is_not_remembered() -> None:
     speaking.voice.declare(OUT, PERIODS)
     speaking.said()
     speaking.session.receive(no("459"), NOW)
+    assert speaking.session.saved.opts == ()
+
+
+def test_what_is_said_while_a_poll_is_under_way_goes_out_in_whatever_state_that_leads_to() -> None:
+    speaking = Speaking()
+    later = NOW + timedelta(minutes=10)
+    assert names(speaking.session.due(later)) == ["Poll"]
+    speaking.voice.declare(OUT, PERIODS)
+    speaking.session.query()
+    speaking.session.receive(RequestReregistration(ven_id=VEN), later)
+    assert speaking.session.state is State.REREGISTERING
+    assert names(speaking.session.due(later)) == ["CreateOpt", "QueryRegistration", "Response"]
+    speaking.answered()
+    asked = talk(speaking.session, registered(), ok(), registered(), now=later)
+    assert names(asked) == ["QueryRegistration", "Response", "CreatePartyRegistration"]
+    assert speaking.session.state is State.READY
+    assert len(speaking.session.saved.opts) == 1
+
+
+def test_what_was_to_be_said_ends_with_the_registration() -> None:
+    speaking = Speaking()
+    later = NOW + timedelta(minutes=10)
+    speaking.session.due(later)
+    speaking.voice.declare(OUT, PERIODS)
+    cancel = CancelPartyRegistration(request_id="x", registration_id=REGISTRATION, ven_id=VEN)
+    speaking.session.receive(cancel, later)
+    assert names(speaking.session.due(later)) == ["CanceledPartyRegistration"]
     assert speaking.session.saved.opts == ()
 
 

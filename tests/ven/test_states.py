@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from openadr import Message
-from ven.states import ANSWERS, TRANSITIONS, Next, State
+from ven.states import ANSWERS, OWN, TRANSITIONS, Next, State
 
 PAGE = Path(__file__).parents[2] / "docs" / "ven-session.md"
 BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
@@ -26,7 +26,8 @@ def table() -> str:
     lines = ["| state | what is sent | answer | next state |", "|---|---|---|---|"]
     for state, requests in TRANSITIONS.items():
         for asked, answers in requests.items():
-            if asked in ANSWERS:  # the same in every state: told once, below the table
+            told_below = asked in ANSWERS or (asked in OWN and state is not State.UNREGISTERED)
+            if told_below:  # the same in every state
                 continue
             for answer, following in answers.items():
                 cells = (state, wire_name(asked), wire_name(answer), cell(following))
