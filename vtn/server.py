@@ -265,11 +265,12 @@ class Server:
 
     def _behind(self, request: web.BaseRequest, proxy: str) -> str:
         """Whom a proxy of ours speaks for: it has checked that certificate's chain (HTTP-22)."""
-        value = request.headers.get(CLIENT_CERT)
-        if value is None:
+        values = request.headers.getall(CLIENT_CERT, [])
+        if not values:
             return proxy  # no VEN: nobody enrols a proxy
         try:
-            return forwarded_certificate(value, self._clock())
+            # of two, one may be the client's own invention
+            return forwarded_certificate(",".join(values), self._clock())
         except ValueError as error:
             log.warning("a proxy forwarded no certificate", error=str(error))
             raise _Refused(403) from None
