@@ -12,7 +12,7 @@ Everything else is as strict as `openadr.decode`. What is forgiven is never sent
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lxml import etree
 
@@ -58,9 +58,9 @@ def _decode(raw: bytes, limits: Limits) -> Forgiven:
 def _mend_version(root: etree._Element) -> Iterable[Finding]:
     """Give the payload the attribute that it should have."""
     payload = payload_element(root)
-    unqualified = payload.attrib.pop(_BARE_VERSION, None)
     qualified = payload.get(_VERSION)
-    if unqualified is not None:
+    if payload.get(_BARE_VERSION) is not None:
+        del payload.attrib[_BARE_VERSION]
         payload.set(_VERSION, SCHEMA_VERSION)
         yield _warning("GEN-04", "schemaVersion is not qualified by its namespace")
     elif qualified not in (None, SCHEMA_VERSION):
@@ -80,7 +80,8 @@ def _mend_codes(message: Message) -> Forgiven:
     if isinstance(response, EiResponse):
         mended = _mend_code(response, findings)
         if mended is not response:
-            message = replace(message, response=mended)  # type: ignore[type-var] - every message is a dataclass
+            changed: Any = message  # every message is a dataclass
+            message = replace(changed, response=mended)
     if isinstance(message, CreatedEvent):
         answers = tuple(_mend_code(answer, findings) for answer in message.event_responses)
         if answers != message.event_responses:
