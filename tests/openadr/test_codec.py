@@ -175,6 +175,28 @@ def test_two_values_in_one_signal_interval_are_refused() -> None:
     assert (unreadable.rule, unreadable.description) == ("EVT-23", "element ei:value stands twice")
 
 
+@pytest.mark.criterion("SGN-08")
+@pytest.mark.parametrize(("name", "taken"), [("x-COMFORT", True), ("COMFORT", False), ("Simple", False)])
+def test_a_signal_name_of_the_list_or_with_x_is_taken(name: str, taken: bool) -> None:
+    raw = encode(DistributeEvent(request_id="r", vtn_id="v", events=(event(),)))
+    changed = raw.replace(b">SIMPLE<", f">{name}<".encode())
+    if taken:
+        message = decode(changed)
+        assert isinstance(message, DistributeEvent)
+        assert message.events[0].signals[0].signal_name == name
+        return
+    with pytest.raises(SchemaInvalid) as caught:
+        decode(changed)
+    assert caught.value.http_status == 406
+
+
+@pytest.mark.criterion("SGN-08")
+def test_a_signal_type_is_one_of_the_closed_list() -> None:
+    raw = encode(DistributeEvent(request_id="r", vtn_id="v", events=(event(),)))
+    with pytest.raises(SchemaInvalid):
+        decode(raw.replace(b"<ei:signalType>level<", b"<ei:signalType>x-level<"))
+
+
 def test_a_status_where_a_signal_needs_a_number_is_refused() -> None:
     raw = encode(DistributeEvent(request_id="r", vtn_id="v", events=(event(),)))
     status = (

@@ -20,6 +20,7 @@ from tests.vtn.desk import anything_goes, created_event, make_event, with_period
 from ven import opt as ven_opt
 from ven.event import followed
 from ven.session import Session
+from ven.states import TRANSITIONS
 from ven.store import Store
 from vtn import event, opt
 from vtn.schema import event_table, outbox_table
@@ -105,6 +106,18 @@ async def stage(database: Database, tmp_path: Path) -> Stage:
     stage = Stage(pair, site)
     await stage.to(0)
     return stage
+
+
+def test_vex_29_a_ven_answers_no_request_for_events() -> None:
+    taken = [answer for state in TRANSITIONS.values() for asked in state.values() for answer in asked]
+    assert RequestEvent not in taken
+
+
+async def test_vex_29_events_are_requested_once_for_each_registration(stage: Stage) -> None:
+    await stage.publish(make_event(start=NOW + HOUR))
+    for minute in (2, 4, 90, 600):
+        await stage.to(minute)
+    assert sum(isinstance(asked, RequestEvent) for asked, _ in stage.pair.said) == 1
 
 
 @pytest.mark.criterion("EVT-09", "VEX-22", "VEX-01")
@@ -287,7 +300,7 @@ def restarted(stage: Stage, path: Path, draw: float) -> Session:
     return Session(stage.pair.settings, stage.site, saved, new_id=lambda: "again", draw=lambda: draw)
 
 
-@pytest.mark.criterion("VEX-28", "VEX-18", "VEX-29")
+@pytest.mark.criterion("VEX-28", "VEX-18")
 @pytest.mark.parametrize("draw", [0.0, 0.99])
 async def test_g_18_a_restart_in_a_randomised_event_keeps_its_delay_and_opt(
     stage: Stage, tmp_path: Path, draw: float
