@@ -77,9 +77,12 @@ class Claims:
 
     def _sides(self, name: str, folders: tuple[str, ...], who: str | None = None) -> tuple[str, ...]:
         criterion = self._criteria.get(name)
-        if criterion is None or len(criterion.sides) == 1:
-            return criterion.sides if criterion else ()
-        return _sides_of(folders, who) or criterion.sides
+        if criterion is None:
+            return ()
+        if who is None and len(criterion.sides) == 1:
+            return criterion.sides
+        named = _sides_of(folders, who) or criterion.sides
+        return tuple(side for side in named if side in criterion.sides)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:

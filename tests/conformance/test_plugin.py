@@ -23,6 +23,10 @@ def test_marked():
 def test_for_both():
     pass
 
+@pytest.mark.criterion("EVT-17", who="ven")
+def test_for_nobody_whom_it_concerns():
+    pass
+
 def test_evt_15_limit():
     assert False
 

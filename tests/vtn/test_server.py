@@ -105,6 +105,7 @@ async def test_gen_02_body_that_is_no_message_gets_406(desk: Desk, body: bytes) 
     assert (await desk.post("EiRegisterParty", body))[0] == 406
 
 
+@pytest.mark.criterion("GEN-21")
 async def test_compressed_body_is_not_taken(desk: Desk) -> None:
     status, _ = await desk.post("EiRegisterParty", gzip.compress(QUERY), **{"Content-Encoding": "gzip"})
     assert status == 406
