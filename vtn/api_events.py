@@ -34,7 +34,7 @@ from vtn.api_event_model import (
 )
 from vtn.api_programmes import from_programme
 from vtn.api_route import Answer, Call, Route
-from vtn.api_vens import find
+from vtn.api_vens import by_id_or_name, find
 from vtn.errors import DuplicateEvent, NotAdmitted, UnknownObject
 from vtn.problem import CONFLICT, INVALID, NOT_ADMITTED, FieldProblem, Problem, invalid, shown
 from vtn.registration import Ven
@@ -88,10 +88,13 @@ def _sendable(made: Event) -> Event:
 
 async def _vens(call: Call, named: Sequence[str | VenPart]) -> list[tuple[Ven, tuple[str, ...]]]:
     """The VENs with their resources; one that is named twice is a mistake."""
+    known = await by_id_or_name(call.conn)
     found: dict[str, tuple[Ven, tuple[str, ...]]] = {}
     for index, part in enumerate(named):
         name, resources = (part, ()) if isinstance(part, str) else (part.ven, tuple(part.resource_id))
-        ven = await find(call.conn, name, f"vens[{index}]")
+        ven = known.get(name)
+        if ven is None:
+            raise Problem.field(f"vens[{index}]", name, f"no VEN has the id or name {name!r}")
         if ven.ven_id in found:
             raise Problem.field(f"vens[{index}]", name, "is named twice")
         found[ven.ven_id] = (ven, resources)
@@ -232,7 +235,7 @@ async def _having(
     if not having:
         raise UnknownObject(f"there is no event {event_id!r}")
     if named is None:
-        return [await registration.find(call.conn, ven_id) for ven_id in sorted(having)]
+        return [ven for ven in await registration.vens(call.conn) if ven.ven_id in having]
     chosen = [ven for ven, _ in await _vens(call, named)]
     for index, ven in enumerate(chosen):
         if ven.ven_id not in having:

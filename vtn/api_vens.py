@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr.enums import ProfileName
 from openadr.security import read_fingerprint, short_form
-from vtn import certificate, outbox, registration, trace
+from vtn import api_signature, certificate, outbox, registration, trace
 from vtn.api_route import Answer, At, Body, Call, Id, Office, Route
 from vtn.certificate import OVERLAP
 from vtn.errors import UnknownObject
@@ -33,7 +33,7 @@ class CertificateView(Answer):
     expires_at: At | None
 
 
-class VenView(Answer):
+class VenView(api_signature.SignatureView):
     """A VEN that may register."""
 
     ven_id: str
@@ -103,7 +103,7 @@ class ApproveBody(Body):
     ven_name: Id | None = Field(default=None, description="Its own where it is left out.")
 
 
-class ChangeBody(Body):
+class ChangeBody(api_signature.SignatureBody):
     """What the operator may set; what is left out stays."""
 
     lenient: bool | None = Field(default=None, description="Forgive the known deviations of some products.")
@@ -112,18 +112,18 @@ class ChangeBody(Body):
     )
 
 
-async def find(conn: AsyncConnection, ven: str, field: str | None = None) -> Ven:
-    """The VEN of this id, or of this name; UnknownObject, or a problem of the field where one is named."""
-    try:
-        return await registration.find(conn, ven)
-    except UnknownObject:
-        for known in await registration.vens(conn):
-            if known.ven_name == ven:
-                return known
-    text = f"no VEN has the id or name {ven!r}"
-    if field is not None:
-        raise Problem.field(field, ven, text)
-    raise UnknownObject(text)
+async def find(conn: AsyncConnection, ven: str) -> Ven:
+    """The VEN of this id, or of this name; UnknownObject."""
+    found = (await by_id_or_name(conn)).get(ven)
+    if found is None:
+        raise UnknownObject(f"no VEN has the id or name {ven!r}")
+    return found
+
+
+async def by_id_or_name(conn: AsyncConnection) -> dict[str, Ven]:
+    """All VENs under their names and ids; an id goes before a name."""
+    vens = await registration.vens(conn)
+    return {ven.ven_name: ven for ven in vens} | {ven.ven_id: ven for ven in vens}
 
 
 def _view(ven: Ven, office: Office) -> dict[str, object]:
@@ -139,6 +139,7 @@ def _view(ven: Ven, office: Office) -> dict[str, object]:
         "clock_skew_s": _clock_skew(ven, office),
         "report_only": ven.report_only,
         "lenient": ven.lenient,
+        **api_signature.view(ven),
         "poll_period_s": ven.poll_period_s,
     }
 
@@ -252,6 +253,7 @@ async def _change(call: Call) -> Answer:
     ven_id = (await find(call.conn, call.path["ven"])).ven_id
     if body.lenient is not None:
         await registration.set_lenient(call.conn, ven_id, lenient=body.lenient)
+    await api_signature.change(call.conn, ven_id, body)
     if body.poll_period_s is not None:
         await registration.set_poll_period(call.conn, ven_id, body.poll_period_s or None, call.now)
     return await _detail(call, ven_id)
