@@ -196,6 +196,16 @@ async def test_metadata_are_sent_once_to_who_asks_for_them(desk: Desk, back: tim
     assert not any(isinstance(each, RegisterReport) for _, each in await desk.at(NOW + 3 * HOUR))
 
 
+@pytest.mark.criterion("RPT-11", "RPT-37", who="both")
+async def test_the_ven_asks_for_the_vtns_metadata(desk: Desk) -> None:
+    asked = ask("METADATA", request_id="m", r_ids=("0",), back=ONCE, granularity=ONCE)
+    message = CreateReport(request_id="c", report_requests=(asked,), ven_id=desk.ven_id)
+    desk.pair.session.send(message)
+    said = await desk.at(NOW + 2 * MINUTE)
+    assert only(said, CreatedReport).response.code == "200"
+    assert only(said, RegisterReport).report_request_id == "m"
+
+
 @pytest.mark.criterion("RPT-39", "RPT-40", who="vtn")
 @pytest.mark.parametrize("follow", [False, True])
 async def test_the_ven_ends_reports_of_the_vtn(desk: Desk, follow: bool) -> None:
