@@ -63,7 +63,7 @@ async def register(
         answer = decode(before.metadata_answer, OWN)
         assert isinstance(answer, RegisteredReport)  # noqa: S101 - written below
         return answer
-    _check(message)
+    _check(message, lenient=ven.lenient)
     if message.report_request_id not in NONE:
         await report_request.answers_metadata_request(conn, ven.ven_id, str(message.report_request_id), now)
     await catalogue.keep_catalogue(conn, ven.ven_id, message.reports, now)
@@ -79,10 +79,11 @@ async def register(
     return answer
 
 
-def _check(message: RegisterReport) -> None:
+def _check(message: RegisterReport, *, lenient: bool) -> None:
+    """A lenient VEN may leave out what metadata need, but its ids must tell its reports apart."""
     for finding in register_report(message):
         refusal = REFUSED.get(finding.rule)
-        if refusal is not None:
+        if refusal is not None and not (lenient and finding.rule == "RPT-03"):
             raise refusal(finding.text, rule=finding.rule)
 
 

@@ -210,6 +210,7 @@ def all_sent(store: Store, seq: int) -> bool:
     return queued is None or queued.seq > seq
 
 
+@pytest.mark.criterion("RPT-34", "GEN-18")
 async def test_reports_wait_for_the_vtn_and_arrive_oldest_first_and_unchanged(
     desk: Desk, tmp_path: Path
 ) -> None:

@@ -387,5 +387,8 @@ async def test_metadata_that_are_none_are_refused(desk: Desk, fault: dict[str, o
     message = metadata(ven_id)
     wrong = replace(message.reports[0], **fault)  # type: ignore[arg-type] - fields by name
     assert await code(desk, replace(message, reports=(wrong,))) == "454"
-    async with desk.db.read() as conn:
+    async with desk.db.write() as conn:
         assert await catalogue(conn, ven_id) == []
+        await registration.set_lenient(conn, ven_id, lenient=True)
+    assert await code(desk, replace(message, reports=(wrong,))) == "200"
+    assert await code(desk, replace(message, reports=(wrong, wrong))) == "459"
