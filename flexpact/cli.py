@@ -63,7 +63,10 @@ def main() -> None:
     arguments = sys.argv[1:]
     try:
         try:
-            build(arguments)()
+            if arguments[:2] == ["feid", "serve"]:
+                importlib.import_module("flexpact.commands.feid").main(arguments[2:])
+            else:
+                build(arguments)()
         except ModuleNotFoundError as error:  # many a sub-command imports what it needs when it runs
             raise _missing_part(_called(arguments) or "", error) from None
     except MissingPartError as error:

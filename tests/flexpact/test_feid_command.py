@@ -1,11 +1,13 @@
 """`flexpact feid serve`: what is in the way is said in one sentence, and nothing is started."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from flexpact.commands.feid import app
+from flexpact.commands.feid import app, main
 
 SETTINGS = """
 node = "node-1"
@@ -52,3 +54,32 @@ def test_a_log_level_that_is_none_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["--config", str(tmp_path / "feid.toml"), "--log-level", "foo"])
     assert result.exit_code == 2
     assert "'foo' is not a level" in result.output
+
+
+def flexpact(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-X", "importtime", "-m", "flexpact", "feid", "serve", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_process_of_a_box_stays_without_pydantic(tmp_path: Path) -> None:
+    done = flexpact("--config", str(tmp_path / "feid.toml"))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"flexpact feid: {tmp_path / 'feid.toml'}: No such file")
+    assert "feid.settings" in done.stderr
+    assert "pydantic" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param([], "the following arguments are required: --config", id="no settings named"),
+        pytest.param(["--config", "x", "--log-level", "foo"], "invalid choice: 'FOO'", id="no such level"),
+    ],
+)
+def test_arguments_that_cannot_be_used_are_named(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err
