@@ -92,13 +92,28 @@ def register_again(name: VenArgument, socket: Socket) -> None:
 def set_(
     name: VenArgument,
     socket: Socket,
+    *,
     poll_period: Annotated[int | None, typer.Option(help="Seconds; 0: as all others.")] = None,
     lenient: Annotated[
         bool | None, typer.Option("--lenient/--strict", help="Forgive known deviations of some products.")
     ] = None,
+    signatures: Annotated[
+        bool | None,
+        typer.Option(
+            "--require-signatures/--no-signatures", help="Ignore what it does not sign, or no more."
+        ),
+    ] = None,
+    signature_leniency: Annotated[
+        bool | None, typer.Option(help="Take its exclusive C14N, or no signed ReplayProtect.")
+    ] = None,
 ) -> None:
     """Set what holds for this VEN alone."""
-    body = {"poll_period_s": poll_period, "lenient": lenient}
+    body = {
+        "poll_period_s": poll_period,
+        "lenient": lenient,
+        "signature_required": signatures,
+        "signature_leniency": signature_leniency,
+    }
     show(_ask(socket, "PATCH", _of(name), {key: value for key, value in body.items() if value is not None}))
 
 

@@ -202,6 +202,15 @@ async def test_what_needs_a_registration_is_a_conflict_without_one(clerk: Clerk,
     await clerk.refused(404, "POST", f"/vtn/vens/nobody/{action}")
 
 
+async def test_the_operator_says_whose_signatures_are_required(clerk: Clerk) -> None:
+    assert (await clerk.get("/vtn/vens/alice"))["signs"] is False
+    required = await clerk.patch("/vtn/vens/alice", {"signature_required": True, "signature_leniency": True})
+    assert [required[name] for name in ("signs", "signature_required", "signature_leniency")] == [True] * 3
+    lifted = await clerk.patch("/vtn/vens/alice", {"signature_required": False})
+    assert (lifted["signs"], lifted["signature_leniency"]) == (False, True)
+    await clerk.patch("/vtn/vens/alice", {"signature_leniency": False})
+
+
 async def test_a_ven_may_have_a_rhythm_and_leniency_of_its_own(clerk: Clerk) -> None:
     changed = await clerk.patch("/vtn/vens/alice", {"poll_period_s": 60, "lenient": True})
     assert (changed["poll_period_s"], changed["lenient"]) == (60, True)

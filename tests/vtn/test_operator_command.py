@@ -175,6 +175,9 @@ def test_what_is_done_to_a_ven(flexpact: Any, monkeypatch: pytest.MonkeyPatch) -
     assert flexpact("vtn", "ven", "dora")["state"] == "suspended"
     flexpact("vtn", "resume", "dora")
     assert flexpact("vtn", "set", "dora", "--poll-period", "60", "--lenient")["poll_period_s"] == 60
+    signing = flexpact("vtn", "set", "dora", "--require-signatures", "--signature-leniency")
+    assert (signing["signs"], signing["signature_leniency"]) == (True, True)
+    assert not flexpact("vtn", "set", "dora", "--no-signatures")["signs"]
     for words in (("cancel-registration",), ("register-again",), ("request-report",), ("cancel-report",)):
         more = {"request-report": ("METADATA",), "cancel-report": ("r",)}.get(words[0], ())
         last = typed(monkeypatch, "vtn", words[0], "dora", *more)[2]
