@@ -5,6 +5,7 @@ Kept in tables of their own, because nearly all readings have none of it; the ne
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -83,12 +84,14 @@ async def keep(conn: AsyncConnection, ven_id: str, report: Report, report_name: 
 
 
 async def _keep_feeds(conn: AsyncConnection, ven_id: str, report: Report) -> None:
+    # a feed may be as long as a report: others have their turn meanwhile
+    content = await asyncio.to_thread(encode, UpdateReport(request_id="0", reports=(report,)))
     row = {
         "ven_id": ven_id,
         "report_request_id": report.report_request_id,
         "start": report.dtstart or report.intervals[0].dtstart or report.created_date_time,
         "created_at": report.created_date_time,
-        "content": encode(UpdateReport(request_id="0", reports=(report,))),
+        "content": content,
     }
     await _upsert(conn, green_button_table, [row])
 

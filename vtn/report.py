@@ -42,7 +42,7 @@ __all__ = ["ReadingRow", "cancel_report", "readings", "request_report", "request
 
 RequestReports = Callable[[Ven, Sequence[Report], datetime], Sequence[ReportRequest]]
 
-SAMPLES_PER_THREAD = 500  # a larger report is judged off the event loop
+SAMPLES_PER_THREAD = 500  # a larger report, or one with feeds, is judged off the event loop
 REFUSED = {"RPT-03": InvalidData, "RPT-05": ComplianceError}  # metadata that nothing can be asked from
 NONE = (None, "", "0")
 
@@ -142,7 +142,8 @@ _ASKED_FOR: Select[Any] = select(
 
 
 async def _judge(report: Report, expected: reading.Expected, now: datetime) -> reading.Judged:
-    if sum(len(interval.payloads) for interval in report.intervals) <= SAMPLES_PER_THREAD:
+    feeds = any(interval.feeds for interval in report.intervals)
+    if not feeds and sum(len(interval.payloads) for interval in report.intervals) <= SAMPLES_PER_THREAD:
         return reading.judge(report, expected, now)
     return await asyncio.to_thread(reading.judge, report, expected, now)
 
