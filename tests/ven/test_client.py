@@ -359,7 +359,7 @@ async def test_certificates_that_cannot_be_read_stop_the_start(tmp_path: Path) -
     )
     clock = FastClock()
     store = Store.open(settings.state_path)
-    with pytest.raises(SettingsError, match="cert, key or ca cannot be used"):
+    with pytest.raises(SettingsError, match="cannot be read"):
         await run(settings, Site(), store, clock, clock.sleep, asyncio.Event())
     store.close()
 
