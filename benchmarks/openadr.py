@@ -43,6 +43,7 @@ sys.path[:] = [str(HERE.parent), *(place for place in sys.path if Path(place).re
 import uvloop  # noqa: E402 - see above
 
 from benchmarks.servers import (  # noqa: E402 - see above
+    CORES,
     EVENTS,
     POLL_PERIOD_S,
     REPORTING,
@@ -418,8 +419,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="rounds for each server")
     arguments = parser.parse_args()
-    if len(cores := os.sched_getaffinity(0)) > 1:
-        os.sched_setaffinity(0, {max(cores)})
+    os.sched_setaffinity(0, {max(CORES)})
     print(json.dumps(report(arguments.rounds)))
 
 

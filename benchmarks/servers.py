@@ -55,6 +55,7 @@ from vtn.settings import VtnSettings  # noqa: E402 - see above
 from vtn.store import Database  # noqa: E402 - see above
 from vtn.tls import server_tls  # noqa: E402 - see above
 
+CORES = os.sched_getaffinity(0)
 VENS = 1000
 POLL_PERIOD_S = 10
 EVENTS = 100
@@ -265,7 +266,6 @@ KINDS = {"ours": Ours, "openleadr": Openleadr, "bare": Bare}
 
 def serve(name: str, directory: Path, signed: bool) -> None:
     """Run one server until the parent closes our standard input."""
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
     async def main() -> None:
         server = KINDS[name]()
@@ -316,7 +316,11 @@ def running(name: str, directory: Path, *, signed: bool = False) -> Iterator[Run
     """A server, until the block is left."""
     command = [sys.executable, __file__, name, str(directory), *(["--signed"] if signed else [])]
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ["taskset", "--cpu-list", str(min(CORES)), *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     try:
         yield Running(process)

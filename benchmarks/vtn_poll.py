@@ -46,6 +46,7 @@ from vtn.settings import VtnSettings
 from vtn.store import Database
 from vtn.tls import server_tls
 
+CORES = os.sched_getaffinity(0)
 VENS = 1000
 CONNECTIONS = 50
 ENDING = b" " * 20  # behind the document
@@ -143,7 +144,6 @@ async def serve_openleadr(directory: Path, tls: bool) -> int:
 
 def serve(name: str, directory: Path, tls: bool) -> None:
     """Run one server until the parent closes our standard input."""
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
     async def main() -> None:
         start = {"ours": serve_ours, "bare": serve_bare, "openleadr": serve_openleadr}[name]
@@ -158,7 +158,8 @@ def serve(name: str, directory: Path, tls: bool) -> None:
 @contextmanager
 def running(name: str, directory: Path, tls: bool) -> Iterator[tuple[int, int]]:
     """Process id and port of a server."""
-    command = [sys.executable, __file__, "--serve", name, "--directory", str(directory)]
+    pinned = ["taskset", "--cpu-list", str(min(CORES))]
+    command = [*pinned, sys.executable, __file__, "--serve", name, "--directory", str(directory)]
     process = subprocess.Popen(
         command + (["--tls"] if tls else []),
         stdin=subprocess.PIPE,
@@ -303,8 +304,7 @@ def main() -> None:
     if arguments.serve:
         serve(arguments.serve, arguments.directory, arguments.tls)
         return
-    if len(cores := os.sched_getaffinity(0)) > 1:
-        os.sched_setaffinity(0, {max(cores)})
+    os.sched_setaffinity(0, {max(CORES)})
     print(json.dumps(report(arguments.requests, arguments.rounds)))
 
 
