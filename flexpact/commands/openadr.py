@@ -92,11 +92,11 @@ def _show_remarks(heard: list[tuple[Path, Exchange, Remark]]) -> None:
     for directory, exchange, remark in heard:
         rows.setdefault((str(directory), remark.party, remark.finding.rule), []).append((exchange, remark))
     table = Table(Column("trace", overflow="fold"), "who", "rule", "times", "first", "what")
-    for (directory, party, rule), cases in rows.items():
+    for (trace, party, rule), cases in rows.items():
         first, remark = cases[0]
         style = "yellow" if remark.finding.warning else "red"
         table.add_row(
-            Text(directory),
+            Text(trace),
             party,
             f"[{style}]{rule}[/]",
             str(len(cases)),

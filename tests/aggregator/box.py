@@ -86,7 +86,9 @@ class Box:
 
     async def register(self, now: datetime) -> None:
         """Register, send metadata, take what is asked for."""
-        created = await self.say(CreatePartyRegistration(request_id="r", ven_name=self.name, http_pull_model=True))
+        created = await self.say(
+            CreatePartyRegistration(request_id="r", ven_name=self.name, http_pull_model=True)
+        )
         assert created.response.code == "200", created
         self.ven_id = created.ven_id
         await self.offer_reports(now)
