@@ -230,6 +230,22 @@ def trace(
         _write(save, found["exchanges"])
 
 
+@app.command()
+def findings(
+    name: VenArgument,
+    socket: Socket,
+    last: Annotated[int, typer.Option(min=1, max=1000, help="How many traced exchanges are judged.")] = 200,
+) -> None:
+    """Show which rules a VEN and this VTN broke; the conversation is judged as far as it was traced."""
+    found = _ask(socket, "GET", _of(name, "findings"), last=last)
+    for row in found["judged"] + found["counted"]:
+        mark = "warning" if row["warning"] else "broken"
+        typer.echo(f"{row['party']} {row['rule']:7} {mark:7} {row['times']:5}x  {row['text']}")
+    typer.echo(f"{found['judged_exchanges']} exchanges judged", err=True)
+    if "traced_since" not in found:
+        typer.echo(f"{found['ven_name']} is not traced: flexpact vtn trace {name} --on", err=True)
+
+
 def _line(exchange: dict[str, Any]) -> str:
     """One exchange for people: who asked what, and what came of it."""
     arrow = "<-" if exchange["direction"] == "in" else "->"
