@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from pydantic import Field
 
 from openadr.conversation import Conversation
@@ -53,7 +55,7 @@ async def _show(call: Call) -> Answer:
         traced_since=await trace.traced_since(call.conn, ven.ven_id),
         judged_exchanges=len(kept),
         counted=[_counted(found) for found in await finding.findings_of(call.conn, ven.ven_id)],
-        judged=judged(kept),
+        judged=await asyncio.to_thread(judged, kept),  # seconds, where the messages are large
     )
 
 

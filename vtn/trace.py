@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 IN, OUT = "in", "out"
 COUNT = 1000
 AGE = timedelta(days=7)
+SHOWN_BYTES = 16 * 1024 * 1024  # of one answer to the operator
 SEARCHED_BYTES = 65_536  # a message's name and code stand at its beginning
 AGED_AT_ONCE = 64  # more than come in: what is too old goes sooner or later, no exchange waits for it
 _NAME = re.compile(rb"<(?:[\w.-]+:)?(oadr(?!Payload\b|SignedObject\b)[A-Z]\w*)")
@@ -121,12 +122,20 @@ async def traced_since(conn: AsyncConnection, ven_id: str) -> datetime | None:
 async def newest(
     conn: AsyncConnection, ven_id: str, limit: int, now: datetime, age: timedelta = AGE
 ) -> list[tuple[int, Exchange]]:
-    """The last `limit` exchanges of a VEN with their numbers, oldest first."""
+    """The last `limit` exchanges of a VEN with their numbers, oldest first; fewer where they are large."""
     t = trace_table
     rows = await conn.execute(
         select(t).where(t.c.ven_id == ven_id, t.c.at > now - age).order_by(t.c.seq.desc()).limit(limit)
     )
-    return [(row.seq, _exchange(row)) for row in reversed(rows.all())]
+    found: list[tuple[int, Exchange]] = []
+    size = 0
+    for row in rows:
+        exchange = _exchange(row)
+        size += len(exchange.request) + len(exchange.response)
+        if size > SHOWN_BYTES and found:
+            break
+        found.append((row.seq, exchange))
+    return found[::-1]
 
 
 async def kept(conn: AsyncConnection, ven_id: str) -> int:

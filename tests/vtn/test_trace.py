@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -83,3 +84,11 @@ async def test_who_is_traced_is_known_at_once_and_after_a_restart(database: Data
 def test_name_and_code_are_those_at_the_beginning(body: bytes, name: str | None, code: str | None) -> None:
     exchange = Exchange(ven_id="v", at=NOW, service="s", http_status=200, request=body, response=body)
     assert (exchange.request_name, exchange.response_code) == (name, code)
+
+
+async def test_of_large_exchanges_fewer_are_shown_at_once(database: Database) -> None:
+    tracer = Tracer(database)
+    for number in range(3):
+        large = said(number)
+        await tracer.keep(replace(large, response=bytes(trace.SHOWN_BYTES // 2)))
+    assert await bodies(database) == ["2"]
