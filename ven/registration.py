@@ -46,7 +46,8 @@ def accepted(
     """What the VTN granted; None where it refused, gave no ids (REG-08) or other ones (REG-21)."""
     if not answer.response.is_success or not answer.ven_id or not answer.registration_id:
         return None
-    kept = (asked.ven_id, asked.registration_id, current.vtn_id if current else None)
+    renewed = current if asked.registration_id is not None else None
+    kept = (asked.ven_id, asked.registration_id, renewed.vtn_id if renewed else None)
     given = (answer.ven_id, answer.registration_id, answer.vtn_id)
     if any(mine is not None and mine != theirs for mine, theirs in zip(kept, given, strict=True)):
         return None

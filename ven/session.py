@@ -148,8 +148,10 @@ class Session:
         known = self.saved.registration
         if self.state is State.UNREGISTERED:
             return QueryRegistration(request_id=self._new_id())
-        if known is None or self.state is State.REREGISTERING:
-            return registration.create(self._settings, self._new_id(), known)
+        if known is None or self.state in {State.REGISTERING, State.REREGISTERING}:
+            # after a renewal that failed the old ids are left out: they may be what the VTN refused
+            renewed = known if self.state is State.REREGISTERING else None
+            return registration.create(self._settings, self._new_id(), renewed)
         if self.state is State.OFFERING:
             return self._context(now).metadata(known.ven_id)
         if self.state is State.SYNCING and self._settings.report_only:

@@ -168,6 +168,28 @@ def test_a_renewal_that_is_answered_with_other_ids_is_none(answer: CreatedPartyR
     assert names(later) == ["QueryRegistration"]
 
 
+@pytest.mark.parametrize("end", ["dropped", "refused", "other ids"])
+def test_a_renewal_that_failed_is_followed_by_a_new_registration_under_whatever_ids(end: str) -> None:
+    session = ready(ask())
+    talk(session, RequestReregistration(ven_id=VEN), ok())
+    assert created(session).registration_id == REGISTRATION
+    if end == "dropped":  # as after three HTTP 500
+        session.give_up(NOW)
+    else:
+        refusal = registered("452", ven_id=None)
+        session.receive(refusal if end == "refused" else replace(registered(), vtn_id="other"), NOW)
+    later = NOW + timedelta(minutes=2)
+    anew = replace(registered(), ven_id="ven-2", registration_id="reg-2", vtn_id="vtn-2")
+    events = replace(distribute(), vtn_id="vtn-2")
+    asked = talk(session, registered(ven_id=None), anew, metadata_taken(), events, ok(), now=later)
+    assert names(asked)[1:4] == ["CreatePartyRegistration", "RegisterReport", "RequestEvent"]
+    create = asked[1]
+    assert isinstance(create, CreatePartyRegistration)
+    assert (create.registration_id, create.ven_id) == (None, None)
+    assert asked[-1] == Poll("ven-2")
+    assert session.revoked == {"ask-TELEMETRY_USAGE"}
+
+
 @pytest.mark.criterion("REG-21", who="ven")
 def test_a_registration_under_another_id_than_was_agreed_is_none() -> None:
     session = make_session(settings=replace(SETTINGS, ven_id="preset"))
