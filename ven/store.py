@@ -18,6 +18,7 @@ from pathlib import Path
 from openadr import CreateOpt, CreateReport, DistributeEvent, Message, ProtocolError, UpdateReport
 from openadr.codec import decode, encode
 from openadr.enums import OptType
+from openadr.parser import OWN
 from ven import state_file
 from ven.errors import StateError
 from ven.event import HeldEvent
@@ -311,7 +312,7 @@ def _save_messages(
 
 def _load_messages(connection: sqlite3.Connection, table: str) -> tuple[Message, ...]:
     rows = connection.execute(f"SELECT body FROM {table} ORDER BY position")  # noqa: S608 - a name of ours
-    return tuple(decode(body) for (body,) in rows)
+    return tuple(decode(body, OWN) for (body,) in rows)
 
 
 def _remove(
@@ -352,7 +353,7 @@ def _load_events(connection: sqlite3.Connection) -> dict[str, HeldEvent]:
         event_id, body, request_id, received_at, opt_type, code, description, offset_s, stop_at, vanished = (
             row
         )
-        message = decode(body)
+        message = decode(body, OWN)
         if not isinstance(message, DistributeEvent):
             raise ValueError(f"{type(message).__name__} in place of event {event_id}")
         events[event_id] = HeldEvent(
@@ -374,7 +375,7 @@ def _load_requests(connection: sqlite3.Connection) -> dict[str, HeldRequest]:
     for request_id, body, accepted_at, next_start, final in connection.execute(
         "SELECT report_request_id, body, accepted_at, next_start, final FROM ven_request ORDER BY position"
     ):
-        message = decode(body)
+        message = decode(body, OWN)
         if not isinstance(message, CreateReport):
             raise ValueError(f"{type(message).__name__} in place of report request {request_id}")
         requests[request_id] = HeldRequest(

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from openadr import EiResponse, Response, UpdateReport
+from openadr import EiResponse, RegisteredReport, Response, SpecifierPayload, UpdateReport
+from openadr.codec import encode
 from openadr.enums import OptType
-from tests.ven.messages import HOUR, VEN, ask, make_event
+from openadr.parser import DEFAULT_LIMITS
+from tests.ven.messages import HOUR, VEN, ask, distribute, make_event, signal
 from tests.ven.site import NOW, USAGE, Site, all_capabilities
 from ven.answer import NEVER
 from ven.errors import StateError
@@ -65,6 +67,30 @@ def test_everything_saved_is_there_after_a_restart(tmp_path: Path) -> None:
     store.close()
     again = Store.open(tmp_path / "ven.db")
     assert again.load() == FULL
+    again.close()
+
+
+def test_what_is_longer_than_an_ordinary_message_is_there_after_a_restart(tmp_path: Path) -> None:
+    values = signal(values=[1.0] * 1200)
+    event = make_event(signals=(values,))
+    points = tuple(SpecifierPayload(r_id=f"r-{number}") for number in range(1200))
+    held = FULL.requests["ask-TELEMETRY_USAGE"]
+    specifier = replace(held.request.report_specifier, specifier_payloads=points)
+    asked = replace(held.request, report_specifier=specifier)
+    answers = (RegisteredReport(response=EiResponse.ok("r1"), report_requests=(asked,), ven_id=VEN),)
+    long = replace(
+        FULL,
+        events={"e1": replace(EVENT, event=event)},
+        requests={held.request_id: replace(held, request=asked)},
+        answers=answers,
+    )
+    assert len(encode(answers[0])) > DEFAULT_LIMITS.max_bytes
+    assert len(encode(distribute(event))) > DEFAULT_LIMITS.max_bytes
+    store = Store.open(tmp_path / "ven.db")
+    store.save(long)
+    store.close()
+    again = Store.open(tmp_path / "ven.db")
+    assert again.load() == long
     again.close()
 
 
