@@ -31,20 +31,23 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import uvloop
-from aiohttp import web
-from sqlalchemy import update
+# Run as a script, this folder comes first on the path, and openadr.py in it hides the package.
+sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent]
 
-from flexpact.migrations import upgrade
-from flexpact.pki import Identity, issue, make_authority
-from openadr import Poll, encode
-from vtn import registration
-from vtn.exchange import nothing_waits
-from vtn.schema import ven_table
-from vtn.server import BASE, DEV_FINGERPRINT, Server
-from vtn.settings import VtnSettings
-from vtn.store import Database
-from vtn.tls import server_tls
+import uvloop  # noqa: E402 - see above
+from aiohttp import web  # noqa: E402 - see above
+from sqlalchemy import update  # noqa: E402 - see above
+
+from flexpact.migrations import upgrade  # noqa: E402 - see above
+from flexpact.pki import Identity, issue, make_authority  # noqa: E402 - see above
+from openadr import Poll, encode  # noqa: E402 - see above
+from vtn import registration  # noqa: E402 - see above
+from vtn.exchange import nothing_waits  # noqa: E402 - see above
+from vtn.schema import ven_table  # noqa: E402 - see above
+from vtn.server import BASE, DEV_FINGERPRINT, Server  # noqa: E402 - see above
+from vtn.settings import VtnSettings  # noqa: E402 - see above
+from vtn.store import Database  # noqa: E402 - see above
+from vtn.tls import server_tls  # noqa: E402 - see above
 
 CORES = os.sched_getaffinity(0)
 VENS = 1000

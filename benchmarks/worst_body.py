@@ -29,11 +29,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import structlog
-import uvloop
+# Run as a script, this folder comes first on the path, and openadr.py in it hides the package.
+sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent]
 
-from flexpact.migrations import upgrade
-from openadr import (
+import structlog  # noqa: E402 - see above
+import uvloop  # noqa: E402 - see above
+
+from flexpact.migrations import upgrade  # noqa: E402 - see above
+from openadr import (  # noqa: E402 - see above
     CreatePartyRegistration,
     EiResponse,
     Poll,
@@ -42,13 +45,13 @@ from openadr import (
     decode,
     encode,
 )
-from openadr.parser import parse, validate
-from tests.vtn.desk import ALICE, BOB, NOW, make_event, metadata, request_all
-from tests.vtn.worst_bodies import KINDS, REFERENCE
-from vtn import event, registration
-from vtn.server import BASE, DEV_FINGERPRINT, Server
-from vtn.settings import VtnSettings
-from vtn.store import Database
+from openadr.parser import parse, validate  # noqa: E402 - see above
+from tests.vtn.desk import ALICE, BOB, NOW, make_event, metadata, request_all  # noqa: E402 - see above
+from tests.vtn.worst_bodies import KINDS, REFERENCE  # noqa: E402 - see above
+from vtn import event, registration  # noqa: E402 - see above
+from vtn.server import BASE, DEV_FINGERPRINT, Server  # noqa: E402 - see above
+from vtn.settings import VtnSettings  # noqa: E402 - see above
+from vtn.store import Database  # noqa: E402 - see above
 
 VENS = {ALICE: "alice", BOB: "bob"}
 
