@@ -12,7 +12,7 @@ from vtn.schema import original_table
 
 
 async def keep(conn: AsyncConnection, sha256: str, ven_id: str, raw: bytes, now: datetime) -> None:
-    """Keep a message in the transaction of its handling."""
+    """Keep a message that was carried out, in the transaction of its handling."""
     row = {"sha256": sha256, "ven_id": ven_id, "received_at": now, "raw": raw}
     await conn.execute(insert(original_table).values(row).on_conflict_do_nothing())
 

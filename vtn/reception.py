@@ -103,7 +103,7 @@ class Reception:
         except TransportError:
             raise
         except ProtocolError as error:
-            await self._spend(proof, None, peer, now)
+            await self._spend(proof)
             return encode(refusal(None, error, peer, self._terms)), proof is not None
         letter = _Letter(message, service, peer, proof, now)
         return await self._handled(letter, raw, guest), proof is not None
@@ -143,7 +143,7 @@ class Reception:
         """What waits, or from memory that nothing does."""
         own = guest.registered and message.ven_id in ("", guest.ven.ven_id)
         if own and not guest.due:
-            await self._spend(letter.proof, message, letter.peer, letter.now)
+            await self._spend(letter.proof)
             return guest.nothing
         queued = guest.queued
         reply = await self._exchange(letter)
@@ -159,8 +159,8 @@ class Reception:
                 ven = await registration.ven_of(conn, letter.peer.fingerprint, letter.now)
                 letter = replace(letter, peer=replace(letter.peer, ven=ven))
                 if letter.proof is not None:
-                    await letter.proof.keep(conn, letter.message, ven, letter.now)
-                    return await self._proven(letter, conn)
+                    await letter.proof.spend(conn)
+                    return await self._proven(letter, letter.proof, conn)
                 if ven is not None and ven.signs:
                     raise BadSignature("the message is not signed, and now it must be")
                 return await self._act(letter, conn)
@@ -169,11 +169,13 @@ class Reception:
         except ProtocolError as error:
             return refusal(letter.message, error, letter.peer, self._terms)
 
-    async def _proven(self, letter: _Letter, conn: AsyncConnection) -> Message:
-        """The reply to a signed message; refused or not, what its proof left behind stays."""
+    async def _proven(self, letter: _Letter, proof: Proof, conn: AsyncConnection) -> Message:
+        """The reply to a signed message, whose nonce stays spent if it is refused."""
         try:
             async with savepoint(conn):
-                return await self._act(letter, conn)
+                reply = await self._act(letter, conn)
+                await proof.keep(conn, letter.message, letter.peer.ven, letter.now)
+                return reply
         except TransportError:
             raise
         except ProtocolError as error:
@@ -184,11 +186,11 @@ class Reception:
             letter.message, letter.service, letter.peer, conn, letter.now, terms=self._terms
         )
 
-    async def _spend(self, proof: Proof | None, message: Message | None, peer: Peer, now: datetime) -> None:
-        """Keep what a signed message leaves behind where nothing else is written."""
+    async def _spend(self, proof: Proof | None) -> None:
+        """Spend the nonce of a signed message where nothing else is written."""
         if proof is not None:
             async with self._db.write() as conn:
-                await proof.keep(conn, message, peer.ven, now)
+                await proof.spend(conn)
 
 
 def _decode(raw: bytes) -> Message:

@@ -10,9 +10,9 @@ Rules:
     The reply to a signed message is signed. Of a VEN that is not registered no signature is demanded, but a
     good one is answered by ours: it may want to know who speaks before it registers. Of a VEN that registered
     without signatures none is looked at. Once a VEN signs, a signed registration or the operator ends it.
-    What was signed is handled in the bytes that the signature covers; its nonce, and the message as it came,
-    are kept in the transaction of the handling. Polls and queries say nothing that one could deny, and are
-    not kept.
+    What was signed is handled in the bytes that the signature covers. Its nonce is spent in the transaction
+    of the handling; the message as it came is kept there too, if it was carried out: refused ones prove nothing
+    and would let a peer fill the disk. Polls and queries say nothing that one could deny, and are not kept.
 """
 
 from __future__ import annotations
@@ -61,13 +61,14 @@ class Proof:
         """The payload to read."""
         return self.verified.body
 
-    async def keep(
-        self, conn: AsyncConnection, message: Message | None, ven: Ven | None, now: datetime
-    ) -> None:
-        """Spend the nonce and keep the original; BadSignature where this is a replay."""
+    async def spend(self, conn: AsyncConnection) -> None:
+        """Spend the nonce; BadSignature where this is a replay."""
         verified = self.verified
         if verified.nonce is not None:
             await nonce.spend(conn, verified.fingerprint, verified.nonce, verified.signed_at)
+
+    async def keep(self, conn: AsyncConnection, message: Message, ven: Ven | None, now: datetime) -> None:
+        """Keep the original of a message that was carried out."""
         if ven is not None and not isinstance(message, Poll | QueryRegistration):
             await original.keep(conn, self.sha256, ven.ven_id, self.raw, now)
 
