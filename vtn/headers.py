@@ -7,7 +7,6 @@ compressed by a method that the peer lists (HTTP-13) and its length is known (HT
 from __future__ import annotations
 
 import base64
-import binascii
 import zlib
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,9 +14,9 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs
-from cryptography import x509
 
-from openadr.security import fingerprint
+from openadr.certificate import Certificate, read_der
+from openadr.errors import CertificateError
 from openadr.uri import normal
 
 XML = "application/xml"
@@ -86,19 +85,15 @@ def _compressed(body: bytes, method: str) -> bytes:
 _remembered = lru_cache(maxsize=CACHED_REPLIES)(_compressed)
 
 
-def forwarded_certificate(value: str, now: datetime) -> str:
-    """The SHA-256 of the certificate in a Client-Cert header; ValueError where there is no valid one."""
+def forwarded_certificate(value: str, now: datetime) -> Certificate:
+    """The certificate in a Client-Cert header; CertificateError where there is no valid one."""
     if len(value) > _CERTIFICATE_CHARS or not (value.startswith(":") and value.endswith(":") and value[1:-1]):
-        raise ValueError("Client-Cert is no base64 between colons")
-    return _certificate(value[1:-1], now)
-
-
-def _certificate(text: str, now: datetime) -> str:
+        raise CertificateError("Client-Cert is no base64 between colons")
     try:
-        der = base64.b64decode(text, validate=True)
-        certificate = x509.load_der_x509_certificate(der)
-    except (binascii.Error, ValueError):
-        raise ValueError("Client-Cert holds no certificate") from None
-    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
-        raise ValueError("the certificate in Client-Cert is not valid now")
-    return fingerprint(der)
+        der = base64.b64decode(value[1:-1], validate=True)
+    except ValueError:
+        raise CertificateError("Client-Cert is no base64 between colons") from None
+    certificate = read_der(der, "Client-Cert")
+    if not certificate.not_before <= now <= certificate.not_after:
+        raise CertificateError("the certificate in Client-Cert is not valid now")
+    return certificate

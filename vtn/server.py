@@ -258,22 +258,20 @@ class Server:
             return request.headers.get(DEV_FINGERPRINT, "").lower()
         try:
             known = self._tls.client(connection, self._clock()).fingerprint
+            return self._behind(request, known, self._tls) if known in self._settings.proxies else known
         except CertificateError as error:
             log.warning("a client is turned away", error=str(error))
             raise _Refused(403) from None
-        return self._behind(request, known) if known in self._settings.proxies else known
 
-    def _behind(self, request: web.BaseRequest, proxy: str) -> str:
-        """Whom a proxy of ours speaks for: it has checked that certificate's chain (HTTP-22)."""
+    def _behind(self, request: web.BaseRequest, proxy: str, tls: Tls) -> str:
+        """Whom a proxy of ours speaks for: it has checked the chain, we check our lists (HTTP-22)."""
         values = request.headers.getall(CLIENT_CERT, [])
         if not values:
             return proxy  # no VEN: nobody enrols a proxy
-        try:
-            # of two, one may be the client's own invention
-            return forwarded_certificate(",".join(values), self._clock())
-        except ValueError as error:
-            log.warning("a proxy forwarded no certificate", error=str(error))
-            raise _Refused(403) from None
+        # of two, one may be the client's own invention
+        certificate = forwarded_certificate(",".join(values), self._clock())
+        tls.refuse_revoked(certificate)
+        return certificate.fingerprint
 
 
 def _terms(settings: VtnSettings, request_reports: RequestReports) -> Terms:

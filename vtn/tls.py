@@ -104,6 +104,11 @@ class Tls:
         self._check(client, now)
         return client
 
+    def refuse_revoked(self, certificate: Certificate) -> None:
+        """CertificateError where it is on one of the lists that were read (SEC-17)."""
+        if any(_is_on(revoked, certificate) for revoked in self._loaded.lists):
+            raise CertificateError(f"the certificate {certificate.short} was revoked")
+
     def connected(self, fingerprint: str) -> Client | None:
         """A client that is connected with this certificate."""
         return self._by_fingerprint.get(fingerprint)
@@ -118,8 +123,7 @@ class Tls:
         if now >= certificate.not_after:
             raise CertificateError(f"the certificate {certificate.short} expired at {certificate.not_after}")
         if client.cleared != self._generation:
-            if any(_is_on(revoked, certificate) for revoked in self._loaded.lists):
-                raise CertificateError(f"the certificate {certificate.short} was revoked")
+            self.refuse_revoked(certificate)
             client.cleared = self._generation
 
     def _newest(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import shutil
 import socket
 import ssl
 import zlib
@@ -15,8 +16,10 @@ import pytest
 from pydantic import ValidationError
 
 from flexpact.pki import Identity, issue, make_authority
+from flexpact.revocation import revoke, start_list
 from openadr import CreatePartyRegistration, Poll, QueryRegistration, Response, decode, encode
 from openadr.enums import ServiceName
+from openadr.errors import CertificateError
 from tests.vtn.desk import ALICE, NOW, Desk, metadata
 from vtn import registration
 from vtn.headers import CLIENT_CERT, coding, forwarded_certificate, path_of
@@ -194,10 +197,11 @@ def header(pki: Path, name: str) -> str:
 
 def test_forwarded_certificate_is_known_by_its_fingerprint(pki: Path) -> None:
     now = datetime.now(UTC)
-    assert forwarded_certificate(header(pki, "alice"), now) == identity(pki, "alice").fingerprint
-    with pytest.raises(ValueError, match="not valid now"):
+    found = forwarded_certificate(header(pki, "alice"), now)
+    assert found.fingerprint == identity(pki, "alice").fingerprint
+    with pytest.raises(CertificateError, match="not valid now"):
         forwarded_certificate(header(pki, "late"), now)
-    with pytest.raises(ValueError, match="not valid now"):
+    with pytest.raises(CertificateError, match="not valid now"):
         forwarded_certificate(header(pki, "alice"), now - timedelta(days=400))
 
 
@@ -205,7 +209,7 @@ def test_forwarded_certificate_is_known_by_its_fingerprint(pki: Path) -> None:
     "value", ["", ":", "::", "alice", ":a:", ":YQ==:,:YQ==:", ":YQ==:", ":YQ==", f":{'A' * 20_000}:", ":é:"]
 )
 def test_forwarded_text_that_is_no_certificate_is_refused(value: str) -> None:
-    with pytest.raises(ValueError, match="Client-Cert"):
+    with pytest.raises(CertificateError, match="Client-Cert"):
         forwarded_certificate(value, NOW)
 
 
@@ -249,6 +253,43 @@ async def test_http_22_certificate_in_a_header_is_believed_from_our_proxy_only(
         # whoever is no proxy speaks for himself, whatever he claims
         assert await asked(server, alice, header(pki, "proxy")) == (200, alice_id)
         await server.stop()
+
+
+async def test_a_revoked_certificate_is_refused_behind_a_proxy_too(
+    pki: Path, tmp_path: Path, database: Database
+) -> None:
+    directory, now = Path(shutil.copytree(pki, tmp_path / "pki")), datetime.now(UTC)
+    start_list(directory, now)
+    mine, proxy = identity(directory, "vtn"), identity(directory, "proxy")
+    settings = VtnSettings.model_validate(
+        {
+            "port": 0,
+            "cert": mine.cert,
+            "key": mine.key,
+            "ca": mine.ca,
+            "crl": directory / "crl.pem",
+            "proxies": [proxy.fingerprint],
+        }
+    )
+    server = Server(settings, database, lambda: now, lambda _ven, _reports, _now: [])
+    await server.start()
+    context = ssl.create_default_context(cafile=mine.ca)
+    context.load_cert_chain(proxy.cert, proxy.key)
+    url = f"https://127.0.0.1:{server.port}{BASE}EiRegisterParty"
+
+    async def asked() -> int:
+        headers = {**XML, CLIENT_CERT: header(directory, "alice")}
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(url, data=QUERY, headers=headers, ssl=context) as response,
+        ):
+            return response.status
+
+    assert await asked() == 200
+    revoke(directory, identity(directory, "alice").certificate, now)
+    server.reload()
+    assert await asked() == 403
+    await server.stop()
 
 
 def test_no_proxy_is_believed_by_default_and_one_is_named_in_full() -> None:
