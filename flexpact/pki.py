@@ -78,6 +78,8 @@ def make_authority(
     encrypts their keys.
     """
     cert_path, first_key = directory / "ca.pem", _authority_key(directory, kinds[0])
+    if password == b"":
+        raise PkiError(f"the password is empty, nothing is made in {directory}")
     if any(directory.glob("ca*.key")) or cert_path.exists():
         raise PkiError(f"{directory} already holds an authority; give another directory")
     made = []
@@ -156,15 +158,17 @@ def identity(directory: Path, name: str, kind: KeyKind) -> Identity:
 
 
 def authority(directory: Path, kind: KeyKind, password: bytes | None) -> Authority:
-    """The authority of that kind, else the one that there is; PkiError where its key cannot be used."""
-    other = KeyKind.RSA if kind is KeyKind.EC else KeyKind.EC
-    paths = [_authority_key(directory, one) for one in (kind, other)]
-    path = next((path for path in paths if path.exists()), paths[0])
+    """The authority of that kind, the other one in a directory without that kind; PkiError names its key.
+
+    An authority whose key is away is not replaced by the other one.
+    """
+    kinds = {one.kind for one in load(directory / "ca.pem")}
+    path = _authority_key(directory, kind if kind in kinds else min(kinds))
     certificates = load_x509(directory / "ca.pem")
     try:
         key = read_key(path.read_bytes(), str(path), password)
     except OSError as error:
-        raise PkiError(f"{path}: {error.strerror}; make an authority first") from None
+        raise PkiError(f"the authority's key {path}: {error.strerror}") from None
     except CertificateError as error:
         raise PkiError(str(error)) from None
     for certificate in certificates:
@@ -281,7 +285,8 @@ def _dns_name(host: str) -> x509.DNSName:
 
 
 def _key_pem(key: PrivateKey, password: bytes | None) -> bytes:
-    encryption = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    plain = password is None  # an empty one is no wish for a key that anybody can read
+    encryption = serialization.NoEncryption() if plain else serialization.BestAvailableEncryption(password)
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
 
 

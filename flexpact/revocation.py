@@ -1,7 +1,7 @@
 """Revoked certificates: the list that each authority of a directory keeps in `crl.pem`.
 
-Rules: a list is replaced as a whole; it holds as long as its authority does, so that a server which reads it
-never stops for want of a new one.
+Rules: a list is replaced as a whole, the lists of other authorities stay as they are; it holds as long as its
+authority does, so that a server which reads it never stops for want of a new one.
 """
 
 import re
@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from flexpact.pki import Authority, PkiError, authority, load
-from openadr.certificate import Certificate
+from openadr.certificate import Certificate, KeyKind
 
 _BLOCK = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----\n?", re.DOTALL)
 _GRACE = timedelta(days=1)  # a server's clock may be behind ours
@@ -41,24 +41,30 @@ def revoke(directory: Path, certificate: Certificate, now: datetime, password: b
     """Put a certificate on its authority's list; PkiError where it is there, or is no certificate of it."""
     if (certificate.issuer, certificate.serial) in revoked(directory):
         raise PkiError(f"the certificate {certificate.short} is revoked already")
-    lists, added = [], False
-    known = {one.issuer: one for one in _read(directory)}
-    for one in _authorities(directory, password):
-        old = known.get(one.certificate.subject)
-        entries = list(old) if old is not None else []
-        if one.certificate.subject.rfc4514_string() == certificate.issuer:
-            entries.append(_entry(certificate.serial, now))
-            added = True
-        lists.append(_signed(one, entries, _number(old) + 1, now))
-    if not added:
+    authorities = load(directory / "ca.pem")
+    if certificate.issuer not in {one.subject for one in authorities}:
         raise PkiError(f"the certificate {certificate.short} was not issued by an authority in {directory}")
-    _write(directory, lists)
+    lists = {one.issuer.rfc4514_string(): one for one in _read(directory)}
+    for subject, kind in {one.subject: one.kind for one in authorities}.items():
+        old = lists.get(subject)
+        added = [_entry(certificate.serial, now)] if subject == certificate.issuer else []
+        if added or old is None:
+            issuer = _issuer(directory, subject, kind, password)
+            lists[subject] = _signed(issuer, [*(old or ()), *added], _number(old) + 1, now)
+    _write(directory, list(lists.values()))
     return list_of(directory)
 
 
 def _authorities(directory: Path, password: bytes | None) -> list[Authority]:
     kinds = {certificate.kind for certificate in load(directory / "ca.pem")}
     return [authority(directory, kind, password) for kind in sorted(kinds)]
+
+
+def _issuer(directory: Path, subject: str, kind: KeyKind, password: bytes | None) -> Authority:
+    found = authority(directory, kind, password)
+    if found.certificate.subject.rfc4514_string() != subject:
+        raise PkiError(f"{directory} holds no key of {subject}, whose revocation list must be written")
+    return found
 
 
 def _entry(serial: int, now: datetime) -> x509.RevokedCertificate:

@@ -191,9 +191,12 @@ def _password(file: Path | None) -> bytes | None:
     if file is None:
         return None
     try:
-        return file.read_bytes().rstrip(b"\r\n")
+        password = file.read_bytes().rstrip(b"\r\n")
     except OSError as error:
         raise PkiError(f"{file}: {error.strerror}") from None
+    if not password:
+        raise PkiError(f"{file} holds no password")
+    return password
 
 
 def _ask(question: str, yes: bool) -> None:

@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pytest
 import time_machine
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner, Result
 
 from flexpact.cli import build
-from flexpact.pki import PkiError, identity, load
+from flexpact.pki import PkiError, identity, load, make_authority
 from flexpact.revocation import revoke, revoked, start_list
-from openadr.certificate import KeyKind, Purpose
+from openadr.certificate import Certificate, KeyKind, Purpose
 from openadr.security import read_fingerprint
 
 NOW = datetime.now(UTC)
@@ -153,6 +158,50 @@ def test_both_authorities_keep_a_list(tmp_path: Path, made: Path) -> None:
     }
 
 
+def test_a_revocation_leaves_the_list_of_an_authority_whose_key_is_away(tmp_path: Path, made: Path) -> None:
+    for path in made.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert pki("revoke", tmp_path, tmp_path / "vtn-rsa.pem", "--yes").exit_code == 0
+    (tmp_path / "ca-rsa.key").unlink()
+    assert pki("revoke", tmp_path, "alice", "--yes").exit_code == 0
+    names = ("vtn-rsa.pem", "alice.pem")
+    assert revoked(tmp_path) == {(one.issuer, one.serial) for name in names for one in load(tmp_path / name)}
+
+
+def test_a_revocation_without_its_authoritys_key_names_the_file(tmp_path: Path, made: Path) -> None:
+    for path in made.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "ca-rsa.key").unlink()
+    before = (tmp_path / "crl.pem").read_bytes()
+    assert "ca-rsa.key: No such file" in refused("revoke", tmp_path, tmp_path / "vtn-rsa.pem", "--yes")
+    assert "ca-rsa.key: No such file" in refused("issue", tmp_path, "bob", "--kind", "rsa")
+    assert (tmp_path / "crl.pem").read_bytes() == before
+    (tmp_path / "crl.pem").unlink()  # then the list of the other authority must be begun, too
+    assert "ca-rsa.key: No such file" in refused("revoke", tmp_path, "alice", "--yes")
+    assert not (tmp_path / "crl.pem").exists()
+
+
+def test_a_certificate_of_an_authority_that_is_only_trusted_cannot_be_revoked(
+    small: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other, now = tmp_path_factory.mktemp("other"), datetime.now(UTC)
+    foreign = odd_authority(other, now)
+    with (small / "ca.pem").open("ab") as file:
+        file.write((other / "ca.pem").read_bytes())
+    with pytest.raises(PkiError, match="holds no key of CN=foreign"):
+        revoke(small, foreign, now)
+
+
+def odd_authority(directory: Path, now: datetime) -> Certificate:
+    """A certificate of an authority with a name of its own, which issued it to itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "foreign")])
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.serial_number(7).not_valid_before(now).not_valid_after(now + timedelta(days=1))
+    (directory / "ca.pem").write_bytes(made.sign(key, SHA256()).public_bytes(Encoding.PEM))
+    return load(directory / "ca.pem")[0]
+
+
 def test_a_certificate_of_another_authority_cannot_be_revoked_here(small: Path, made: Path) -> None:
     other = load(made / "vtn-rsa.pem")[0]
     with pytest.raises(PkiError, match="not issued by an authority in"):
@@ -175,6 +224,15 @@ def test_the_authoritys_keys_can_have_a_password(tmp_path: Path) -> None:
     assert "missing: No such file" in refused(
         "issue", directory, "b", "--password-file", tmp_path / "missing"
     )
+
+
+def test_an_empty_password_makes_no_key_that_anybody_can_read(tmp_path: Path) -> None:
+    empty, directory = tmp_path / "empty", tmp_path / "pki"
+    empty.write_text("\n")
+    assert f"{empty} holds no password" in refused("init", directory, "--password-file", empty)
+    with pytest.raises(PkiError, match="password is empty"):
+        make_authority(directory, NOW, password=b"")
+    assert not directory.exists()
 
 
 def test_what_cannot_be_done_is_one_sentence_that_names_the_file(small: Path, tmp_path: Path) -> None:
