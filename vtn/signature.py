@@ -11,8 +11,8 @@ Rules:
     good one is answered by ours: it may want to know who speaks before it registers. Of a VEN that registered
     without signatures none is looked at. Once a VEN signs, a signed registration or the operator ends it.
     What was signed is handled in the bytes that the signature covers. Its nonce is spent in the transaction
-    of the handling; the message as it came is kept there too, if it was carried out: refused ones prove nothing
-    and would let a peer fill the disk. Polls and queries say nothing that one could deny, and are not kept.
+    of the handling; the message as it came is kept there too, if it was carried out: a refused one proves
+    nothing and fills the disk. Polls and queries say nothing that one could deny, and are not kept.
 """
 
 from __future__ import annotations
