@@ -19,13 +19,19 @@ def ask(command: str, socket: Path, method: str, path: str, body: Any = None) ->
     except OSError as error:
         raise SystemExit(f"flexpact {command}: nobody answers on {socket}: {error}") from None
     if status >= 400:
-        raise SystemExit(f"flexpact {command}: {'; '.join(_sentences(answer))}")
+        raise SystemExit(f"flexpact {command}: {harmless('; '.join(_sentences(answer)))}")
     return answer
 
 
 def show(answer: Any) -> None:
     """Print an answer as JSON."""
-    typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+    text = json.dumps(answer, indent=2, ensure_ascii=False)
+    typer.echo("\n".join(map(harmless, text.split("\n"))))
+
+
+def harmless(text: str) -> str:
+    """A peer's text, everything escaped as in JSON that could move the cursor or start a line."""
+    return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)
 
 
 def _sentences(answer: Any) -> list[str]:

@@ -9,9 +9,11 @@ from urllib.parse import quote, urlencode
 
 import typer
 
-from flexpact.control import ask, show
+from flexpact.control import ask, harmless, show
 
 app = typer.Typer(help="The operator's commands.", no_args_is_help=True)
+
+SERVICE_CHARS = 40  # a path that is no service is as long as its sender likes
 
 Socket = Annotated[Path, typer.Option(envvar="FLEXPACT_SOCKET", help="Control socket of the running server.")]
 VenArgument = Annotated[str, typer.Argument(metavar="VEN", help="Id or name of the VEN.")]
@@ -223,7 +225,7 @@ def trace(
     query = {"bodies": "true"} if save else {}
     found = _ask(socket, "GET", _of(name, "trace"), last=last, **query)
     if not found["exchanges"] and "traced_since" not in found:
-        typer.echo(f"{found['ven_name']} is not traced: flexpact vtn trace {name} --on", err=True)
+        typer.echo(harmless(f"{found['ven_name']} is not traced: flexpact vtn trace {name} --on"), err=True)
     for exchange in found["exchanges"]:
         typer.echo(_line(exchange))
     if save is not None:
@@ -240,10 +242,10 @@ def findings(
     found = _ask(socket, "GET", _of(name, "findings"), last=last)
     for row in found["judged"] + found["counted"]:
         mark = "warning" if row["warning"] else "broken"
-        typer.echo(f"{row['party']} {row['rule']:7} {mark:7} {row['times']:5}x  {row['text']}")
+        typer.echo(f"{row['party']} {row['rule']:7} {mark:7} {row['times']:5}x  {harmless(row['text'])}")
     typer.echo(f"{found['judged_exchanges']} exchanges judged", err=True)
     if "traced_since" not in found:
-        typer.echo(f"{found['ven_name']} is not traced: flexpact vtn trace {name} --on", err=True)
+        typer.echo(harmless(f"{found['ven_name']} is not traced: flexpact vtn trace {name} --on"), err=True)
 
 
 def _line(exchange: dict[str, Any]) -> str:
@@ -252,7 +254,8 @@ def _line(exchange: dict[str, Any]) -> str:
     asked = f"{exchange.get('request_name', '?')} ({exchange['request_bytes']} B)"
     said = f"{exchange.get('response_name', '-')} {exchange.get('response_code', '')}".rstrip()
     answered = f"{exchange['http_status']} {said} ({exchange['response_bytes']} B)"
-    return f"{exchange['number']:6} {exchange['at']} {arrow} {exchange['service']} {asked}: {answered}"
+    service = exchange["service"][:SERVICE_CHARS]
+    return harmless(f"{exchange['number']:6} {exchange['at']} {arrow} {service} {asked}: {answered}")
 
 
 def _write(folder: Path, exchanges: list[dict[str, Any]]) -> None:

@@ -15,9 +15,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from flexpact import bare_vtn, cli
 from openadr import CreatePartyRegistration, Poll, encode
@@ -167,6 +169,31 @@ async def test_a_ven_from_its_approval_to_its_trace(server: Server, flexpact: An
     ven = await typing("vtn", "ven", "carol")
     assert (ven["state"], ven["waiting"]) == ("registered", {"register_report": 1})
     assert "carol" in [each["ven_name"] for each in await typing("vtn", "vens")]
+
+
+async def test_what_a_ven_says_cannot_steer_the_terminal(
+    server: Server, flexpact: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil, name, who = "\x1b]0;mine\x07\x9b2J\u202e", "eve\x9b2J\u202e", "e5" * 32
+    await asyncio.to_thread(flexpact, "vtn", "enrol", name, who)
+    await asyncio.to_thread(flexpact, "vtn", "trace", name, "--on")
+    headers = {"X-Client-Fingerprint": who, "Content-Type": "application/xml"}
+    path = f"/{quote(evil)}/{'x' * 500}"
+    async with aiohttp.ClientSession() as http:
+        url = URL(f"http://127.0.0.1:{server.port}{path}", encoded=True)
+        async with http.post(url, headers=headers) as answer:
+            assert answer.status == 404
+    said = [await asyncio.to_thread(typed, monkeypatch, "vtn", "trace", name)]
+    assert len(said[0][0]) < 200
+    said += [
+        await asyncio.to_thread(typed, monkeypatch, "vtn", *words)
+        for words in (("vens",), ("ven", "eve-x" + evil))
+    ]
+    for out, err, last in said:
+        shown = out + err + last
+        assert "9b" in shown
+        assert [letter for letter in shown if letter != "\n" and not letter.isprintable()] == []
+    assert name in [each["ven_name"] for each in json.loads(said[1][0])]
 
 
 def test_what_is_done_to_a_ven(flexpact: Any, monkeypatch: pytest.MonkeyPatch) -> None:
