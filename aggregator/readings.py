@@ -25,6 +25,7 @@ from openadr import (
     SpecifierPayload,
 )
 from vtn import report as vtn_report
+from vtn.reading import LONGEST
 
 HISTORY = "HISTORY_USAGE"
 TELEMETRY = "TELEMETRY_USAGE"
@@ -143,11 +144,13 @@ def report_requests(
         descriptions = report.report_descriptions
         if not descriptions:
             continue
-        step = _granularity(descriptions)
+        step = _granularity(descriptions, now)
         if name == HISTORY and history is not None:
             interval = ActivePeriod(dtstart=history.start, duration=Duration.of(history.end - history.start))
             key = f"history.{number}.{history.end:%Y%m%dT%H%M}"
             asked.append(_request(key, report, ONCE, ONCE, interval))  # at the site's own steps (RPT-15)
+        elif step > LONGEST:
+            continue  # no value of such a period is kept
         elif name == TELEMETRY:
             interval = ActivePeriod(dtstart=floor_to(now, step), duration=OPEN_ENDED)
             asked.append(_request(f"telemetry.{number}", report, step, step, interval))
@@ -157,13 +160,13 @@ def report_requests(
     return asked
 
 
-def _granularity(descriptions: Sequence[ReportDescription]) -> timedelta:
-    """A quarter hour, or the nearest step that every data point can be sampled at."""
+def _granularity(descriptions: Sequence[ReportDescription], now: datetime) -> timedelta:
+    """A quarter hour, or the nearest step that every data point can be sampled at; months are as from now."""
     rates = [
         description.sampling_rate for description in descriptions if description.sampling_rate is not None
     ]
-    shortest = max((rate.min_period.to_timedelta() for rate in rates), default=QUARTER)
-    longest = min((rate.max_period.to_timedelta() for rate in rates), default=QUARTER)
+    shortest = max((rate.min_period.after(now) - now for rate in rates), default=QUARTER)
+    longest = min((rate.max_period.after(now) - now for rate in rates), default=QUARTER)
     step = max(shortest, min(longest, QUARTER))
     return step if step > timedelta(0) else QUARTER
 

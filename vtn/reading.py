@@ -29,7 +29,10 @@ from vtn.schema import EPOCH, MICROSECOND, quarantine_table, reading_table
 
 PAST = timedelta(days=35)
 FUTURE = timedelta(minutes=5)
+SECOND = timedelta(seconds=1)  # the step of the instants in messages
 FORECAST_FUTURE = timedelta(days=3)
+LONGEST = timedelta(days=35)
+"""What one value may hold for: any billing month; all that read it go through its quarter hours."""
 MAX_ABS_VALUE = 1e9  # Wh or W: more than any site here can have
 ROWS_PER_STATEMENT = 500
 MAX_QUARANTINED = 500
@@ -145,12 +148,13 @@ def _value(payload: ReportPayload) -> float:
 
 
 def _window(expected: Expected, now: datetime) -> tuple[datetime, datetime]:
-    """When a value may start: in the last 35 days, or in the period that was asked for (history)."""
+    """When a value may start, first and last: in the last 35 days, or in what a history was asked for."""
     start, end = now - PAST, now + FUTURE
     if expected.report_name.startswith("x-"):
         return start, now + FORECAST_FUTURE
     if expected.report_name.startswith("HISTORY"):
-        return expected.start or start, min(expected.end or end, end)
+        last = end if expected.end is None else expected.end - SECOND  # its end is not in a period
+        return expected.start or start, min(last, end)
     return start, end
 
 
@@ -161,8 +165,14 @@ def _fault(sample: Sample, expected: Expected, window: tuple[datetime, datetime]
         return "the value is not a finite number"
     if abs(sample.value) > MAX_ABS_VALUE:
         return "the value is out of range"
+    return _time_fault(sample, window)
+
+
+def _time_fault(sample: Sample, window: tuple[datetime, datetime]) -> str | None:
     if sample.start is None:
         return "the time of the value is missing"
+    if sample.duration_s > LONGEST.total_seconds():
+        return f"the duration is longer than {LONGEST.days} days"
     if not window[0] <= sample.start <= window[1]:
         return f"the time is not in {_iso(window[0])} to {_iso(window[1])}"
     return None

@@ -3,6 +3,7 @@ for.
 """
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -204,6 +205,24 @@ def test_telemetry_is_asked_by_the_quarter_hour_or_as_near_as_the_node_can(
     (request,) = report_requests("v", [report], None, NOON)
     assert request.report_specifier.granularity.seconds == step_s
     assert request.report_specifier.report_back_duration.seconds == step_s
+
+
+def test_months_in_metadata_are_as_long_as_they_are_now() -> None:
+    report = offered("METADATA_TELEMETRY_USAGE", "load")
+    (point,) = report.report_descriptions
+
+    def asked(shortest: Duration, longest: Duration) -> list[Duration]:
+        changed = replace(point, sampling_rate=SamplingRate(min_period=shortest, max_period=longest))
+        telemetry = replace(report, report_descriptions=(changed,))
+        history = replace(telemetry, report_name="METADATA_HISTORY_USAGE")
+        requests = report_requests("v", [history, telemetry], HOUR, NOON)
+        assert requests[0].report_request_id.startswith("history.0")
+        return [request.report_specifier.granularity for request in requests[1:]]
+
+    month = Duration(0, 1)
+    assert asked(Duration(900), month) == [Duration(900)]
+    assert asked(month, month) == [Duration(31 * 86_400)]
+    assert asked(Duration(0, 1200), Duration(0, 1200)) == []  # no value of such a period is kept
 
 
 def test_a_report_without_data_points_is_not_asked_for() -> None:

@@ -71,6 +71,21 @@ def test_calendar_month_is_as_long_as_the_month() -> None:
     assert times(report(interval(duration=Duration(0, 1)), dtstart=NOW)) == [(NOW, 31 * 86_400.0)]
 
 
+def test_a_value_that_holds_for_longer_than_any_month_is_quarantined() -> None:
+    longest = int(reading.LONGEST.total_seconds())
+    made = report(*(interval(dtstart=NOW, duration=Duration(longest + more)) for more in (0, 1)))
+    judged = reading.judge(made, EXPECTED, NOW)
+    assert [sample.duration_s for sample in judged.good] == [longest]
+    assert [reason for _, reason in judged.bad] == ["the duration is longer than 35 days"]
+
+
+def test_the_period_of_a_history_ends_before_its_end() -> None:
+    asked = Expected("HISTORY_USAGE", EXPECTED.r_ids, NOW - QUARTER, NOW)
+    made = report(*(interval(dtstart=at, duration=Duration(900)) for at in (NOW - QUARTER, NOW)))
+    judged = reading.judge(made, asked, NOW + QUARTER)
+    assert [sample.start for sample in judged.good] == [NOW - QUARTER]
+
+
 def test_negative_duration_counts_as_none() -> None:
     assert times(report(interval(duration=Duration(-900)), dtstart=NOW)) == [(NOW, 0.0)]
 
