@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,12 +18,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from openadr import ActivePeriod, CancelOpt, CreateOpt, Event, Target, decode, uri
 from openadr.enums import OptType
 from openadr.errors import DeploymentError, InvalidId, NotAllowed
+from openadr.interval import END_OF_TIME
+from openadr.parser import OWN
 from vtn.errors import NotAdmitted
 from vtn.opt_policy import OptPolicies, OptPolicy
 from vtn.schema import opt_table
 
 KINDS = tuple(name for name in Target.__dataclass_fields__ if name not in ("ven_id", "end_device_asset"))
 LIMIT = 1000  # of schedules of one VEN, and of opts for one event
+PERIODS = 10_000  # of all schedules of one VEN: they are read anew for every message and every question
+_START_OF_TIME = datetime.min.replace(tzinfo=UTC)
 Admit = Callable[[AsyncConnection, Event, str, datetime], Awaitable[None]]
 
 
@@ -78,7 +82,7 @@ class Schedule:
             _common(self.targets, other.targets)
             and (None in contexts or len(contexts) == 1)
             and _common(self.device_classes, other.device_classes)
-            and any(_overlap(mine, theirs) for mine in self.periods for theirs in other.periods)
+            and _overlap(self.periods, other.periods)
         )
 
     def holds_at(self, instant: datetime) -> bool:
@@ -101,11 +105,7 @@ def is_whole_ven(message: CreateOpt) -> bool:
 
 def stance(schedules: Sequence[Schedule], policy: OptPolicy, part: Part, instant: datetime) -> OptType:
     """Whether the part takes part at the instant; `schedules` of one VEN, oldest first."""
-    said = set()
-    for opt_type in OptType:
-        covering = [each for each in schedules if each.opt_type is opt_type and each.covers(part)]
-        if covering and covering[-1].holds_at(instant):
-            said.add(opt_type)
+    said = {each.opt_type for each in _ruling(schedules, part) if each.holds_at(instant)}
     if not said:
         return policy.outside
     return said.pop() if len(said) == 1 else policy.precedence
@@ -115,15 +115,21 @@ def out_during(
     schedules: Sequence[Schedule], policy: OptPolicy, part: Part, start: datetime, end: datetime | None
 ) -> datetime | None:
     """The first instant of `[start, end)` for which the part is out, None if it takes part throughout."""
-    edges = {start}
-    for each in schedules:
-        for period in each.periods:
-            edges |= {edge for edge in (period.dtstart, period.end) if edge is not None}
+    ruling = _ruling(schedules, part)  # of many schedules these alone change anything
+    edges = {start} | {
+        edge for each in ruling for period in each.periods for edge in (period.dtstart, period.end) if edge
+    }
     for edge in sorted(edges):
         inside = start <= edge and (end is None or edge < end)
-        if inside and stance(schedules, policy, part, edge) is OptType.OPT_OUT:
+        if inside and stance(ruling, policy, part, edge) is OptType.OPT_OUT:
             return edge
     return None
+
+
+def _ruling(schedules: Sequence[Schedule], part: Part) -> list[Schedule]:
+    """The newest schedule of each kind that covers the part."""
+    newest = {each.opt_type: each for each in schedules if each.covers(part)}
+    return list(newest.values())
 
 
 def unless_opted_out(policies: OptPolicies, admit: Admit) -> Admit:
@@ -159,6 +165,8 @@ async def supersede(
     kept = await _kept(conn, ven_id)
     if len(kept) >= LIMIT:
         raise DeploymentError(f"more than {LIMIT} schedules")
+    if len(fresh.periods) + sum(len(each.periods) for _, each in kept) > PERIODS:
+        raise DeploymentError(f"more than {PERIODS} periods in all schedules")
     rivals = [each for _, each in kept if each.opt_type is not fresh.opt_type]
     if not policy.overlap and any(fresh.meets(rival) for rival in rivals):
         raise NotAllowed("the schedule overlaps one of the other optType", rule="OPT-18")
@@ -194,7 +202,7 @@ async def _kept(conn: AsyncConnection, ven_id: str) -> list[tuple[int, Schedule]
 
 def read(content: bytes) -> CreateOpt:
     """A CreateOpt as it was kept."""
-    message = decode(content)
+    message = decode(content, OWN)
     assert isinstance(message, CreateOpt)  # noqa: S101 - written by vtn.opt
     return message
 
@@ -225,7 +233,16 @@ def _common(mine: frozenset[object], theirs: frozenset[object]) -> bool:
     return not mine or not theirs or bool(mine & theirs)
 
 
-def _overlap(mine: ActivePeriod, theirs: ActivePeriod) -> bool:
-    return (theirs.end is None or mine.dtstart < theirs.end) and (
-        mine.end is None or theirs.dtstart < mine.end
+def _overlap(mine: Sequence[ActivePeriod], theirs: Sequence[ActivePeriod]) -> bool:
+    """Whether some instant is in a period of each; in the order of time, because there may be many."""
+    spans = sorted(
+        (period.dtstart, period.end or END_OF_TIME, side)
+        for side, periods in enumerate((mine, theirs))
+        for period in periods
     )
+    ends = [_START_OF_TIME, _START_OF_TIME]
+    for start, end, side in spans:
+        if start < ends[1 - side]:
+            return True
+        ends[side] = max(ends[side], end)
+    return False

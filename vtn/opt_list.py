@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import CreateOpt, decode
+from openadr.parser import OWN
 from vtn.schema import opt_table
 
 
@@ -66,5 +67,5 @@ async def newest(
 
 
 def _message(content: bytes | None) -> CreateOpt | None:
-    message = None if content is None else decode(content)
+    message = None if content is None else decode(content, OWN)
     return message if isinstance(message, CreateOpt) else None

@@ -82,6 +82,14 @@ async def next_item(conn: AsyncConnection, ven_id: str) -> Item | None:
     return Item(row.kind, row.key, None if row.content is None else decode(row.content, OWN))
 
 
+async def resume(conn: AsyncConnection, ven_id: str, kind: str, key: str) -> None:
+    """Offer what waits under this key from the start if it rests, because nobody answered its OFFERS."""
+    t = outbox_table
+    rests = (t.c.ven_id == ven_id, t.c.kind == kind, t.c.key == key, t.c.offers >= OFFERS)
+    await conn.execute(update(t).where(*rests).values(offers=0))
+    after_commit(conn, Due(ven_id))
+
+
 async def offered(conn: AsyncConnection, ven_id: str, kind: str, keys: Iterable[str], now: datetime) -> None:
     """Note that these rows are in the answer that is about to be sent."""
     t = outbox_table

@@ -51,7 +51,7 @@ async def offered(conn: AsyncConnection) -> list[Report]:
     """The metadata of every report of our own."""
     t = report_table
     found = [
-        decode(row.content) for row in await conn.execute(select(t.c.content).order_by(t.c.specifier_id))
+        decode(row.content, OWN) for row in await conn.execute(select(t.c.content).order_by(t.c.specifier_id))
     ]
     return [report for message in found if isinstance(message, RegisterReport) for report in message.reports]
 

@@ -176,13 +176,21 @@ async def _forget_answer(conn: AsyncConnection, ven_id: str) -> None:
 async def _queue_cancel(
     conn: AsyncConnection, ven_id: str, ids: Sequence[str], follow: bool, now: datetime
 ) -> None:
-    message = CancelReport(
-        request_id=secrets.token_hex(8),
-        report_request_ids=tuple(ids),
-        report_to_follow=follow,
-        ven_id=ven_id,
-    )
+    message = _cancellation(ven_id, ids, follow)
     await outbox.queue(conn, ven_id, outbox.CANCEL_REPORT, message.request_id, message=message, now=now)
+
+
+def _cancellation(ven_id: str, ids: Sequence[str], follow: bool) -> CancelReport:
+    key = secrets.token_hex(8)
+    return CancelReport(request_id=key, report_request_ids=tuple(ids), report_to_follow=follow, ven_id=ven_id)
+
+
+async def _cancel_again(conn: AsyncConnection, ven_id: str, request_id: str, now: datetime) -> None:
+    """What waits says it already: one message is enough, however many reports still come."""
+    for key, message in (await outbox.messages(conn, ven_id, outbox.CANCEL_REPORT)).items():
+        if isinstance(message, CancelReport) and request_id in message.report_request_ids:
+            return await outbox.resume(conn, ven_id, outbox.CANCEL_REPORT, key)
+    return await _queue_cancel(conn, ven_id, [request_id], follow=False, now=now)
 
 
 async def _rows(conn: AsyncConnection, ven_id: str, ids: Collection[str] | None = None) -> list[Row[Any]]:
@@ -376,7 +384,7 @@ async def still_coming(
         if row.report_to_follow and row.final_at in (None, created_at):
             await _set(conn, ven_id, [row.report_request_id], final_at=created_at)
             continue
-        await _queue_cancel(conn, ven_id, [row.report_request_id], follow=False, now=now)
+        await _cancel_again(conn, ven_id, row.report_request_id, now)
     if not waiting:
         return None
     follow = bool(waiting[0].report_to_follow)
@@ -385,9 +393,4 @@ async def still_coming(
     for key, message in (await outbox.messages(conn, ven_id, outbox.CANCEL_REPORT)).items():
         if isinstance(message, CancelReport) and set(ids).issuperset(message.report_request_ids):
             await outbox.answered(conn, ven_id, outbox.CANCEL_REPORT, [key])
-    return CancelReport(
-        request_id=secrets.token_hex(8),
-        report_request_ids=tuple(ids),
-        report_to_follow=follow,
-        ven_id=ven_id,
-    )
+    return _cancellation(ven_id, ids, follow)

@@ -144,6 +144,35 @@ def test_a_time_in_which_a_ven_is_out_for_a_moment_is_found() -> None:
     assert out_during(gap, OptPolicy(outside=OUT), Part(), NOW, NOW + 3 * HOUR) == NOW + HOUR
 
 
+def test_only_the_newest_schedule_of_a_kind_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    holds_at = Schedule.holds_at
+
+    def counted(self: Schedule, instant: datetime) -> bool:
+        asked.append(self.opt_id)
+        return holds_at(self, instant)
+
+    monkeypatch.setattr(Schedule, "holds_at", counted)
+    old = [made(OUT, *(period(NOW + n * HOUR, 0.5) for n in range(50)), opt_id=f"o{n}") for n in range(50)]
+    old.append(made(OUT, period(NOW + 3 * HOUR), opt_id="new"))
+    assert out_during(old, DEFAULT, Part(), NOW, None) == NOW + 3 * HOUR
+    assert asked == ["new", "new"]
+
+
+def test_schedules_meet_where_periods_of_both_hold_at_one_instant() -> None:
+    many = made(OUT, period(NOW + 4 * HOUR), period(NOW), period(NOW, 0.1))
+    for start, hours, expected in (
+        (1, 3, False),
+        (1, 3.1, True),
+        (-1, 1, False),
+        (0.9, 0.1, True),
+        (4, 0, True),
+    ):
+        other = made(IN, period(NOW + start * HOUR, hours))
+        assert many.meets(other) is other.meets(many) is expected
+    assert made(OUT, period(hours=0)).meets(made(IN, period(NOW + 100 * HOUR)))
+
+
 def test_policies_are_found_by_market_context_as_a_uri() -> None:
     policies = OptPolicies(markets={MARKET: OptPolicy(outside=OUT)})
     assert policies.of("HTTP://MARKET.test:80/a").outside == OUT
