@@ -171,6 +171,7 @@ class Client:
         """Makes the reports that fall due and sends them, oldest first, for ever."""
         backoff = Backoff(self._draw)
         while True:
+            await asyncio.sleep(0)  # however many reports are made in a row, the conversation goes on
             made = self._make_reports()
             queued = self._store.next_queued() if self.session.state is State.READY else None
             if queued is not None:

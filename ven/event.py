@@ -19,9 +19,9 @@ from openadr import (
     UnreadableEvent,
 )
 from openadr.enums import EventStatus, OptType, ResponseRequired
-from openadr.interval import END_OF_TIME, MAX_SECONDS
+from openadr.interval import MAX_SECONDS
 from ven.errors import RefusedEventError
-from ven.scope import Scope, fault
+from ven.scope import Scope, fault, later
 
 Decide = Callable[[Event, datetime], OptType]
 Draw = Callable[[], float]
@@ -52,12 +52,12 @@ class HeldEvent:
     @property
     def start(self) -> datetime:
         """Start with the random delay."""
-        return _later(self.event.dtstart, self.offset)
+        return later(self.event.dtstart, self.offset)
 
     @property
     def end(self) -> datetime | None:
         """End with the random delay (exclusive); None while open-ended (VEX-24)."""
-        end = None if self.event.end is None else _later(self.event.end, self.offset)
+        end = None if self.event.end is None else later(self.event.end, self.offset)
         if self.stop_at is None:
             return end
         return self.stop_at if end is None else min(end, self.stop_at)
@@ -216,7 +216,7 @@ def _stop(known: HeldEvent, desk: Desk) -> datetime:
     """When a cancelled event ends: now, or spread over `startafter` if it is running (VEX-19)."""
     running = known.is_followed and known.start <= desk.now and (known.end is None or desk.now < known.end)
     spread = _random_part(known.event.active_period, desk.draw) if running else _NO_TIME
-    return _later(desk.now, spread)
+    return later(desk.now, spread)
 
 
 def _drop_missing(held: dict[str, HeldEvent], listed: set[str], desk: Desk) -> None:
@@ -266,16 +266,11 @@ def _whole(span: timedelta) -> Duration:
     return Duration(min(MAX_SECONDS, max(1, int(span.total_seconds()))))
 
 
-def _later(instant: datetime, delay: timedelta) -> datetime:
-    """The sum, at most the end of the calendar: no message can make it overflow."""
-    return instant + min(delay, END_OF_TIME - instant)
-
-
 def prune(held: Mapping[str, HeldEvent], now: datetime) -> dict[str, HeldEvent]:
     """What is still worth keeping: everything that ended less than a day ago."""
     kept = {}
     for event_id, known in held.items():
         over = known.end
-        if over is None or now < _later(max(over, known.received_at), KEEP):
+        if over is None or now < later(max(over, known.received_at), KEEP):
             kept[event_id] = known
     return kept

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from math import ceil
 
-from openadr import Duration, ProtocolError, Report, ReportRequest
+from openadr import Duration, ProtocolError, Report, ReportRequest, ReportSpecifier
+from openadr.interval import END_OF_TIME
 from openadr.report_request import METADATA, check_request
 from ven.errors import RefusedRequestError
 from ven.offer import Offer, described, digest, metadata, offers
@@ -24,6 +25,10 @@ __all__ = ["METADATA", "Offer", "build", "digest", "metadata", "offers", "r_ids"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SLACK = timedelta(days=1)
 """A history may reach this much further back than offered: the VTN counts from its own present."""
+
+
+_LAST_START = END_OF_TIME - timedelta(days=210 * 366)
+"""The longest duration of the wire (200 years) and a period of reports still fit in the calendar after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +80,28 @@ def accept(request: ReportRequest, offered: Mapping[str, Offer], now: datetime) 
     specifier = request.report_specifier
     offer = offered[specifier.report_specifier_id]
     interval = specifier.report_interval
+    if not offer.is_history and _one_shot(request):
+        return HeldRequest(request, now, now)
+    _check_spans(specifier, offer)
     if offer.is_history and interval is not None:
         return HeldRequest(request, now, _aligned(interval.dtstart, offer))
-    if not _back(request, now):
-        return HeldRequest(request, now, now)
     if _span(specifier.granularity, now) % offer.first.min_period:
         raise RefusedRequestError("454", f"granularity must be a multiple of {offer.first.min_period}")
     # RPT-17 wants an interval; a peer that leaves it out means from now on (docs/ven-session.md)
     return HeldRequest(request, now, _aligned(now if interval is None else interval.dtstart, offer))
+
+
+def _check_spans(specifier: ReportSpecifier, offer: Offer) -> None:
+    """454 for spans that nobody can mean: the periods of such reports would never end, or overflow."""
+    granularity, interval = specifier.granularity, specifier.report_interval
+    if granularity.is_negative or _span(granularity, _EPOCH) > offer.first.max_period:
+        raise RefusedRequestError("454", f"granularity {granularity} is not in 0 to {offer.first.max_period}")
+    if interval is None:
+        return
+    if interval.duration.is_negative:
+        raise RefusedRequestError("454", f"reportInterval has the negative duration {interval.duration}")
+    if interval.dtstart > _LAST_START:
+        raise RefusedRequestError("454", f"reportInterval starts in the year {interval.dtstart.year}")
 
 
 def _allowed(specifier: str, offer: Offer, now: datetime) -> Report:
@@ -148,7 +167,8 @@ def _largest(request: ReportRequest, offer: Offer, limits: Limits) -> timedelta:
 def _due_history(held: HeldRequest, offer: Offer, watermark: datetime, limits: Limits) -> Due | None:
     interval = held.request.report_specifier.report_interval
     end = held.accepted_at if interval is None or interval.end is None else interval.end
-    end = _floor(min(end, held.accepted_at), held.next_start, offer.first.min_period)
+    end = max(min(end, held.accepted_at), held.next_start)  # the year 1 has none before to be rounded to
+    end = _floor(end, held.next_start, offer.first.min_period)
     if end <= held.next_start:  # nothing lies in it: an empty period finishes the request
         return Due(held.request, held.next_start, held.next_start, None)
     part = min(end, held.next_start + min(limits.part, _largest(held.request, offer, limits)))

@@ -34,7 +34,8 @@ def pending(held: Requests) -> tuple[str, ...]:
 def keep_metadata_request(held: Requests, asked: ReportRequest, now: datetime) -> dict[str, HeldRequest]:
     """The requests with a periodic one for metadata; the first of these follow at once (RPT-11)."""
     known = held.get(asked.report_request_id)
-    if not is_periodic(asked) or (known is not None and known.request == asked):
+    backwards = asked.report_specifier.report_back_duration.is_negative  # would be due again for ever
+    if not is_periodic(asked) or backwards or (known is not None and known.request == asked):
         return dict(held)
     return {**held, asked.report_request_id: HeldRequest(asked, now, _next_metadata(asked, now))}
 

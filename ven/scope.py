@@ -8,6 +8,7 @@ from math import isfinite
 from openadr import Duration, Event, ServiceArea, Signal, Target
 from openadr.enums import SignalName
 from openadr.event_rules import SIGNALS as STANDARD
+from openadr.interval import END_OF_TIME
 from openadr.uri import normal
 
 _SIMPLE_LEVELS = frozenset({0.0, 1.0, 2.0, 3.0})
@@ -49,9 +50,14 @@ def fault(event: Event, offset: timedelta, scope: Scope, now: datetime) -> tuple
         if found is not None:
             return found
     end = event.end
-    if end is not None and Duration.of(max(offset, timedelta(0))).after(end) <= now:
+    if end is not None and later(end, max(offset, timedelta(0))) <= now:
         return "454", f"the event is over since {end:%Y-%m-%dT%H:%M:%SZ}"
     return None
+
+
+def later(instant: datetime, delay: timedelta) -> datetime:
+    """The sum, at most the end of the calendar: no message can make it overflow."""
+    return instant + min(delay, END_OF_TIME - instant)
 
 
 def _is_addressed(target: Target, scope: Scope) -> bool:

@@ -554,6 +554,7 @@ def test_a_site_takes_the_signals_that_it_is_set_up_for() -> None:
 
 
 FAR_AWAY = END_OF_TIME - timedelta(hours=1)
+TWO_CENTURIES = replace(make_event().active_period, start_after=Duration(36_600 * 86_400, months=1200))
 
 
 @pytest.mark.parametrize(
@@ -563,8 +564,9 @@ FAR_AWAY = END_OF_TIME - timedelta(hours=1)
         make_event(start=FAR_AWAY, length=timedelta(days=9000)),
         make_event(start=datetime(1000, 1, 1, tzinfo=UTC), length=timedelta(0)),
         make_event(start_after=timedelta(days=36_000)),
+        replace(make_event(), active_period=TWO_CENTURIES),
     ],
-    ids=["random start", "length", "open-ended since long ago", "a century of random start"],
+    ids=["random start", "length", "open-ended since long ago", "a century of random start", "two of them"],
 )
 def test_no_event_makes_the_calendar_overflow(event: Event) -> None:
     listener = Listener(draw=lambda: 0.999)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from openadr import (
+    ActivePeriod,
     CreatedReport,
+    Duration,
     ItemBase,
     LoadControlState,
     LoadControlValue,
+    Poll,
+    RegisterReport,
     Report,
     ReportRequest,
     ResourceStatus,
@@ -20,9 +24,10 @@ from openadr import (
     UpdateReport,
 )
 from openadr.enums import DataQuality, OptType
+from openadr.interval import END_OF_TIME
 from openadr.rules import check
 from openadr.timeline import Timeline
-from tests.ven.messages import HOUR, VEN, ask, create_report, make_event, ok
+from tests.ven.messages import HOUR, VEN, ask, create_report, make_event, metadata_taken, ok
 from tests.ven.site import HISTORY, NOW, OFFER, QUARTER, USAGE, Site, all_capabilities, capability
 from tests.ven.test_report import Desk, held
 from tests.ven.test_session import SETTINGS, make_session, ready, talk
@@ -69,6 +74,10 @@ def specified(request: ReportRequest, specifier: str) -> ReportRequest:
     return replace(request, report_specifier=changed)
 
 
+def sampled(request: ReportRequest, granularity: Duration) -> ReportRequest:
+    return replace(request, report_specifier=replace(request.report_specifier, granularity=granularity))
+
+
 CODES = {
     "an unknown specifier": (specified(ask(), "other"), "452"),
     "RPT-47 a report of the standard that is not offered": (specified(ask(), "HISTORY_GREENBUTTON"), "461"),
@@ -76,6 +85,14 @@ CODES = {
     "an unknown rID": (ask(r_ids=("other",)), "452"),
     "an rID of another report": (ask(r_ids=("offer",)), "461"),
     "RPT-20 rarer than the data are kept": (ask(back=timedelta(days=29)), "454"),
+    "telemetry from the end of time": (ask(start=END_OF_TIME), "454"),
+    "telemetry of a negative length": (ask(length=-HOUR), "454"),
+    "a history in negative steps": (ask(HISTORY, back=ONCE, granularity=-QUARTER), "454"),
+    "a history in steps of 200 years": (
+        sampled(ask(HISTORY, back=ONCE), Duration(36_600 * 86_400, months=1200)),
+        "454",
+    ),
+    "a history from the end of time": (ask(HISTORY, back=ONCE, start=END_OF_TIME), "454"),
 }
 
 
@@ -87,6 +104,29 @@ def test_what_is_not_offered_is_refused_and_the_rest_taken(request_: ReportReque
     _, created = talk(session, create_report(request_, good), ok())
     assert isinstance(created, CreatedReport)
     assert (created.response.code, created.pending_reports) == (code, (f"ask-{OFFER}",))
+
+
+def test_no_request_that_is_taken_makes_the_calendar_overflow() -> None:
+    longest = Duration(36_600 * 86_400, months=1200)
+    for start in (datetime(1, 1, 1, 0, 0, 1, tzinfo=UTC), END_OF_TIME - timedelta(days=211 * 366)):
+        odd = replace(capability(HISTORY, "load"), min_period=timedelta(minutes=7))
+        site = Site(offered=[*all_capabilities()[:2], odd])
+        offered = offers(site.capabilities())
+        short = ask(HISTORY, back=ONCE, start=start, length=timedelta(seconds=1))
+        assert Desk(accept(short, offered, NOW), site=site).make(NOW) == []
+        forever = ask(start=start)
+        interval = ActivePeriod(dtstart=start, duration=longest)
+        forever = replace(
+            forever, report_specifier=replace(forever.report_specifier, report_interval=interval)
+        )
+        assert Desk(accept(forever, offered, NOW)).make(NOW) == []
+
+
+def test_metadata_asked_for_backwards_in_time_are_sent_once() -> None:
+    session = ready()
+    _, _, sent = talk(session, create_report(ask("METADATA", back=-HOUR)), ok(), metadata_taken())
+    assert isinstance(sent, RegisterReport)
+    assert session.due(NOW) == [Poll(VEN)]
 
 
 @pytest.mark.criterion("RPT-16", "RPT-17", who="ven")
