@@ -285,8 +285,9 @@ def _dns_name(host: str) -> x509.DNSName:
 
 
 def _key_pem(key: PrivateKey, password: bytes | None) -> bytes:
-    plain = password is None  # an empty one is no wish for a key that anybody can read
-    encryption = serialization.NoEncryption() if plain else serialization.BestAvailableEncryption(password)
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if password is not None:  # an empty one is no wish for a key that anybody can read
+        encryption = serialization.BestAvailableEncryption(password)
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
 
 
