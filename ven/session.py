@@ -99,7 +99,7 @@ class Session:
         self._capabilities = tuple(self._facility.capabilities())
         self._offers = report.offers(self._capabilities)
         self._wait_until: datetime | None = None
-        self._waits_since = datetime.min.replace(tzinfo=UTC)
+        self._waits_since = self._offered_at = datetime.min.replace(tzinfo=UTC)
         self._queue: deque[Message] = deque(saved.answers)
         self.state = self._resumed()
         if settings.metadata_at_start and self.state in _WITH_REPORTS:
@@ -152,7 +152,8 @@ class Session:
             # after a renewal that failed the old ids are left out: they may be what the VTN refused
             renewed = known if self.state is State.REREGISTERING else None
             return registration.create(self._settings, self._new_id(), renewed)
-        if self.state is State.OFFERING:
+        if self.state is State.OFFERING or (self.state is State.READY and self._offers_again(now)):
+            self._offered_at = now
             return self._context(now).metadata(known.ven_id)
         if self.state is State.SYNCING and self._settings.report_only:
             self.state = State.READY
@@ -163,6 +164,12 @@ class Session:
                 request_id=self._new_id(), registration_id=known.registration_id, ven_id=known.ven_id
             )
         return self._metadata_due(known.ven_id, now) or Poll(known.ven_id)
+
+    def _offers_again(self, now: datetime) -> bool:
+        """Whether the VTN still lacks our metadata: without them it never asks for reports (RPT-01)."""
+        passed = abs((now - self._offered_at).total_seconds())  # a clock may be set back
+        lacking = self.saved.metadata != report.digest(self._capabilities)
+        return lacking and passed >= self._settings.register_retry_s
 
     def _metadata_due(self, ven_id: str, now: datetime) -> Message | None:
         due = metadata_due(self.saved.requests, now)

@@ -240,6 +240,19 @@ def test_the_vtns_metadata_are_answered_and_ours_follow_where_it_has_none_of_us(
     assert names(session.due(NOW)) == ["Poll"]
 
 
+def test_metadata_that_the_vtn_did_not_take_are_offered_again_later() -> None:
+    session = make_session()
+    talk(session, registered(ven_id=None), registered())
+    assert names(session.due(NOW)) == ["RegisterReport"]
+    session.give_up(NOW)  # as after three HTTP 500
+    assert names(talk(session, distribute(), ok())) == ["RequestEvent", "Poll"]
+    later = NOW + timedelta(minutes=10)
+    asked = talk(session, metadata_taken(ask()), ok(), ok(), now=later)
+    assert names(asked) == ["RegisterReport", "CreatedReport", "Poll"]
+    assert list(session.saved.requests) == ["ask-TELEMETRY_USAGE"]
+    assert names(session.due(later + timedelta(minutes=10))) == ["Poll"]
+
+
 # the end
 
 
