@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 SLICE = 2048
 """Leaves that are written in one go: whole tiles."""
 TURN = 256
-"""Records that are made canonical or hashed in one go: one or two milliseconds' work."""
+"""Records that are made canonical, hashed or inserted in one go: one or two milliseconds' work."""
 
 
 class Log:
@@ -117,17 +117,26 @@ async def _append_some(conn: AsyncConnection, size: int, records: Sequence[Recor
     )
     # Nearly always all of them are new, which the insert itself finds out faster than any look-up.
     attempt = await conn.begin_nested()
-    if await store.add_leaves(conn, rows) == len(rows):
+    if await _add(conn, rows) == len(rows):
         await attempt.commit()
         indices = list(range(size, size + len(rows)))
     else:
         await attempt.rollback()
         indices, rows = await _sort_out(conn, size, rows)
-        await store.add_leaves(conn, rows)
+        await _add(conn, rows)
     hashes = await _in_turns(lambda row: leaf_hash(row[2], row[3]), rows)
     edge = await store.tiles(conn, tile.edge(size))
     await store.put_tiles(conn, tile.extend(size, edge, hashes))
     return indices
+
+
+async def _add(conn: AsyncConnection, rows: Sequence[store.LeafRow]) -> int:
+    """How many of the rows were new, and are in the log now."""
+    added = 0
+    for start in range(0, len(rows), TURN):
+        added += await store.add_leaves(conn, rows[start : start + TURN])
+        await asyncio.sleep(0)
+    return added
 
 
 async def _in_turns(made: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
