@@ -10,9 +10,10 @@ files come inside the wheel of openleadr and are read from there; that package i
 import importlib.util
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -108,6 +109,17 @@ def parse(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> etree._Element:
     """
     _check_markup(raw, limits)
     return _tree(raw, limits)
+
+
+def namespaces_in_scope(raw: bytes) -> Iterator[int]:
+    """How many namespaces are in scope after each declaration and its end, of a body that was let in."""
+    in_scope = 0
+    declared = etree.iterparse(
+        BytesIO(raw), ("start-ns", "end-ns"), resolve_entities=False, load_dtd=False, no_network=True
+    )
+    for event, _ in declared:
+        in_scope += 1 if event == "start-ns" else -1
+        yield in_scope
 
 
 def _tree(raw: bytes, limits: Limits) -> etree._Element:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from hashlib import sha1, sha256
-from io import BytesIO
 from types import MappingProxyType
 from typing import Any
 
@@ -27,7 +26,7 @@ from lxml import etree
 from openadr import signature as words
 from openadr.errors import BadSignature, CertificateError, InvalidData
 from openadr.interval import parse_instant
-from openadr.parser import DEFAULT_LIMITS, Limits, validate, with_tree
+from openadr.parser import DEFAULT_LIMITS, Limits, namespaces_in_scope, validate, with_tree
 from openadr.security import fingerprint
 from openadr.signature import PublicKey, canonical, coordinate_bytes, public_key
 from openadr.wire import NAMESPACES, clark
@@ -122,13 +121,9 @@ def _check_canonical_cost(raw: bytes) -> None:
     elements = raw.count(b"<")
     if raw.count(b"xmlns") ** 2 * elements <= MAX_CANONICAL_COST:
         return
-    in_scope = most = 0
-    declared = etree.iterparse(BytesIO(raw), ("start-ns", "end-ns"), resolve_entities=False, no_network=True)
-    for event, _ in declared:
-        in_scope += 1 if event == "start-ns" else -1
-        most = max(most, in_scope)
-        if most**2 * elements > MAX_CANONICAL_COST:
-            raise BadSignature(f"{most} namespaces in scope of {elements} tags are too many to canonicalise")
+    for count in namespaces_in_scope(raw):
+        if count**2 * elements > MAX_CANONICAL_COST:
+            raise BadSignature(f"{count} namespaces in scope of {elements} tags are too many to canonicalise")
 
 
 def _octets(element: etree._Element) -> bytes:
