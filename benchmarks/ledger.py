@@ -2,8 +2,9 @@
 
 The real parts in their real places: the server's database in a file (WAL, synchronous=FULL), the chain in
 a process of its own, sealing and anchoring as two tasks, as the aggregator runs them. Time runs from the
-first record to the proof of the last checkpoint; each batch has its own checkpoint and anchor. The last
-line is one JSON object.
+first record to the proof of the last checkpoint; each batch has its own checkpoint and anchor. The peer,
+run before and after, keeps the same records in a plain table with JSON, SHA-256 and a unique key: what any
+log would have to do, without tree, signature and chain. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import hashlib
 import json
+import sqlite3
 import statistics
 import sys
 import tempfile
@@ -36,6 +39,7 @@ from vtn.store import Database  # noqa: E402 - see above
 
 ORIGIN = "example.org/log"
 START = datetime(2026, 1, 20, tzinfo=UTC)
+PEER_BATCHES = 5
 
 
 @dataclass
@@ -92,6 +96,32 @@ async def anchor(database: Database, anchorer: Anchorer, run: Run) -> None:
         run.anchored.release()
 
 
+def bare(path: Path, batches: list[list[Record]]) -> list[float]:
+    """CPU seconds of each batch for the least that a log has to do."""
+    spent = []
+    conn = sqlite3.connect(path, isolation_level=None)
+    conn.execute("PRAGMA journal_mode=WAL")
+    conn.execute("PRAGMA synchronous=FULL")
+    conn.execute(
+        "CREATE TABLE leaf (n INTEGER PRIMARY KEY, key TEXT UNIQUE, salt BLOB, body BLOB, hash BLOB)"
+    )
+    for batch in batches:
+        begun = time.process_time()
+        conn.execute("BEGIN IMMEDIATE")
+        conn.executemany("INSERT INTO leaf (key, salt, body, hash) VALUES (?, ?, ?, ?)", map(bare_row, batch))
+        conn.execute("COMMIT")
+        spent.append(time.process_time() - begun)
+    conn.close()
+    return spent
+
+
+def bare_row(record: Record) -> tuple[str, bytes, bytes, bytes]:
+    """One record, as text that sorts and separates alike, and its hash."""
+    fields = {"at": record.at.isoformat(), "body": record.body, "key": record.key, "kind": record.kind}
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return record.key, record.salt, text, hashlib.sha256(b"\0" + record.salt + text).digest()
+
+
 async def measure(directory: Path, batches: int, size: int) -> dict[str, float]:
     """One run in a directory of its own."""
     upgrade(directory / "flexpact.db")
@@ -118,6 +148,7 @@ async def measure(directory: Path, batches: int, size: int) -> dict[str, float]:
     anchorer, log = Anchorer(settings), Log(ORIGIN, SigningKey.generate(ORIGIN))
     run = Run(batches, size, [records(batch, size) for batch in range(batches)])
     gc.collect()
+    peer_s = bare(directory / "before.db", run.records[:PEER_BATCHES])
     gc.freeze()  # the input is not what is measured: keep the collector from walking through it
     try:
         cpu, begun = time.process_time(), time.perf_counter()
@@ -133,8 +164,12 @@ async def measure(directory: Path, batches: int, size: int) -> dict[str, float]:
         chain.terminate()
         await chain.wait()
         await database.close()
+    peer_s += bare(directory / "after.db", run.records[:PEER_BATCHES])
+    peer_us = statistics.median(peer_s) / size * 1e6
     return {
         "leaves_per_s": round(batches * size / wall),
+        "cpu_ratio_vs_bare_table": round(cpu / (batches * size) * 1e6 / peer_us, 2),
+        "bare_table_us_per_leaf": round(peer_us, 1),
         "cpu_us_per_leaf": round(cpu / (batches * size) * 1e6, 1),
         "append_us_per_leaf_best": round(min(run.append_s) / size * 1e6, 1),
         "append_ms_per_batch": round(statistics.median(run.append_s) * 1000, 1),

@@ -28,7 +28,7 @@ from ledger.trust import ChainTrust, Trust
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-SLICE = 2048
+SLICE = 8192
 """Leaves that are written in one go: whole tiles."""
 TURN = 256
 """Records that are made canonical, hashed or inserted in one go: one or two milliseconds' work."""

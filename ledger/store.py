@@ -160,16 +160,14 @@ async def add_leaves(conn: AsyncConnection, rows: Sequence[LeafRow]) -> int:
 
 async def tiles(conn: AsyncConnection, places: Iterable[Place]) -> dict[Place, bytes]:
     """The content of tiles."""
-    by_level: dict[int, list[int]] = {}
-    for level, index in places:
-        by_level.setdefault(level, []).append(index)
-    found = {}
-    for level, indices in by_level.items():
-        rows = await conn.execute(
-            select(tile_table).where(tile_table.c.level == level, tile_table.c.tile_index.in_(indices))
-        )
-        found.update({(row.level, row.tile_index): row.hashes for row in rows})
-    return found
+    wanted = json.dumps(list(places))
+    return {(row.level, row.tile_index): row.hashes for row in await conn.execute(_TILES, {"places": wanted})}
+
+
+_TILES = text(
+    "SELECT level, tile_index, hashes FROM json_each(:places) "
+    "JOIN ledger_tile ON level = value->>0 AND tile_index = value->>1"
+)
 
 
 async def put_tiles(conn: AsyncConnection, changed: Mapping[Place, bytes]) -> None:
