@@ -22,9 +22,6 @@ import argparse
 import asyncio
 import json
 import os
-import random
-import socket
-import ssl
 import statistics
 import sys
 import tempfile
@@ -42,13 +39,13 @@ sys.path[:] = [str(HERE.parent), *(place for place in sys.path if Path(place).re
 
 import uvloop  # noqa: E402 - see above
 
+from benchmarks.fan_out import FanOut  # noqa: E402 - see above
+from benchmarks.line import Line  # noqa: E402 - see above
 from benchmarks.servers import (  # noqa: E402 - see above
     CORES,
     EVENTS,
-    POLL_PERIOD_S,
     REPORTING,
     SIGNING,
-    VENS,
     WITH_EVENTS,
     Running,
     identity_of,
@@ -57,11 +54,8 @@ from benchmarks.servers import (  # noqa: E402 - see above
     ven_id,
 )
 from openadr import (  # noqa: E402 - see above
-    CreatedEvent,
     DistributeEvent,
     Duration,
-    EiResponse,
-    EventResponse,
     ItemBase,
     Poll,
     RegisteredReport,
@@ -76,60 +70,13 @@ from openadr import (  # noqa: E402 - see above
     decode,
     encode,
 )
-from openadr.enums import OptType  # noqa: E402 - see above
 from openadr.parser import Limits  # noqa: E402 - see above
 from openadr.signature import Signer  # noqa: E402 - see above
-from vtn.server import BASE  # noqa: E402 - see above
 
 POINT = "load"
 READINGS = 960
 MINUTE = timedelta(minutes=1)
 IDLE = 300
-
-
-class Line:
-    """A kept connection of one VEN."""
-
-    def __init__(self, directory: Path, server: Running, number: int) -> None:
-        plain = socket.create_connection(("127.0.0.1", server.port))
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket = client_context(directory, number).wrap_socket(plain, server_hostname="127.0.0.1")
-        self._rest = b""
-
-    def post(self, service: str, body: bytes) -> bytes:
-        """The body of the answer, whose status must be 200."""
-        self._socket.sendall(request_bytes(service, body))
-        answer = b""
-        while b"\r\n\r\n" not in answer:
-            answer += self._socket.recv(262_144) or b"\r\n\r\nclosed"
-        head, _, found = answer.partition(b"\r\n\r\n")
-        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
-        while len(found) < length:
-            found += self._socket.recv(262_144)
-        if b" 200 " not in head.partition(b"\r\n")[0]:
-            raise RuntimeError(f"{service} answered {answer!r}")
-        return found
-
-    def close(self) -> None:
-        """Hang up."""
-        self._socket.close()
-
-
-def client_context(directory: Path, number: int) -> ssl.SSLContext:
-    """TLS with the certificate of a VEN."""
-    mine = identity_of(directory, number)
-    context = ssl.create_default_context(cafile=mine.ca)
-    context.load_cert_chain(mine.cert, mine.key)
-    return context
-
-
-def request_bytes(service: str, body: bytes) -> bytes:
-    """A whole HTTP request."""
-    head = (
-        f"POST {BASE}{service} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/xml\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
 
 
 Bodies = Callable[[int], list[bytes]]
@@ -320,86 +267,15 @@ def idle_figure(directory: Path) -> dict[str, float]:
     with running("ours", directory) as ours:
         first = [Line(directory, ours, 0) for _ in range(20)]
         before = ours.rss_kb()
-        more = [(number, Line(directory, ours, number)) for number in range(SIGNING + 1, SIGNING + 1 + IDLE)]
+        more = [
+            (number, Line(directory, ours, number)) for number in range(REPORTING + 1, REPORTING + 1 + IDLE)
+        ]
         for number, line in more:
             line.post("OadrPoll", encode(Poll(ven_id(number))))
         after = ours.rss_kb()
         for line in (*first, *(line for _, line in more)):
             line.close()
     return {"idle_conn_kb": (after - before) / IDLE}
-
-
-class FanOut:
-    """All VENs poll, one event comes, each answers."""
-
-    def __init__(self, directory: Path, server: Running) -> None:
-        self._directory = directory
-        self._server = server
-        self._had: dict[int, float] = {}
-        self._answered: set[int] = set()
-        self._wanted = 0
-        self._done = asyncio.Event()
-
-    async def run(self) -> dict[str, float]:
-        """Connect all, publish, wait for all answers."""
-        vens = [number for number in range(VENS) if number not in (WITH_EVENTS, SIGNING)]
-        lines = [await self._connect(number) for number in vens]
-        tasks = [asyncio.create_task(self._live(*line)) for line in lines]
-        await asyncio.sleep(POLL_PERIOD_S)
-        begun = time.perf_counter()
-        await asyncio.to_thread(self._server.tell, "publish")
-        self._wanted = len(vens)
-        async with asyncio.timeout(10 * POLL_PERIOD_S):
-            await self._done.wait()
-        for task in tasks:
-            task.cancel()
-        recorded = int(await asyncio.to_thread(self._server.tell, "answers"))
-        slowest = max(self._had.values(), default=float("inf")) - begun
-        return {"fanout_vens": len(vens), "fanout_max_s": slowest, "answers_recorded": recorded}
-
-    async def _connect(self, number: int) -> tuple[int, asyncio.StreamReader, asyncio.StreamWriter]:
-        context = client_context(self._directory, number)
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", self._server.port, ssl=context, server_hostname="127.0.0.1"
-        )
-        return number, reader, writer
-
-    async def _live(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        poll = encode(Poll(ven_id(number)))
-        await asyncio.sleep(random.random() * POLL_PERIOD_S)
-        while True:
-            found = await _ask(reader, writer, "OadrPoll", poll)
-            if b"fan-out" in found:
-                self._had.setdefault(number, time.perf_counter())
-                await _ask(reader, writer, "EiEvent", _opt_in(found, number))
-                self._answered.add(number)
-                if len(self._answered) == self._wanted:
-                    self._done.set()
-            await asyncio.sleep(POLL_PERIOD_S)
-
-
-async def _ask(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, service: str, body: bytes
-) -> bytes:
-    writer.write(request_bytes(service, body))
-    head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    return await reader.readexactly(int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]))
-
-
-def _opt_in(raw: bytes, number: int) -> bytes:
-    told = decode(raw)
-    assert isinstance(told, DistributeEvent)
-    answers = tuple(
-        EventResponse(
-            code="200",
-            request_id=told.request_id,
-            event_id=each.event_id,
-            modification_number=each.modification_number,
-            opt_type=OptType.OPT_IN,
-        )
-        for each in told.events
-    )
-    return encode(CreatedEvent(response=EiResponse.ok(), event_responses=answers, ven_id=ven_id(number)))
 
 
 def report(rounds: int) -> dict[str, Any]:

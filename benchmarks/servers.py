@@ -57,11 +57,12 @@ from vtn.tls import server_tls  # noqa: E402 - see above
 
 CORES = os.sched_getaffinity(0)
 VENS = 1000
+REGISTERED = VENS + 2
 POLL_PERIOD_S = 10
 EVENTS = 100
 REQUEST_ID = "ask-usage"
-WITH_EVENTS, SIGNING, REPORTING = 1, 2, 3
-"""VENs with a part of their own: one has a hundred events, one signs, one reports."""
+WITH_EVENTS, SIGNING, REPORTING = VENS, VENS + 1, 3
+"""VENs with a part of their own: one has a hundred events and one signs, beside the thousand; one reports."""
 
 
 def ven_id(number: int) -> str:
@@ -134,7 +135,7 @@ async def prepare(directory: Path) -> None:
     upgrade(directory / "vtn.db")
     db = await Database.open(directory / "vtn.db")
     async with db.write() as conn:
-        for number in range(VENS):
+        for number in range(REGISTERED):
             name = ven_id(number)
             mark = issue(directory, name, now, server=False).fingerprint
             await registration.enrol(conn, name, mark, now, ven_id=name)
@@ -160,14 +161,13 @@ class Ours:
         return server.port
 
     async def publish(self) -> str:
-        """One event for every VEN but the one that has a hundred."""
+        """One event for each of the thousand VENs."""
         now = datetime.now(UTC)
         made = demand("fan-out", now.replace(microsecond=0) + timedelta(hours=1))
         async with self._db.write() as conn:
             for number in range(VENS):
-                if number != WITH_EVENTS:
-                    await event.publish(conn, made, ven_id(number), now, admit_all)
-                    await asyncio.sleep(0)  # as the operator's API: the others have their turn
+                await event.publish(conn, made, ven_id(number), now, admit_all)
+                await asyncio.sleep(0)  # as the operator's API: the others have their turn
         return "published"
 
     async def answers(self) -> str:
@@ -208,7 +208,7 @@ class Openleadr:
             warnings.simplefilter("ignore")
             from openleadr import OpenADRServer  # noqa: PLC0415 - in its own process only
         mine = identity(directory, "vtn", KeyKind.EC)
-        vens = {ven_id(number): self._ven(directory, number) for number in range(VENS)}
+        vens = {ven_id(number): self._ven(directory, number) for number in range(REGISTERED)}
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = int(probe.getsockname()[1])
         signing = {"cert": mine.cert, "key": mine.key} if signed else {}
