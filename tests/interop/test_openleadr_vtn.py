@@ -1,4 +1,6 @@
-"""Our VEN at a stranger's VTN: openleadr's OpenADRServer, over mutual TLS, in real time.
+"""Our VEN at a stranger's VTN: openleadr's OpenADRServer, over mutual TLS, in real time, with signatures and
+without. openleadr 0.5.36 signs as we do (inclusive C14N, two references), so nothing has to be forgiven to
+its signatures.
 
 What that server does differently, and our VEN takes: it answers oadrRequestEvent with oadrResponse where
 there are no events, registers no reports of its own, asks for periodic reports without a reportInterval, and
@@ -45,6 +47,8 @@ class Stranger:
 
     server: Any
     identity: pki.Identity
+    signed: bool
+    """Whether it signs, and believes only what is signed."""
     opted: list[tuple[str, str]] = field(default_factory=list)
     values: list[tuple[datetime, float]] = field(default_factory=list)
     heard: asyncio.Event = field(default_factory=asyncio.Event)
@@ -85,7 +89,10 @@ class Seconds(Site):
 
 
 @pytest.fixture
-async def stranger(tmp_path: Path, unused_tcp_port: int) -> AsyncIterator[Stranger]:
+async def stranger(
+    request: pytest.FixtureRequest, tmp_path: Path, unused_tcp_port: int
+) -> AsyncIterator[Stranger]:
+    signed: bool = request.param
     now = datetime.now(UTC)
     pki.make_authority(tmp_path, now)
     vtn = pki.issue(tmp_path, "vtn", now, server=True)
@@ -102,17 +109,20 @@ async def stranger(tmp_path: Path, unused_tcp_port: int) -> AsyncIterator[Strang
 
     server = OpenADRServer(
         vtn_id="stranger",
+        cert=str(vtn.cert) if signed else None,
+        key=str(vtn.key) if signed else None,
+        show_fingerprint=False,
         http_host="127.0.0.1",
         http_port=unused_tcp_port,
         http_cert=str(vtn.cert),
         http_key=str(vtn.key),
         http_ca_file=str(vtn.ca),
         ven_lookup=lookup,
-        verify_message_signatures=False,
+        verify_message_signatures=signed,
         requested_poll_freq=SECOND,
         show_server_cert_domain=False,
     )
-    made = Stranger(server, ven)
+    made = Stranger(server, ven, signed)
     server.add_handler("on_create_party_registration", made.registered)
     server.add_handler("on_register_report", made.asks_for)
     task = asyncio.create_task(server.run_async())
@@ -121,6 +131,7 @@ async def stranger(tmp_path: Path, unused_tcp_port: int) -> AsyncIterator[Strang
     await server.stop()
 
 
+@pytest.mark.parametrize("stranger", [False, True], ids=["unsigned", "signed"], indirect=True)
 async def test_our_ven_registers_opts_in_and_reports_at_openleadrs_vtn(
     stranger: Stranger, tmp_path: Path
 ) -> None:
@@ -131,6 +142,7 @@ async def test_our_ven_registers_opts_in_and_reports_at_openleadrs_vtn(
         cert=stranger.identity.cert,
         key=stranger.identity.key,
         ca=stranger.identity.ca,
+        xml_signature=stranger.signed,
     )
     site = Seconds(offered=[capability("TELEMETRY_USAGE", "load", min_period=SECOND, resource_id="house")])
     store = Store.open(settings.state_path)
