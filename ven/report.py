@@ -3,9 +3,11 @@
 A request moves on by its `next_start`, the first instant not yet reported. That is stored together with the
 report made from it, so a period is made once, in order, however late: nothing depends on when it is sent.
 
-Grid: the k-th periodic report covers `[dtstart + k*back, dtstart + (k+1)*back)`, dtstart moved up to the
-site's own interval grid (at most one interval, RPT-33); a history is cut in parts; a report that looks ahead
-(`Capability.ahead`) is due at `dtstart + k*back` and covers what follows.
+Grid: periods are half-open, and both ends are moved up to the site's own intervals (at most one, RPT-33): an
+interval belongs to the period in which it begins, so periods that meet have each value once. The k-th
+periodic report is due at `dtstart + k*back` and covers the whole steps that end by then and were not reported
+yet; a history is cut in parts of whole steps; a report that looks ahead (`Capability.ahead`) is due at
+`dtstart + k*back` and covers what follows. A step that the period's end cuts is shorter.
 """
 
 from collections.abc import Mapping
@@ -83,10 +85,10 @@ def accept(request: ReportRequest, offered: Mapping[str, Offer], now: datetime) 
     if not offer.is_history and _one_shot(request):
         return HeldRequest(request, now, now)
     _check_spans(specifier, offer)
+    if _span(specifier.granularity, _EPOCH) % offer.first.min_period:
+        raise RefusedRequestError("454", f"granularity must be a multiple of {offer.first.min_period}")
     if offer.is_history and interval is not None:
         return HeldRequest(request, now, _aligned(interval.dtstart, offer))
-    if _span(specifier.granularity, now) % offer.first.min_period:
-        raise RefusedRequestError("454", f"granularity must be a multiple of {offer.first.min_period}")
     # RPT-17 wants an interval; a peer that leaves it out means from now on (docs/ven-session.md)
     return HeldRequest(request, now, _aligned(now if interval is None else interval.dtstart, offer))
 
@@ -166,12 +168,15 @@ def _largest(request: ReportRequest, offer: Offer, limits: Limits) -> timedelta:
 
 def _due_history(held: HeldRequest, offer: Offer, watermark: datetime, limits: Limits) -> Due | None:
     interval = held.request.report_specifier.report_interval
-    end = held.accepted_at if interval is None or interval.end is None else interval.end
+    asked = interval is not None and interval.end
+    end = _aligned(asked, offer) if asked else held.accepted_at
     end = max(min(end, held.accepted_at), held.next_start)  # the year 1 has none before to be rounded to
     end = _floor(end, held.next_start, offer.first.min_period)
     if end <= held.next_start:  # nothing lies in it: an empty period finishes the request
         return Due(held.request, held.next_start, held.next_start, None)
-    part = min(end, held.next_start + min(limits.part, _largest(held.request, offer, limits)))
+    step = _step(held.request, offer)
+    longest = max(step, _floor_span(limits.part, step))
+    part = min(end, held.next_start + min(longest, _largest(held.request, offer, limits)))
     if watermark < part:
         return None
     finished = part >= end or held.final
@@ -183,7 +188,7 @@ def _grid(held: HeldRequest, offer: Offer) -> tuple[datetime, timedelta, datetim
     interval = held.request.report_specifier.report_interval
     wanted = held.accepted_at if interval is None else interval.dtstart
     start = _aligned(wanted, offer)
-    end = None if interval is None or interval.end is None else start + (interval.end - wanted)
+    end = None if interval is None or interval.end is None else _aligned(interval.end, offer)
     return start, _back(held.request, wanted), end
 
 
@@ -194,26 +199,27 @@ def _due_ahead(held: HeldRequest, offer: Offer, watermark: datetime, now: dateti
         newest = start + (ceil((end - start) / back) - 1) * back
     if newest < held.next_start and not held.final:
         return None
-    if newest < start or watermark < newest + offer.first.ahead:
+    first = _aligned(newest, offer)
+    if newest < start or watermark < first + offer.first.ahead:
         return None
     following = newest + back
     finished = held.final or (end is not None and following >= end)
     after = None if finished else replace(held, next_start=following)
-    return Due(held.request, newest, newest + offer.first.ahead, after)
+    return Due(held.request, first, first + offer.first.ahead, after)
 
 
 def _due_metered(
     held: HeldRequest, offer: Offer, watermark: datetime, now: datetime, limits: Limits
 ) -> Due | None:
     start, back, end = _grid(held, offer)
-    first = max(held.next_start, _floor(now - limits.catch_up, start, back))
-    last = _floor(first, start, back) + back
-    if end is not None:
-        last = min(last, end)
+    step = _step(held.request, offer)
+    caught_up = _floor(_floor(now - limits.catch_up, start, back), start, step)
+    first = max(held.next_start, caught_up)
+    last, due_from = _period_end(first, held, offer)
     if held.final:
-        last = min(last, _floor(now, start, offer.first.min_period))
+        last = due_from = min(last, _floor(now, start, offer.first.min_period))
         first = min(first, last - offer.first.min_period)
-    if last > now:
+    if due_from > now:
         return None
     last = min(last, first + _largest(held.request, offer, limits))
     if watermark < last:
@@ -222,12 +228,19 @@ def _due_metered(
     return Due(held.request, first, last, None if finished else replace(held, next_start=last))
 
 
+def _period_end(first: datetime, held: HeldRequest, offer: Offer) -> tuple[datetime, datetime]:
+    """Where the periodic report that begins at `first` ends, and when it is due: at the first instant of the
+    rhythm by which a whole step is over.
+    """
+    start, back, end = _grid(held, offer)
+    step = _step(held.request, offer)
+    due_from = start - (start - first - step) // back * back
+    last = _floor(due_from, start, step)
+    return (last, due_from) if end is None else (min(last, end), min(due_from, end))
+
+
 def due_at(held: HeldRequest, offer: Offer) -> datetime:
     """When the next report of this request falls due (its data may come later still)."""
     if offer.is_history or _one_shot(held.request) or held.final:
         return held.next_start
-    start, back, end = _grid(held, offer)
-    if offer.first.ahead:
-        return held.next_start
-    period_end = _floor(held.next_start, start, back) + back
-    return period_end if end is None else min(period_end, end)
+    return held.next_start if offer.first.ahead else _period_end(held.next_start, held, offer)[1]

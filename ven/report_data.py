@@ -55,7 +55,7 @@ def on_change(request: ReportRequest, offer: Offer) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What one report covers: whole intervals of `step` from `start` to `end` (exclusive)."""
+    """What one report covers: intervals of `step` from `start` to `end` (exclusive), which cuts the last."""
 
     request: ReportRequest
     start: datetime
@@ -69,12 +69,16 @@ class Span:
             yield start
             start += self.step
 
+    def length(self, start: datetime) -> timedelta:
+        """How long the interval is that begins there."""
+        return min(self.step, self.end - start)
+
 
 def build(span: Span, offer: Offer, readings: Sequence[Reading], now: datetime) -> Report:
     """The report of a period (RPT-23 to RPT-28)."""
     values = _values(readings, offer, span)
     intervals = tuple(_interval(span, offer, values, start, uid) for uid, start in enumerate(span.starts()))
-    whole = Duration.of(len(intervals) * span.step)
+    whole = Duration.of(span.end - span.start)
     return Report(
         dtstart=span.start,
         duration=None if offer.is_status else whole,
@@ -97,7 +101,7 @@ def _interval(span: Span, offer: Offer, values: _Values, start: datetime, uid: i
     for r_id in r_ids(span.request):
         before = values.get((r_id, start - span.step)) if compared else None
         payloads.append(_payload(r_id, values.get((r_id, start)), before, status=offer.is_status))
-    duration = None if offer.is_status else Duration.of(span.step)
+    duration = None if offer.is_status else Duration.of(span.length(start))
     return ReportInterval(dtstart=start, duration=duration, uid=str(uid), payloads=tuple(payloads))
 
 
@@ -155,14 +159,19 @@ def _reduced(payload: ReportPayload, parts: Sequence[str]) -> ReportPayload:
 def _values(readings: Sequence[Reading], offer: Offer, span: Span) -> dict[tuple[str, datetime], _Value]:
     """By data point and interval: energy summed, power averaged, the first state, the worst quality."""
     units = {capability.r_id: capability.unit for capability in offer.capabilities}
-    whole = 1 if offer.is_status else span.step // offer.first.min_period
     grouped: dict[tuple[str, datetime], list[Reading]] = {}
     for reading in readings:
+        if reading.start >= span.end:
+            continue  # it belongs to the period that begins there
         start = span.start + (reading.start - span.start) // span.step * span.step
         grouped.setdefault((reading.r_id, start), []).append(reading)
     return {
-        key: _together(members, whole, mean=units.get(key[0]) is Unit.POWER_W)
-        for key, members in grouped.items()
+        (r_id, start): _together(
+            members,
+            1 if offer.is_status else span.length(start) // offer.first.min_period,
+            mean=units.get(r_id) is Unit.POWER_W,
+        )
+        for (r_id, start), members in grouped.items()
     }
 
 

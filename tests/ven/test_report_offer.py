@@ -112,7 +112,7 @@ def test_no_request_that_is_taken_makes_the_calendar_overflow() -> None:
         odd = replace(capability(HISTORY, "load"), min_period=timedelta(minutes=7))
         site = Site(offered=[*all_capabilities()[:2], odd])
         offered = offers(site.capabilities())
-        short = ask(HISTORY, back=ONCE, start=start, length=timedelta(seconds=1))
+        short = ask(HISTORY, back=ONCE, granularity=ONCE, start=start, length=timedelta(seconds=1))
         assert Desk(accept(short, offered, NOW), site=site).make(NOW) == []
         forever = ask(start=start)
         interval = ActivePeriod(dtstart=start, duration=longest)
