@@ -8,7 +8,6 @@ and nothing was kept then. An empty poll is answered from memory.
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -28,10 +27,11 @@ from openadr.enums import ServiceName
 from openadr.errors import CertificateError, TooLarge, TransportError
 from openadr.parser import Limits
 from vtn import finding, nonce, registration
-from vtn.errors import StartupError, StoreError
+from vtn.errors import StoreError
 from vtn.exchange import SERVICES, Terms
 from vtn.headers import CLIENT_CERT, XML, coding, compressed, forwarded_certificate, is_xml, path_of
 from vtn.hooks import Review, pass_all
+from vtn.listener import Listener
 from vtn.reception import Reception
 from vtn.renewal import Renewal
 from vtn.report import RequestReports
@@ -87,48 +87,35 @@ class Server:
         self._tls: Tls | None = None
         self._renewal: Renewal | None = None
         self._services = {settings.prefix + BASE + service: service for service in SERVICES}
-        self._runner: web.ServerRunner | None = None
+        self._listener: Listener | None = None
         self._contacts: asyncio.Task[None] | None = None
 
     @property
     def port(self) -> int:
         """The port that the listener got."""
-        if self._runner is None:
+        if self._listener is None:
             raise RuntimeError("the server is not running")
-        return int(self._runner.addresses[0][1])
+        return self._listener.port
 
     async def start(self) -> None:
         """Listen; StartupError says in one sentence what stands in the way."""
         self._tls = self._reception.tls = tls = server_tls(self._settings)
         await self._reception.presence.open()
         await self._tracer.open()
-        server = web.Server(
+        settings = self._settings
+        listener = Listener(
             self._serve,
-            access_log=None,
-            keepalive_timeout=self._settings.keepalive_s,
-            auto_decompress=False,
+            header_timeout_s=settings.header_timeout_s,
+            max_per_address=settings.max_connections_per_address,
+            keepalive_s=settings.keepalive_s,
         )
-        runner = web.ServerRunner(server)
-        await runner.setup()
-        try:
-            await self._listen(runner, tls.context if tls else None)
-        except StartupError:
-            await runner.cleanup()
-            raise
-        self._runner = runner
+        await listener.listen(settings.host, settings.port, tls.context if tls else None)
+        self._listener = listener
         self._contacts = asyncio.create_task(self._write_contacts(), name="vtn.server contacts")
         if tls is not None:
             self._renewal = Renewal(tls, self._db, self._clock)
             self._renewal.start()
         log.info("vtn listens", host=self._settings.host, port=self.port, tls=tls is not None)
-
-    async def _listen(self, runner: web.ServerRunner, context: ssl.SSLContext | None) -> None:
-        host, port = self._settings.host, self._settings.port
-        try:
-            await web.TCPSite(runner, host, port, ssl_context=context, backlog=4096).start()
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise StartupError(f"cannot listen on {host} port {port}: {reason}") from error
 
     def reload(self) -> None:
         """Read the certificates again: new connections get them, open ones go on."""
@@ -145,9 +132,9 @@ class Server:
             with suppress(asyncio.CancelledError):
                 await self._contacts
             self._contacts = None
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._listener is not None:
+            await self._listener.close()
+            self._listener = None
             with suppress(StoreError):
                 await self._keep_contacts()
 

@@ -103,6 +103,15 @@ class VtnSettings(BaseModel):
     clock_skew_s: float = Field(
         default=60.0, description="Difference to a VEN's clock without a warning, seconds.", gt=0, le=86_400
     )
+    header_timeout_s: float = Field(
+        default=10.0,
+        description="How long a new connection may take to say what it wants, seconds.",
+        gt=0,
+        le=300,
+    )
+    max_connections_per_address: int = Field(
+        default=4096, description="Connections from one address at a time.", ge=1, le=1_000_000
+    )
     body_timeout_s: float = Field(
         default=30.0, description="How long a request's body may take, seconds.", gt=0, le=300
     )
