@@ -131,8 +131,10 @@ def answer(message: Message, asked: Message, saved: Saved, context: Context, *, 
         return _events(message, asked, saved, known, context)
     if isinstance(message, CreateReport | RegisterReport | CancelReport | UpdateReport):
         return _reporting(message, saved, known, context)
+    if isinstance(asked, RegisterReport):
+        saved = given(asked, saved, context.now)
     if isinstance(message, RegisteredReport):
-        return _requested(message, saved, known, context) if good else Answered(saved)
+        return _requested(message, asked, saved, known, context) if good else Answered(saved)
     return _standing(message, asked, saved, known, context, good=good)
 
 
@@ -205,37 +207,60 @@ def _events(
     return Answered(replace(saved, events=events, synced=synced), messages)
 
 
-def _requested(message: RegisteredReport, saved: Saved, known: Registration, context: Context) -> Answered:
+def given(offered: RegisterReport, saved: Saved, now: datetime) -> Saved:
+    """The VTN has answered these metadata, or will never take them: the request for them is served."""
+    if offered.report_request_id is None:
+        return saved
+    return replace(saved, requests=request.metadata_given(saved.requests, offered.report_request_id, now))
+
+
+def _requested(
+    message: RegisteredReport, asked: Message, saved: Saved, known: Registration, context: Context
+) -> Answered:
     """The VTN has our metadata: what it asked for before is void, what comes along is asked anew (RPT-07)."""
     saved = replace(saved, metadata=report.digest(context.capabilities))
-    asked = {each.report_request_id for each in message.report_requests}
+    along = {each.report_request_id for each in message.report_requests}
     kept = {
         key: held
         for key, held in saved.requests.items()
-        if key in asked or asks_metadata(held.request)  # RPT-42
+        if key in along or asks_metadata(held.request)  # RPT-42
     }
     revoked = frozenset(saved.requests) - frozenset(kept)
     saved = replace(saved, requests=kept)
     if not message.report_requests:
         return Answered(saved, (), revoked)
-    outcome = _accepted(message.report_requests, message.response.request_id, saved, known, context)
+    served = asked.report_request_id if isinstance(asked, RegisterReport) else None
+    outcome = _accepted(
+        message.report_requests, message.response.request_id, saved, known, context, served=served
+    )
     return replace(outcome, revoked=revoked)
 
 
 def _accepted(
-    asked: Sequence[ReportRequest], request_id: str, saved: Saved, known: Registration, context: Context
+    asked: Sequence[ReportRequest],
+    request_id: str,
+    saved: Saved,
+    known: Registration,
+    context: Context,
+    *,
+    served: str | None = None,
 ) -> Answered:
+    """The requests taken, and the answer that lists them; metadata follow it.
+
+    `served` is the request for metadata that was answered last, if these requests came along with that: it
+    is not served twice, and another one for metadata waits, so that none of them follow each other for ever.
+    """
     data = [each for each in asked if not asks_metadata(each)]
     outcome = request.accept_all(saved.requests, data, context.offers, request_id, context.now)
     changed = outcome.requests
-    metadata = [each for each in asked if asks_metadata(each)]
-    for each in metadata:
-        changed = request.keep_metadata_request(changed, each, context.now)
+    pause = timedelta(seconds=context.settings.register_retry_s if served is not None else 0)
+    for each in asked:
+        if asks_metadata(each) and each.report_request_id != served:
+            changed = request.keep_metadata_request(changed, each, context.now, context.now + pause)
     created = CreatedReport(
         response=outcome.response, pending_reports=request.pending(changed), ven_id=known.ven_id
     )
-    following = [context.metadata(known.ven_id, each.report_request_id) for each in metadata]
-    return Answered(replace(saved, requests=changed), (created, *following))
+    return Answered(replace(saved, requests=changed), (created,))
 
 
 def _reporting(

@@ -28,35 +28,51 @@ class Changed:
 
 def pending(held: Requests) -> tuple[str, ...]:
     """The ids of all reports that are still to come (RPT-22); what was cancelled is none of them."""
-    return tuple(request_id for request_id, known in held.items() if not known.final)
+    return tuple(request_id for request_id, known in held.items() if not known.final and _is_listed(known))
 
 
-def keep_metadata_request(held: Requests, asked: ReportRequest, now: datetime) -> dict[str, HeldRequest]:
-    """The requests with a periodic one for metadata; the first of these follow at once (RPT-11)."""
+def _is_listed(known: HeldRequest) -> bool:
+    return not asks_metadata(known.request) or _is_regular(known.request)
+
+
+def _is_regular(asked: ReportRequest) -> bool:
+    """Whether metadata are wanted again and again; backwards in time they would be due again for ever."""
+    return is_periodic(asked) and not asked.report_specifier.report_back_duration.is_negative
+
+
+def keep_metadata_request(
+    held: Requests, asked: ReportRequest, now: datetime, first: datetime
+) -> dict[str, HeldRequest]:
+    """The requests with one for metadata, which are due from `first` on (RPT-11) and kept until given."""
     known = held.get(asked.report_request_id)
-    backwards = asked.report_specifier.report_back_duration.is_negative  # would be due again for ever
-    if not is_periodic(asked) or backwards or (known is not None and known.request == asked):
+    if known is not None and known.request == asked:
         return dict(held)
-    return {**held, asked.report_request_id: HeldRequest(asked, now, _next_metadata(asked, now))}
+    return {**held, asked.report_request_id: HeldRequest(asked, now, first)}
 
 
-def _next_metadata(asked: ReportRequest, after: datetime) -> datetime:
-    return asked.report_specifier.report_back_duration.after(after)
+def metadata_due(held: Requests, now: datetime) -> str | None:
+    """The oldest request for metadata that is due; None while there is none."""
+    return next(
+        (
+            request_id
+            for request_id, known in held.items()
+            if asks_metadata(known.request) and (now >= known.next_start or known.final)
+        ),
+        None,
+    )
 
 
-def metadata_due(held: Requests, now: datetime) -> tuple[str, dict[str, HeldRequest]] | None:
-    """The oldest request for metadata that is due, and the requests after it; None while there is none.
+def metadata_given(held: Requests, request_id: str, now: datetime) -> dict[str, HeldRequest]:
+    """The requests after the VTN has answered the metadata that it asked for by `request_id`.
 
-    It ends by cancellation alone (RPT-42), after one more where that was asked for (RPT-40).
+    A regular request ends by cancellation alone (RPT-42), after one more where that was asked for (RPT-40).
     """
-    for request_id, known in held.items():
-        if not asks_metadata(known.request) or (now < known.next_start and not known.final):
-            continue
-        rest = {key: each for key, each in held.items() if key != request_id}
-        if not known.final:
-            rest[request_id] = replace(known, next_start=_next_metadata(known.request, now))
-        return request_id, rest
-    return None
+    rest = {key: each for key, each in held.items() if key != request_id}
+    known = held.get(request_id)
+    if known is None or known.final or not _is_regular(known.request):
+        return rest
+    following = known.request.report_specifier.report_back_duration.after(now)
+    return {**rest, request_id: replace(known, next_start=following)}
 
 
 def accept_all(

@@ -32,6 +32,7 @@ from openadr import (
     Message,
     Poll,
     QueryRegistration,
+    RegisterReport,
     RequestEvent,
     RequestReregistration,
     Response,
@@ -41,7 +42,7 @@ from openadr import (
 from openadr.clock import written_at
 from openadr.enums import OptType
 from ven import opt, registration, report, verdict
-from ven.answer import Answered, Context, answer, forgotten, withdrawn
+from ven.answer import Answered, Context, answer, forgotten, given, withdrawn
 from ven.errors import UnexpectedMessageError
 from ven.event import prune
 from ven.facility import Facility
@@ -173,11 +174,7 @@ class Session:
 
     def _metadata_due(self, ven_id: str, now: datetime) -> Message | None:
         due = metadata_due(self.saved.requests, now)
-        if due is None:
-            return None
-        request_id, requests = due
-        self.saved = replace(self.saved, requests=requests)
-        return self._context(now).metadata(ven_id, request_id)
+        return None if due is None else self._context(now).metadata(ven_id, due)
 
     def receive(self, message: Message, now: datetime) -> list[Message]:
         """Takes the answer to the first request of `due`; gives the requests that it adds.
@@ -243,6 +240,8 @@ class Session:
     def give_up(self, now: datetime) -> None:
         """Drops the first request of `due`, which the VTN will not take: as after a bad answer."""
         asked = self._queue.popleft()
+        if isinstance(asked, RegisterReport):
+            self.saved = given(asked, self.saved, now)
         following = next(iter(TRANSITIONS[self.state].get(type(asked), {}).values()), None)
         self._enter(following.bad if following else self.state, asked, None, now)
         self._remember()
