@@ -5,6 +5,7 @@ of one sign; nothing here guesses (GEN-06, GEN-07). One parser for each, used fo
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +22,7 @@ _DURATION = re.compile(
 )
 _BARE_WEEKS = re.compile(r"(\d+)W", re.ASCII)
 _INSTANT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.\d*)?Z?", re.ASCII)
+_PLAIN_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)  # as nearly all are written
 _MAX_DIGITS = 12
 
 
@@ -146,6 +148,9 @@ def parse_instant(text: str) -> datetime:
     `24:00:00` is the next midnight and `:60` the start of the next minute. A numeric offset is refused, as
     the schema does.
     """
+    if _PLAIN_INSTANT.fullmatch(text):
+        with suppress(ValueError):  # 24:00:00, :60, or no such day
+            return datetime.fromisoformat(text)
     match = _INSTANT.fullmatch(text)
     if match is None:
         raise InvalidData(f"not a UTC date-time: {text[:40]!r}", rule="GEN-06")

@@ -161,7 +161,7 @@ def _check_tree(raw: bytes, root: etree._Element, limits: Limits) -> None:
         nodes = count_nodes(root)
         if nodes > limits.max_nodes:
             raise TooLarge(f"{nodes} elements and attributes, the limit is {limits.max_nodes}")
-    if raw.count(b"</") >= limits.max_depth and _count(root, "/" + "/*" * (limits.max_depth + 1)):
+    if raw.count(b"</") >= limits.max_depth and _count(root, "/*" * (limits.max_depth + 1)):
         raise TooLarge(f"elements deeper than {limits.max_depth} levels")
     if raw.count(b"interval") > limits.max_intervals:
         intervals = int(_count(root, "count(//*[local-name() = 'interval'])"))
