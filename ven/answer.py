@@ -150,7 +150,7 @@ def _standing(
         case CanceledPartyRegistration() if good:
             return forgotten(saved, context)
         case CreatedOpt() | Response() if isinstance(asked, CreateOpt) and not good:
-            return Answered(replace(saved, opts=tuple(each for each in saved.opts if each != asked)))
+            return Answered(_untold(asked, saved))
         case RequestReregistration():
             return _renewed(saved, known, good=good)
         case _:
@@ -205,6 +205,20 @@ def _events(
     messages = () if taken.answer is None else (taken.answer,)
     events = saved.events if taken.held == saved.events else taken.held
     return Answered(replace(saved, events=events, synced=synced), messages)
+
+
+def never_taken(asked: Message, saved: Saved, now: datetime) -> Saved:
+    """What is remembered after the VTN would not take a request, however often it was sent."""
+    if isinstance(asked, RegisterReport):
+        return given(asked, saved, now)
+    return _untold(asked, saved) if isinstance(asked, CreateOpt) else saved
+
+
+def _untold(asked: CreateOpt, saved: Saved) -> Saved:
+    """The VTN does not have this opt: it is none that could be taken back, or that binds us (OPT-13)."""
+    what = "a schedule" if asked.event_id is None else f"event {asked.event_id}"
+    log.error("the VTN has not taken %s (optID %s) for %s: say it again", asked.opt_type, asked.opt_id, what)
+    return replace(saved, opts=tuple(each for each in saved.opts if each != asked))
 
 
 def given(offered: RegisterReport, saved: Saved, now: datetime) -> Saved:

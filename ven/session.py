@@ -32,7 +32,6 @@ from openadr import (
     Message,
     Poll,
     QueryRegistration,
-    RegisterReport,
     RequestEvent,
     RequestReregistration,
     Response,
@@ -42,7 +41,7 @@ from openadr import (
 from openadr.clock import written_at
 from openadr.enums import OptType
 from ven import opt, registration, report, verdict
-from ven.answer import Answered, Context, answer, forgotten, given, withdrawn
+from ven.answer import Answered, Context, answer, forgotten, never_taken, withdrawn
 from ven.errors import UnexpectedMessageError
 from ven.event import prune
 from ven.facility import Facility
@@ -240,8 +239,7 @@ class Session:
     def give_up(self, now: datetime) -> None:
         """Drops the first request of `due`, which the VTN will not take: as after a bad answer."""
         asked = self._queue.popleft()
-        if isinstance(asked, RegisterReport):
-            self.saved = given(asked, self.saved, now)
+        self.saved = never_taken(asked, self.saved, now)
         following = next(iter(TRANSITIONS[self.state].get(type(asked), {}).values()), None)
         self._enter(following.bad if following else self.state, asked, None, now)
         self._remember()

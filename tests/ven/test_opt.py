@@ -203,6 +203,33 @@ def test_a_schedule_that_the_vtn_refuses_is_not_remembered() -> None:
     assert speaking.session.saved.opts == ()
 
 
+@pytest.mark.parametrize("event", [None, "event e1"], ids=["schedule", "event"])
+def test_an_opt_that_the_vtn_never_takes_leaves_the_state_and_the_operator_is_told(
+    event: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    speaking = Speaking()
+    speaking.voice.declare(IN, PERIODS, opt_id="kept")
+    speaking.answered()
+    if event is None:
+        speaking.voice.declare(OUT, PERIODS, opt_id="lost")
+    else:
+        speaking.voice.qualify("e1", OUT)
+    message = speaking.said()
+    speaking.session.give_up(NOW)
+    assert [each.opt_id for each in speaking.session.saved.opts] == ["kept"]
+    assert speaking.session.saved.answers == ()
+    (record,) = (each for each in caplog.records if each.levelname == "ERROR")
+    assert message.opt_id in record.getMessage()
+    assert (event or "a schedule") in record.getMessage()
+    if event is None:
+        with pytest.raises(ValueError, match="no schedule"):
+            speaking.voice.withdraw("lost")
+    else:
+        assert speaking.session.saved.events["e1"].opt_type is OUT  # the site's own decision holds
+        speaking.voice.change("e1", IN)
+        assert names(speaking.session.due(NOW)) == ["CreatedEvent"]
+
+
 def test_what_is_said_while_a_poll_is_under_way_goes_out_in_whatever_state_that_leads_to() -> None:
     speaking = Speaking()
     later = NOW + timedelta(minutes=10)
