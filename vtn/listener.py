@@ -1,8 +1,8 @@
 """Who may be connected for how long before a request stands there, and how many from one address.
 
-aiohttp reads HTTP strictly and ends idle connections. What it leaves open is how long the first request's
-head may take, so that a peer can hold sockets by sending nothing, or a byte a minute; and from one address
-there may come as many as the system lets in.
+Simple requests are read here (`vtn.connection`); others by aiohttp, which reads HTTP strictly. A peer that
+sends nothing, or a byte a minute, holds its socket for a short time only, and one that has gone quiet for
+the time of an idle connection. An answer under way is carried through when the listener closes.
 """
 
 from __future__ import annotations
@@ -16,23 +16,26 @@ from typing import Any
 
 from aiohttp import web
 
+from vtn.connection import Connection, Service
 from vtn.errors import StartupError
+from vtn.request import Streamed
 
 BACKLOG = 4096
 SHUTDOWN_S = 60.0
+SWEEPS = 4  # for idle connections, in the time that one is kept
 
 
 class Listener(web.Server):
-    """Requests to `handler`, from connections that are heard of within `header_timeout_s` seconds.
+    """Requests to `service`, from connections that are heard of within `header_timeout_s` seconds.
 
     An address that holds `max_per_address` connections gets no further one.
     """
 
     def __init__(
-        self, handler: Any, *, header_timeout_s: float, max_per_address: int, keepalive_s: float
+        self, service: Service, *, header_timeout_s: float, max_per_address: int, keepalive_s: float
     ) -> None:
         super().__init__(
-            handler,
+            self._of_aiohttp,
             request_factory=self._heard,
             access_log=None,
             keepalive_timeout=keepalive_s,
@@ -41,10 +44,13 @@ class Listener(web.Server):
         )
         self._header_timeout_s = header_timeout_s
         self._max_per_address = max_per_address
-        self._addresses: dict[web.RequestHandler, str] = {}
+        self._service = service
+        self._keepalive_s = keepalive_s
+        self._addresses: dict[asyncio.Protocol, str] = {}
         self._held: Counter[str] = Counter()
-        self._silent: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+        self._silent: dict[asyncio.Protocol, asyncio.TimerHandle] = {}
         self._socket: asyncio.Server | None = None
+        self._sweep: asyncio.TimerHandle | None = None
 
     @property
     def port(self) -> int:
@@ -57,56 +63,96 @@ class Listener(web.Server):
         """Take connections; StartupError says in one sentence what stands in the way."""
         handshake_s = self._header_timeout_s if context else None
         try:
-            self._socket = await asyncio.get_running_loop().create_server(
-                self, host, port, ssl=context, backlog=BACKLOG, ssl_handshake_timeout=handshake_s
+            self._socket = await self._loop.create_server(
+                lambda: Connection(self._service, self),
+                host,
+                port,
+                ssl=context,
+                backlog=BACKLOG,
+                ssl_handshake_timeout=handshake_s,
             )
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise StartupError(f"cannot listen on {host} port {port}: {reason}") from error
+        self._close_idle()
 
     async def close(self) -> None:
         """Take no more connections, finish the requests under way, hang up."""
         if self._socket is None:
             return
         self._socket.close()
+        if self._sweep is not None:
+            self._sweep.cancel()
         await asyncio.sleep(0)  # what has just come in is begun
+        mine = self._mine()
+        for connection in mine:
+            connection.end()
         self.pre_shutdown()
+        if tasks := [connection.task for connection in mine if connection.task is not None]:
+            await asyncio.wait(tasks, timeout=SHUTDOWN_S)
         await self.shutdown(SHUTDOWN_S)
+        for connection in self._mine():
+            connection.abort()
         self._socket = None
 
+    def _mine(self) -> list[Connection]:
+        """The connections that aiohttp has not got."""
+        return [connection for connection in self._addresses if isinstance(connection, Connection)]
+
+    def _close_idle(self) -> None:
+        self._sweep = self._loop.call_later(self._keepalive_s / SWEEPS, self._close_idle)
+        since = self._loop.time() - self._keepalive_s
+        for connection in self._mine():
+            if connection.task is None and connection.heard_at < since:
+                connection.end()
+
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """A peer is there; it has little time to say what it wants."""
+        """aiohttp has a connection."""
         super().connection_made(handler, transport)
+        self.arrived(handler, transport)
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        """And has it no more."""
+        super().connection_lost(handler, exc)
+        self.gone(handler)
+
+    def arrived(self, connection: asyncio.Protocol, transport: asyncio.Transport) -> None:
+        """A peer is there; it has little time to say what it wants."""
         address = _address(transport)
-        self._addresses[handler] = address
+        self._addresses[connection] = address
         self._held[address] += 1
         if self._held[address] > self._max_per_address:
             _faults.warning("too many connections from %s: one more is closed", address)
             transport.abort()
             return
-        later = asyncio.get_running_loop().call_later
-        self._silent[handler] = later(self._header_timeout_s, self._give_up, handler, transport)
+        later = self._loop.call_later
+        self._silent[connection] = later(self._header_timeout_s, self._give_up, connection, transport)
 
-    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-        """A peer has gone."""
-        super().connection_lost(handler, exc)
-        if timer := self._silent.pop(handler, None):
+    def heard(self, connection: asyncio.Protocol) -> None:
+        """A peer has said what it wants."""
+        if timer := self._silent.pop(connection, None):
             timer.cancel()
-        if (address := self._addresses.pop(handler, None)) is not None:
+
+    def gone(self, connection: asyncio.Protocol) -> None:
+        """A peer has gone."""
+        self.heard(connection)
+        if (address := self._addresses.pop(connection, None)) is not None:
             self._held[address] -= 1
             if not self._held[address]:
                 del self._held[address]
 
-    def _give_up(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        self._silent.pop(handler, None)
+    def _give_up(self, connection: asyncio.Protocol, transport: asyncio.Transport) -> None:
+        self._silent.pop(connection, None)
         transport.abort()
 
     def _heard(
         self, message: Any, payload: Any, protocol: web.RequestHandler, writer: Any, task: Any
     ) -> web.BaseRequest:
-        if timer := self._silent.pop(protocol, None):
-            timer.cancel()
+        self.heard(protocol)
         return web.BaseRequest(message, payload, protocol, writer, task, self._loop)
+
+    async def _of_aiohttp(self, request: web.BaseRequest) -> web.Response:
+        return (await self._service.answer(Streamed(request))).response()
 
 
 def _address(transport: asyncio.Transport) -> str:

@@ -41,6 +41,11 @@ class Guest:
         """Whether the VEN's messages are taken."""
         return self.ven.registered
 
+    @property
+    def plain(self) -> bool:
+        """Whether they are, and neither signed nor forgiven anything."""
+        return self.ven.registered and not (self.ven.signs or self.ven.lenient)
+
 
 class Presence:
     """The VENs by certificate fingerprint."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -63,6 +63,23 @@ class Reception:
         self.presence = Presence(db)
         self.findings = finding.Findings()
         self.tls: Tls | None = None
+
+    def at_once(self, raw: bytes, principal: str, now: datetime, besides: Container[str]) -> bytes | None:
+        """The reply to the poll of a VEN for which nothing waits; None where that is not certain.
+
+        `besides` are the ids of VENs whose polls `answer` is to be asked about.
+        """
+        guest = self.presence.known(principal, now)
+        if guest is None or guest.due or not guest.plain or guest.ven.ven_id in besides:
+            return None
+        try:
+            message = _decode(raw)
+        except ProtocolError:  # `answer` says it
+            return None
+        if not (isinstance(message, Poll) and message.ven_id in ("", guest.ven.ven_id)):
+            return None
+        self.presence.met(guest.ven.ven_id, now)
+        return guest.nothing
 
     async def answer(
         self, raw: bytes, service: str, principal: str, connection: ssl.SSLObject | None

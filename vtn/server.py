@@ -2,7 +2,7 @@
 
 Rules: POST only (501), known paths only (404), XML that the schema allows only (406), bounded bodies (413);
 every OpenADR reply is a 200, refusals included; 503 with Retry-After when the database cannot take a change,
-and nothing was kept then. An empty poll is answered from memory.
+and nothing was kept then. A poll that finds nothing is answered from memory, where its bytes arrive.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import hdrs
 from sqlalchemy.exc import DBAPIError
 
 from openadr import (
@@ -24,17 +25,20 @@ from openadr import (
     ServiceInfo,
 )
 from openadr.enums import ServiceName
-from openadr.errors import CertificateError, TooLarge, TransportError
+from openadr.errors import CertificateError, TransportError
 from openadr.parser import Limits
 from vtn import finding, nonce, registration
+from vtn.connection import Service
 from vtn.errors import StoreError
 from vtn.exchange import SERVICES, Terms
-from vtn.headers import CLIENT_CERT, XML, coding, compressed, forwarded_certificate, is_xml, path_of
+from vtn.headers import forwarded_certificate
 from vtn.hooks import Review, pass_all
 from vtn.listener import Listener
 from vtn.reception import Reception
 from vtn.renewal import Renewal
+from vtn.reply import Reply, payload, status
 from vtn.report import RequestReports
+from vtn.request import DEV_FINGERPRINT, Head, Refused, Request, simple_head
 from vtn.settings import VtnSettings
 from vtn.signature import Signatures
 from vtn.skew import Skews
@@ -42,23 +46,15 @@ from vtn.store import Database
 from vtn.tls import Tls, server_tls
 from vtn.trace import Exchange, Tracer
 
+__all__ = ["BASE", "DEV_FINGERPRINT", "Server"]
+
 log = structlog.get_logger(__name__)
 
 BASE = "/OpenADR2/Simple/2.0b/"
-DEV_FINGERPRINT = "X-Client-Fingerprint"  # believed on a plain loopback listener only
-OFF_LOOP_BYTES = 16_384  # larger bodies are parsed in another thread
 CONTACTS_EVERY_S = 30.0
-NAME = "flexpact"
+CACHED_HEADS = 1024
 POLL = str(ServiceName.OADR_POLL)
 REPORT = str(ServiceName.EI_REPORT)
-
-
-class _Refused(Exception):  # noqa: N818 - the name says what happened
-    """A request that is answered by an HTTP status alone."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
 
 
 class Server:
@@ -103,13 +99,21 @@ class Server:
         await self._reception.presence.open()
         await self._tracer.open()
         settings = self._settings
+        service = Service(
+            self._clock,
+            # the clients of one make send a few heads, with the lengths of their messages
+            lru_cache(maxsize=CACHED_HEADS)(self._head),
+            self._at_once,
+            self._answer,
+            settings.body_timeout_s,
+        )
         listener = Listener(
-            self._serve,
+            service,
             header_timeout_s=settings.header_timeout_s,
             max_per_address=settings.max_connections_per_address,
             keepalive_s=settings.keepalive_s,
         )
-        await listener.listen(settings.host, settings.port, tls.context if tls else None)
+        await listener.listen(settings.host, settings.port, tls.door if tls else None)
         self._listener = listener
         self._contacts = asyncio.create_task(self._write_contacts(), name="vtn.server contacts")
         if tls is not None:
@@ -162,28 +166,48 @@ class Server:
                 await finding.keep(conn, found)
                 await nonce.prune(conn, self._clock())
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    def _at_once(self, head: Head, body: bytes, connection: ssl.SSLObject | None) -> Reply | None:
+        """The reply to a poll that finds nothing; None where that is not certain."""
+        if head.service != POLL:
+            return None
+        now = self._clock()
+        try:
+            principal = self._known(head.fingerprint, connection, now)
+        except CertificateError:  # `_answer` says it
+            return None
+        octets = self._reception.at_once(body, principal, now, self._tracer.traced)
+        return payload(octets, head.coding) if octets is not None else None
+
+    async def _answer(self, request: Request) -> Reply:
         """One request: its reply, or the status that says why there is none."""
         service, raw, body, principal = "", b"", b"", ""
         try:
             principal = self._principal(request)
-            service = self._service(request)
-            raw = await self._body(request, service)
-            body = await self._reception.answer(raw, service, principal, _tls_of(request))
-            response = _reply(body, request.headers)
-        except _Refused as refused:
-            response = _status(refused.status)
+            service = request.service(self._services)
+            raw = await request.body(self._limit(service), self._settings.body_timeout_s)
+            body = await self._reception.answer(raw, service, principal, request.connection)
+            reply = payload(body, request.coding)
+        except Refused as refused:
+            reply = status(refused.status)
         except TransportError as error:
-            response = _status(error.http_status)
+            reply = status(error.http_status)
         except (StoreError, DBAPIError) as error:
             log.error("the database does not take changes", error=str(error))
-            response = _status(503, {hdrs.RETRY_AFTER: str(self._settings.retry_after_s)})
+            reply = status(503, (hdrs.RETRY_AFTER, str(self._settings.retry_after_s)))
         except Exception:
             log.exception("a request failed", service=service)
-            response = _status(500)
+            reply = status(500)
         if self._tracer.traced:
-            await self._trace(principal, service or request.path, raw, body, response.status)
-        return response
+            await self._trace(principal, service or request.path, raw, body, reply.status)
+        return reply
+
+    def _limit(self, service: str) -> int:
+        return self._limits.max_report_bytes if service == REPORT else self._limits.max_bytes
+
+    def _head(self, octets: bytes) -> Head | None:
+        """A simple head whose body is let in."""
+        head = simple_head(octets, self._services)
+        return head if head is not None and head.length <= self._limit(head.service) else None
 
     async def _trace(self, principal: str, service: str, raw: bytes, body: bytes, status: int) -> None:
         """Keep the exchange if its VEN is traced."""
@@ -201,62 +225,25 @@ class Server:
             )
             await self._tracer.keep(exchange)
 
-    def _service(self, request: web.BaseRequest) -> str:
-        """The service that the request is for (HTTP-04 to HTTP-07)."""
-        if request.method != hdrs.METH_POST:
-            raise _Refused(501)
-        target = request.raw_path
-        service = self._services.get(target) or self._services.get(path_of(target))
-        if service is None:
-            raise _Refused(404)
-        if not is_xml(request.headers):
-            raise _Refused(406)
-        return service
-
-    async def _body(self, request: web.BaseRequest, service: str) -> bytes:
-        """The body within its limits of size and time."""
-        limit = self._limits.max_report_bytes if service == REPORT else self._limits.max_bytes
-        if (request.content_length or 0) > limit:
-            raise TooLarge
-        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.transport is not None:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # else it waits with the body
-        if request.content.is_eof():  # it came with the headers
-            whole = await request.content.read()
-            if len(whole) > limit:
-                raise TooLarge
-            return whole
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self._settings.body_timeout_s):
-                async for chunk in request.content.iter_any():
-                    body += chunk
-                    if len(body) > limit:
-                        raise TooLarge
-        except TimeoutError:
-            raise _Refused(408) from None
-        except ConnectionError:  # nobody is there to be answered
-            raise _Refused(400) from None
-        return bytes(body)
-
-    def _principal(self, request: web.BaseRequest) -> str:
+    def _principal(self, request: Request) -> str:
         """SHA-256 of the connection's certificate; 403 where that has ended since the handshake (SEC-10)."""
-        connection = _tls_of(request)
-        if connection is None or self._tls is None:  # plain HTTP: the settings allow it on loopback only
-            return request.headers.get(DEV_FINGERPRINT, "").lower()
         try:
-            known = self._tls.client(connection, self._clock()).fingerprint
-            return self._behind(request, known, self._tls) if known in self._settings.proxies else known
+            known = self._known(request.fingerprint, request.connection, self._clock())
+            if self._tls is None or request.forwarded is None or known not in self._settings.proxies:
+                return known  # a proxy that speaks for nobody is no VEN: nobody enrols one
+            return self._behind(request.forwarded, self._tls)
         except CertificateError as error:
             log.warning("a client is turned away", error=str(error))
-            raise _Refused(403) from None
+            raise Refused(403) from None
 
-    def _behind(self, request: web.BaseRequest, proxy: str, tls: Tls) -> str:
+    def _known(self, fingerprint: str, connection: ssl.SSLObject | None, now: datetime) -> str:
+        if connection is None or self._tls is None:  # plain HTTP: the settings allow it on loopback only
+            return fingerprint
+        return self._tls.client(connection, now).fingerprint
+
+    def _behind(self, forwarded: str, tls: Tls) -> str:
         """Whom a proxy of ours speaks for: it has checked the chain, we check our lists (HTTP-22)."""
-        values = request.headers.getall(CLIENT_CERT, [])
-        if not values:
-            return proxy  # no VEN: nobody enrols a proxy
-        # of two, one may be the client's own invention
-        certificate = forwarded_certificate(",".join(values), self._clock())
+        certificate = forwarded_certificate(forwarded, self._clock())
         tls.refuse_revoked(certificate)
         return certificate.fingerprint
 
@@ -279,27 +266,3 @@ def _terms(settings: VtnSettings, request_reports: RequestReports) -> Terms:
         ),
         settings.opt,
     )
-
-
-def _tls_of(request: web.BaseRequest) -> ssl.SSLObject | None:
-    """The request's TLS connection, None for plain HTTP."""
-    transport = request.transport
-    return transport.get_extra_info("ssl_object") if transport is not None else None
-
-
-def _status(status: int, headers: Mapping[str, str] | None = None) -> web.Response:
-    """A reply without an OpenADR payload."""
-    response = web.Response(status=status, headers={hdrs.SERVER: NAME, **(headers or {})})
-    if status in (403, 408, 413):
-        response.force_close()  # the rest of the body is not read
-    return response
-
-
-def _reply(body: bytes, request_headers: Mapping[str, str]) -> web.Response:
-    """A payload, compressed where the peer asked for it (HTTP-13), its length known (HTTP-11)."""
-    headers = {hdrs.CONTENT_TYPE: XML, hdrs.SERVER: NAME}
-    accepted = request_headers.get(hdrs.ACCEPT_ENCODING)
-    if accepted and (method := coding(accepted)) is not None:
-        headers[hdrs.CONTENT_ENCODING] = method
-        body = compressed(body, method)
-    return web.Response(body=body, headers=headers)

@@ -12,6 +12,7 @@ import ssl
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from cryptography import x509
@@ -52,6 +53,20 @@ class _Loaded:
     signers: tuple[Signer, ...]
 
 
+class _Door(ssl.SSLContext):
+    """A context that opens each connection with another, the newest.
+
+    That one made its own keys for session tickets: a session from before the files changed cannot be taken
+    up again, so its peer is checked against the authorities and lists of now (SEC-09, SEC-17).
+    """
+
+    newest: ssl.SSLContext
+
+    def wrap_bio(self, *bios: Any, **options: Any) -> ssl.SSLObject:
+        """A connection by the newest files."""
+        return self.newest.wrap_bio(*bios, **options)
+
+
 class Tls:
     """The listener's TLS with the files that its settings name; StartupError says which cannot be used."""
 
@@ -63,9 +78,14 @@ class Tls:
         self._by_fingerprint: WeakValueDictionary[str, Client] = WeakValueDictionary()
         self._seen: dict[str, datetime] = {}
         self._signers = WeakKeyDictionary({self._loaded.context: self._loaded.signers})
-        self.context = self._loaded.context
-        """What the listener is given; each handshake takes the newest files, whatever this was made of."""
-        self.context.sni_callback = self._newest
+        self.door = _Door(ssl.PROTOCOL_TLS_SERVER)
+        """What the listener is given: each handshake takes the newest files."""
+        self.door.newest = self._loaded.context
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What the newest files make."""
+        return self._loaded.context
 
     @property
     def own(self) -> tuple[Certificate, ...]:
@@ -81,6 +101,7 @@ class Tls:
         self._loaded = _load(self._settings)
         self._signers[self._loaded.context] = self._loaded.signers
         self._generation += 1
+        self.door.newest = self._loaded.context
 
     def signer(self, connection: ssl.SSLObject) -> Signer:
         """The key of the certificate that this connection was opened with, whatever was read since (SIG-08).
@@ -125,10 +146,6 @@ class Tls:
         if client.cleared != self._generation:
             self.refuse_revoked(certificate)
             client.cleared = self._generation
-
-    def _newest(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        """Called in every handshake, for a client that names no server too."""
-        connection.context = self._loaded.context
 
 
 def server_tls(settings: VtnSettings) -> Tls | None:
