@@ -5,6 +5,7 @@ of tags to read an element, and a list of writers in the order of the schema. Wh
 it is read, so reading asks no questions of its own except those that the schema cannot answer.
 """
 
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache, lru_cache
@@ -12,6 +13,7 @@ from functools import cache, lru_cache
 from lxml import etree
 
 from openadr import event, opt, registration, report, response
+from openadr.alike import find_alike
 from openadr.enums import ResponseRequired
 from openadr.errors import (
     EncodeError,
@@ -70,6 +72,16 @@ def _decode_small(raw: bytes, bare: bool) -> Message:
 
 
 def _decode(raw: bytes, limits: Limits, bare: bool) -> Message:
+    alike = find_alike(raw, limits)
+    if alike is not None:
+        with suppress(ProtocolError):  # the whole body tells the fault
+            message = alike.complete(_decode_whole(alike.body, limits, bare))
+            if message is not None:
+                return message
+    return _decode_whole(raw, limits, bare)
+
+
+def _decode_whole(raw: bytes, limits: Limits, bare: bool) -> Message:
     def read_tree(root: etree._Element) -> Message:
         check_size(raw, root, limits)
         validate(root)
