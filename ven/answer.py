@@ -149,8 +149,9 @@ def _standing(
             return _ended(message, saved, known, context, good=good)
         case CanceledPartyRegistration() if good:
             return forgotten(saved, context)
-        case CreatedOpt() | Response() if isinstance(asked, CreateOpt) and not good:
-            return Answered(_untold(asked, saved))
+        case CreatedOpt() | Response() if isinstance(asked, CreateOpt):
+            taken = replace(saved, opts=opt.superseded(asked, saved.opts))
+            return Answered(taken if good else _untold(asked, saved))
         case RequestReregistration():
             return _renewed(saved, known, good=good)
         case _:

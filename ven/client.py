@@ -101,7 +101,7 @@ class Client:
         self._talk = asyncio.Event()
         self._report = asyncio.Event()
         self.session = Session(settings, facility, store.load(), new_id=_new_id, draw=self._draw)
-        self.voice = Voice(self.session, _new_id, clock, self._talk.set)
+        self.voice = Voice(self.session, _new_id, clock, self._said)
 
     async def converse(self) -> None:
         """Registers, polls and answers, for ever."""
@@ -119,6 +119,12 @@ class Client:
                 await self._failed(due[0], error, backoff)
             else:
                 backoff.reset()
+
+    def _said(self) -> None:
+        """The site has said something: it lasts and holds before the VTN hears of it, which may take days."""
+        self._save()
+        self._follow()
+        self._talk.set()
 
     def _received(self, answer: Message) -> None:
         self.session.receive(answer, self._clock())

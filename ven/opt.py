@@ -1,9 +1,10 @@
 """Opts that a VEN sends by itself: a change of mind about an event, and schedules of availability. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from openadr import ActivePeriod, CancelOpt, CreatedEvent, CreateOpt, EiResponse, Event, Target
+from openadr import ActivePeriod, CancelOpt, CreatedEvent, CreateOpt, EiResponse, Event, Message, Target
 from openadr.enums import OptReason, OptType, ResponseRequired
 from ven.event import HeldEvent
 
@@ -97,6 +98,32 @@ def qualified(opts: Iterable[CreateOpt], event_id: str) -> OptType | None:
         if each.event_id == event_id and not each.target.resource_id:
             found = each.opt_type
     return found
+
+
+def supersedes(newer: CreateOpt, older: CreateOpt) -> bool:
+    """Whether the newer takes the place of the older at the VTN (OPT-07, OPT-13)."""
+    about = (newer.event_id, newer.target, newer.market_context, newer.device_class)
+    if about != (older.event_id, older.target, older.market_context, older.device_class):
+        return False
+    return newer.event_id is not None or newer.opt_type is older.opt_type
+
+
+def superseded(taken: CreateOpt, opts: Sequence[CreateOpt]) -> tuple[CreateOpt, ...]:
+    """The opts that still hold once the VTN has taken one of them."""
+    before = opts[: opts.index(taken)] if taken in opts else ()
+    return tuple(each for each in opts if each not in before or not supersedes(taken, each))
+
+
+def readdressed(message: Message, ven_id: str) -> Message:
+    """The same word from a VEN whose venID has changed."""
+    if isinstance(message, CancelOpt):
+        return replace(message, ven_id=ven_id)
+    return renamed(message, ven_id) if isinstance(message, CreateOpt) else message
+
+
+def renamed(message: CreateOpt, ven_id: str) -> CreateOpt:
+    """The same opt of a VEN whose venID has changed."""
+    return replace(message, ven_id=ven_id, target=replace(message.target, ven_id=(ven_id,)))
 
 
 def unless_qualified(opts: Sequence[CreateOpt], decide: Decide) -> Decide:

@@ -15,20 +15,15 @@ from it is sent, so an event is stored before its CreatedEvent leaves.
 """
 
 import logging
-from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from enum import Enum
 
 from openadr import (
-    CancelOpt,
     CancelPartyRegistration,
     CancelReport,
     CreatedPartyRegistration,
-    CreateOpt,
     CreatePartyRegistration,
-    CreateReport,
     Message,
     Poll,
     QueryRegistration,
@@ -50,7 +45,11 @@ from ven.report import Limits
 from ven.request import Reporting, make_reports, metadata_due
 from ven.saved import Saved
 from ven.settings import VenSettings
-from ven.states import ANSWERS, TRANSITIONS, Next, State
+from ven.states import TRANSITIONS, Next, State
+from ven.verdict import Delivery
+from ven.waiting import Waiting
+
+__all__ = ["Delivery", "Session"]
 
 log = logging.getLogger(__name__)
 
@@ -58,16 +57,9 @@ DRAIN_LIMIT = 32
 """Polls in a row before the VEN waits although the VTN still has something (POLL-03)."""
 RENEWAL_LIMIT = 2
 """Renewals and losses of the registration in a row before the VEN waits (REG-28)."""
-_KEPT = (*ANSWERS, CreateOpt, CancelOpt, CreateReport, CancelReport)
+_HEARD = frozenset({State.READY, State.LEAVING})
+"""States in which the VTN has told its events: the site's own words go out."""
 _WITH_REPORTS = frozenset({State.SYNCING, State.READY, State.REREGISTERING})
-
-
-class Delivery(Enum):
-    """What became of a report that was sent."""
-
-    DONE = "acknowledged"
-    REFUSED = "the VTN will never take it"
-    LATER = "to be sent again"
 
 
 class Session:
@@ -100,15 +92,15 @@ class Session:
         self._offers = report.offers(self._capabilities)
         self._wait_until: datetime | None = None
         self._waits_since = self._offered_at = datetime.min.replace(tzinfo=UTC)
-        self._queue: deque[Message] = deque(saved.answers)
         self.state = self._resumed()
         if settings.metadata_at_start and self.state in _WITH_REPORTS:
             self.state = State.OFFERING  # RPT-01
+        self._waiting = Waiting(saved.answers, heard=self.state in _HEARD)
         known = self.saved.registration
         if known is not None and known.xml_signature != settings.xml_signature:
             # before anything else: until the VTN is told, neither believes the other (SIG-11)
             self.state = State.REREGISTERING
-            self._queue.appendleft(registration.create(settings, new_id(), known))
+            self._waiting.put_first(registration.create(settings, new_id(), known))
 
     def _resumed(self) -> State:
         if self.saved.registration is None:
@@ -125,10 +117,10 @@ class Session:
         kept = prune(self.saved.events, now)
         if len(kept) != len(self.saved.events):
             self.saved = replace(self.saved, events=kept)
-        if not self._queue and not self._is_waiting(now):
+        if not self._waiting and not self._is_waiting(now):
             self._wait_until = None
-            self._queue.append(self._next(now))
-        return list(self._queue)
+            self._waiting.add([self._next(now)])
+        return self._waiting.now
 
     def _is_waiting(self, now: datetime) -> bool:
         until = self.waits_until
@@ -180,11 +172,11 @@ class Session:
 
         UnexpectedMessageError where such a message cannot answer it; then nothing has changed.
         """
-        if not self._queue:
+        if not self._waiting:
             raise UnexpectedMessageError(f"{type(message).__name__} without a request")
-        asked = self._queue[0]
+        asked = self._waiting.first
         following = self._following(asked, message)
-        self._queue.popleft()
+        self._waiting.answered()
         if verdict.is_lost(asked, message) and self.saved.registration is not None:
             self._lose(now)
             return []
@@ -201,7 +193,8 @@ class Session:
             self._count_renewal(now)
         if isinstance(asked, CreatePartyRegistration) and self.state is State.READY:
             self.state = self._resumed()  # rule 3
-        return [each for each in outcome.messages if each in self._queue]
+        self._speak_again()
+        return [each for each in outcome.messages if each in self._waiting]
 
     def _measure(self, message: Message, now: datetime) -> None:
         """How far the VTN's clock is ahead of ours, the way of the message included (GEN-20)."""
@@ -224,25 +217,35 @@ class Session:
         return following
 
     def _apply(self, outcome: Answered) -> None:
+        if self.saved.registration is not None and outcome.saved.registration is None:
+            self._waiting.ended()
         self.saved = outcome.saved
         self.revoked |= outcome.revoked
-        if self.saved.registration is None:
-            self._queue.clear()  # what waited was said to a VTN that is none any more (REG-19)
-        self._queue.extend(outcome.messages)
+        self._waiting.add(outcome.messages)
         self._remember()
 
     def _remember(self) -> None:
-        answers = tuple(message for message in self._queue if isinstance(message, _KEPT))
-        if answers != self.saved.answers:
-            self.saved = replace(self.saved, answers=answers)
+        if self._waiting.kept != self.saved.answers:
+            self.saved = replace(self.saved, answers=self._waiting.kept)
+
+    def _speak_again(self) -> None:
+        known = self.saved.registration
+        if known is None or self.state not in _HEARD:
+            return
+        self._waiting.heard(known.ven_id)
+        opts = tuple(opt.renamed(each, known.ven_id) for each in self.saved.opts)
+        if opts != self.saved.opts:
+            self.saved = replace(self.saved, opts=opts)
+        self._remember()
 
     def give_up(self, now: datetime) -> None:
         """Drops the first request of `due`, which the VTN will not take: as after a bad answer."""
-        asked = self._queue.popleft()
+        asked = self._waiting.answered()
         self.saved = never_taken(asked, self.saved, now)
         following = next(iter(TRANSITIONS[self.state].get(type(asked), {}).values()), None)
         self._enter(following.bad if following else self.state, asked, None, now)
         self._remember()
+        self._speak_again()
 
     def _enter(self, state: State, asked: Message, message: Message | None, now: datetime) -> None:
         self.state = state
@@ -254,6 +257,7 @@ class Session:
         if state is not State.READY or isinstance(asked, Poll):
             self._wait_until = None  # what the site says by itself makes no poll come early (POLL-07)
         if state is State.UNREGISTERED:
+            self._waiting.lost()
             self._wait(self._settings.register_retry_s, now)
         elif isinstance(asked, Poll):
             idle = message is None or isinstance(message, Response)
@@ -275,25 +279,27 @@ class Session:
     def _lose(self, now: datetime) -> None:
         """The VTN does not know us: start over, or done if that was our wish; events go on meanwhile."""
         if self.state is State.LEAVING:
-            self._queue.clear()
+            self._waiting.ended()
             self._apply(forgotten(self.saved, self._context(now)))
             self.state = State.CANCELED
             return
         log.warning("the VTN does not know this VEN any more: registering anew")
-        self.revoked |= set(self.saved.requests)
-        self.saved = Saved(events=self.saved.events, opts=self.saved.opts)
-        self._queue.clear()
-        self.state = State.UNREGISTERED
+        self._start_over()
         self._wait_until = None
         self._count_renewal(now)
+
+    def _start_over(self) -> None:
+        self.revoked |= set(self.saved.requests)
+        self.saved = Saved(events=self.saved.events, opts=self.saved.opts)
+        self._waiting.lost()
+        self._remember()
+        self.state = State.UNREGISTERED
 
     def _count_renewal(self, now: datetime) -> None:
         self._renewals += 1
         if self._renewals > RENEWAL_LIMIT:
             self._renewals = 0
-            self.saved = Saved(events=self.saved.events, opts=self.saved.opts)
-            self._queue.clear()
-            self.state = State.UNREGISTERED
+            self._start_over()
             self._wait(self._settings.register_retry_s, now)
 
     # reports, beside the conversation
@@ -337,13 +343,11 @@ class Session:
         if isinstance(message, UpdatedReport) and message.cancel_report is not None:
             self._cancel_along(message.cancel_report, request_id)
         response = message.response
-        if response.is_success:
-            return Delivery.DONE
-        log.warning("the VTN refused a report: %s %s", response.code, response.description)
+        if not response.is_success:
+            log.warning("the VTN refused a report: %s %s", response.code, response.description)
         if response.code == "463":
             self._poll_soon()
-            return Delivery.LATER
-        return Delivery.LATER if response.code.startswith("5") else Delivery.REFUSED
+        return verdict.delivery(response)
 
     def _cancel_along(self, message: CancelReport, request_id: str | None) -> None:
         ids = tuple(each for each in message.report_request_ids if request_id in (None, each))
@@ -370,8 +374,9 @@ class Session:
         """Adds a message of the VEN's own to what is due.
 
         CreateOpt, CancelOpt, CreatedEvent; CreateReport and CancelReport where it reads the VTN's reports.
+        ValueError, and nothing has changed, where too many wait already (`ven.waiting`).
         """
-        self._queue.append(message)
+        self._waiting.say(message, heard=self.state in _HEARD)
         self._remember()
 
     def query(self) -> None:

@@ -1,5 +1,7 @@
 """Whether an answer of the VTN says yes. Pure."""
 
+from enum import Enum
+
 from openadr import (
     CancelPartyRegistration,
     CreatedPartyRegistration,
@@ -11,6 +13,22 @@ from openadr import (
 )
 from ven import registration
 from ven.registration import Registration
+
+
+class Delivery(Enum):
+    """What became of a report that was sent."""
+
+    DONE = "acknowledged"
+    REFUSED = "the VTN will never take it"
+    LATER = "to be sent again"
+
+
+def delivery(response: EiResponse) -> Delivery:
+    """What the answer to a report says of it."""
+    if response.is_success:
+        return Delivery.DONE
+    later = response.code == "463" or response.code.startswith("5")
+    return Delivery.LATER if later else Delivery.REFUSED
 
 
 def is_good(message: Message, asked: Message, known: Registration | None) -> bool:

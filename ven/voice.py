@@ -1,7 +1,8 @@
 """What a site says by itself: whether it takes part in an event, or when it takes part at all.
 
-Called from the VEN's own thread. What is said is remembered with the rest of the state, sent before the next
-poll, and repeated until the VTN has answered.
+Called from the VEN's own thread. What is said is on the disk, and the site follows it, when the call is back;
+it is sent before the next poll, and repeated until the VTN has answered: also after an outage, a restart or
+a new registration.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,12 +17,15 @@ from ven.session import Session
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """The site's own words in a session. `clock` gives aware UTC, `wake` lets the client look what is due."""
+    """The site's own words in a session. `clock` gives aware UTC, `said` makes them last and hold.
+
+    Every method raises StateError where the state cannot be written.
+    """
 
     session: Session
     new_id: Callable[[], str]
     clock: Callable[[], datetime]
-    wake: Callable[[], None]
+    said: Callable[[], None]
 
     def change(self, event_id: str, opt_type: OptType) -> None:
         """A change of mind about an event (VEX-26); KeyError where it is not held.
@@ -32,20 +36,23 @@ class Voice:
             self.qualify(event_id, opt_type)
             return
         self.session.change_opt(event_id, opt_type)
-        self.wake()
+        self.said()
 
     def qualify(self, event_id: str, opt_type: OptType, resources: Sequence[str] = ()) -> None:
         """Says for some resources (none: all) whether they take part in an event, whatever becomes of it.
 
-        KeyError where the event is not held, ValueError where it wants no response or nobody is registered.
+        KeyError where the event is not held, ValueError where it wants no response or too much waits.
         """
         known = self.session.saved.events[event_id]
         ids = (self.new_id(), self.new_id())
-        message = opt.qualify(known, self._ven_id(), ids, self.clock(), resources, opt_type=opt_type)
+        registration = self.session.saved.registration
+        # between two registrations the event is still held; the next venID takes the place of none
+        ven_id = registration.ven_id if registration else ""
+        self._say(opt.qualify(known, ven_id, ids, self.clock(), resources, opt_type=opt_type))
         if not resources:
             events = {**self.session.saved.events, event_id: replace(known, opt_type=opt_type)}
             self.session.saved = replace(self.session.saved, events=events)
-        self._say(message)
+        self.said()
 
     def declare(
         self,
@@ -76,6 +83,7 @@ class Voice:
             device_classes=device_classes,
         )
         self._say(message)
+        self.said()
         return message.opt_id
 
     def withdraw(self, opt_id: str) -> None:
@@ -85,17 +93,19 @@ class Voice:
             raise ValueError(f"no schedule has the optID {opt_id}")
         if any(each.event_id is not None for each in mine):
             raise ValueError(f"the optID {opt_id} qualifies an event: that is not taken back (OPT-14)")
+        self.session.send(opt.cancel(opt_id, self._ven_id(), self.new_id()))
         left = tuple(each for each in self.session.saved.opts if each.opt_id != opt_id)
         self.session.saved = replace(self.session.saved, opts=left)
-        self.session.send(opt.cancel(opt_id, self._ven_id(), self.new_id()))
-        self.wake()
+        self.said()
 
     def _say(self, message: CreateOpt) -> None:
-        saved = self.session.saved
-        opts = opt.kept(saved.opts, saved.events, self.clock())
-        self.session.saved = replace(saved, opts=(*opts, message))
+        before = self.session.saved.answers
         self.session.send(message)
-        self.wake()
+        saved = self.session.saved
+        # what was outdated before it went out was never said
+        unsaid = frozenset(before) - frozenset(saved.answers)
+        opts = (each for each in opt.kept(saved.opts, saved.events, self.clock()) if each not in unsaid)
+        self.session.saved = replace(saved, opts=(*opts, message))
 
     def _ven_id(self) -> str:
         known = self.session.saved.registration

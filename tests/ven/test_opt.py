@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ class Speaking:
         self.session = session or ready()
         self.woken = 0
         self.now = NOW + now
-        ids = iter(f"made-{number}" for number in range(100))
+        ids = (f"made-{number}" for number in count())
         self.voice = Voice(self.session, lambda: next(ids), lambda: self.now, self._wake)
         if session is None:
             talk(self.session, distribute(make_event()), ok(), ok())

@@ -1,0 +1,110 @@
+"""What a VEN has to say and the VTN has not answered yet: answers, requests of the conversation, own words.
+
+Rules:
+- what stands first may be under way and is never changed; the rest goes out in order;
+- answers and own words outlive a restart, requests of the conversation are made anew;
+- own words (opts, wishes about the VTN's reports) are held back until the VTN has listed its events (REG-11);
+  said before, or not heard before the registration was lost, they go out under the next one's venID;
+- a newer word takes the place of an older one about the same that nobody can have heard, and no more than
+  `LIMIT` wait: a site may go on talking for weeks while the VTN is away.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from openadr import CancelOpt, CancelReport, CreatedEvent, CreateOpt, CreateReport, Message
+from ven import opt
+from ven.states import ANSWERS
+
+LIMIT = 100
+"""Own words that wait for the VTN."""
+_OWN = (CreateOpt, CancelOpt, CreateReport, CancelReport)
+_OF_OPTS = (CreateOpt, CancelOpt)
+
+
+class Waiting:
+    """The messages to send, first in first out."""
+
+    def __init__(self, kept: Iterable[Message], *, heard: bool) -> None:
+        """Goes on with what was `kept`; `heard`: own words may go out at once."""
+        messages = tuple(kept)
+        self._queue = deque(each for each in messages if heard or not isinstance(each, _OWN))
+        self._held: list[Message] = [] if heard else [each for each in messages if isinstance(each, _OWN)]
+
+    def __bool__(self) -> bool:
+        """Whether anything is to be sent now."""
+        return bool(self._queue)
+
+    def __contains__(self, message: Message) -> bool:
+        """Whether it is to be sent now."""
+        return message in self._queue
+
+    @property
+    def now(self) -> list[Message]:
+        """What is to be sent now, in order."""
+        return list(self._queue)
+
+    @property
+    def first(self) -> Message:
+        """What is sent next, or is under way; IndexError while there is nothing."""
+        return self._queue[0]
+
+    @property
+    def kept(self) -> tuple[Message, ...]:
+        """What must outlive a restart."""
+        return (*(each for each in self._queue if isinstance(each, (*ANSWERS, *_OWN))), *self._held)
+
+    def add(self, messages: Iterable[Message]) -> None:
+        """Adds answers and requests of the conversation."""
+        self._queue.extend(messages)
+
+    def put_first(self, message: Message) -> None:
+        """Sends it before everything else; only while nothing is under way."""
+        self._queue.appendleft(message)
+
+    def answered(self) -> Message:
+        """Takes away what stood first."""
+        return self._queue.popleft()
+
+    def say(self, message: Message, *, heard: bool) -> None:
+        """Adds a word of the site's own, which waits unless `heard`; ValueError where too many wait."""
+        waiting = [*self.now[1:], *self._held]
+        outdated = [each for each in waiting if _replaces(message, each)]
+        own = sum(isinstance(each, _OWN) for each in waiting) - len(outdated)
+        if isinstance(message, _OWN) and own >= LIMIT:
+            raise ValueError(f"{own} words of the site wait for the VTN, no more than {LIMIT} may")
+        for each in outdated:
+            (self._held if each in self._held else self._queue).remove(each)
+        (self._queue if heard or not isinstance(message, _OWN) else self._held).append(message)
+
+    def lost(self) -> None:
+        """The VTN does not know us: what was said of opts is kept for the next registration."""
+        self._held = [each for each in (*self._queue, *self._held) if isinstance(each, _OF_OPTS)]
+        self._queue.clear()
+
+    def ended(self) -> None:
+        """The registration was ended: what waited was said to a VTN that is none any more (REG-19)."""
+        self._queue.clear()
+        self._held.clear()
+
+    def heard(self, ven_id: str) -> None:
+        """Lets the words go that were held back, under this venID."""
+        self._queue.extend(opt.readdressed(each, ven_id) for each in self._held)
+        self._held.clear()
+
+
+def _replaces(newer: Message, older: Message) -> bool:
+    """Whether the older word means nothing any more once the newer is said."""
+    match newer, older:
+        case CreatedEvent(), CreatedEvent():
+            return _events_of(newer) == _events_of(older)
+        case CreateOpt(), CreateOpt():
+            return opt.supersedes(newer, older)
+        case CancelOpt(), CreateOpt():
+            return newer.opt_id == older.opt_id
+        case _:
+            return False
+
+
+def _events_of(message: CreatedEvent) -> list[tuple[str, int]]:
+    return [(each.event_id, each.modification_number) for each in message.event_responses]
