@@ -156,10 +156,11 @@ def in_order(events: Iterable[Event], now: datetime) -> list[Event]:
     Priority counts among active events only. A cancelled event keeps the place that it had when it was
     modified last, which is when it was cancelled.
     """
-    return sorted(events, key=lambda event: _listing_key(event, now))
+    return sorted(events, key=lambda event: listing_key(event, now))
 
 
-def _listing_key(event: Event, now: datetime) -> tuple[int, int, datetime, str]:
+def listing_key(event: Event, now: datetime) -> tuple[int, int, datetime, str]:
+    """The event's place among others: the smallest is listed first."""
     cancelled_at = event.descriptor.modification_date_time
     at = min(now, cancelled_at) if event.is_cancelled and cancelled_at is not None else now
     status = _status_by_clock(event, at)
@@ -180,12 +181,25 @@ def _status_by_clock(event: Event, now: datetime) -> EventStatus:
         return EventStatus.COMPLETED
     if now >= event.dtstart:
         return EventStatus.ACTIVE
+    near = _near_at(event)
+    return EventStatus.FAR if near is None or now < near else EventStatus.NEAR
+
+
+def _near_at(event: Event) -> datetime | None:
+    """When the event's ramp-up begins, None where it has none."""
     ramp_up = event.active_period.ramp_up
-    if ramp_up and not ramp_up.is_negative:
-        before = Duration(-ramp_up.seconds, -ramp_up.months)
-        if now >= before.after(event.dtstart):
-            return EventStatus.NEAR
-    return EventStatus.FAR
+    if not ramp_up or ramp_up.is_negative:
+        return None
+    return Duration(-ramp_up.seconds, -ramp_up.months).after(event.dtstart)
+
+
+def edges_of(event: Event) -> list[datetime]:
+    """All instants at which status, place or value of an event may change, in order; it may list more."""
+    cancelled_at = event.descriptor.modification_date_time
+    found = {event.dtstart, event.end, _near_at(event), cancelled_at}
+    for signal in event.signals:
+        found.update(_steps(signal, event.dtstart)[0])
+    return sorted(edge for edge in found if edge is not None)
 
 
 def _span(event: Event) -> _Span:

@@ -18,6 +18,7 @@ from ven.session import Delivery, Session
 from ven.settings import VenSettings
 from ven.transport import service_of
 from vtn import registration
+from vtn.distribution import written
 from vtn.exchange import Peer, Terms, exchange, refusal
 from vtn.report import RequestReports
 from vtn.store import Database
@@ -79,7 +80,7 @@ class Pair:
                 reply = await exchange(asked, service_of(asked), peer, conn, now, terms=self.terms)
         except ProtocolError as error:
             reply = refusal(asked, error, peer, self.terms)
-        answer = decode(encode(reply))
+        answer = decode(written(reply))
         self.said.append((asked, answer))
         return answer
 

@@ -7,6 +7,7 @@ certificates in force: a new one ends the other after an overlap. One that was w
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,13 +19,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from openadr.security import Digest, FingerprintEntry, short_form
 from vtn.errors import CertificateRefused, UnknownObject
 from vtn.schema import awaited_certificate_table as awaited_table
-from vtn.schema import certificate_table, pending_table, ven_table
+from vtn.schema import certificate_table, micros, pending_table, ven_table
 from vtn.store import after_commit
 
 OVERLAP = timedelta(days=30)
 IN_FORCE_LIMIT = 2
 NEVER = datetime.max.replace(tzinfo=UTC)
 Tails = Mapping[Digest, str]
+_PLAIN = """
+SELECT 1 FROM vtn_certificate AS c JOIN vtn_ven AS v ON v.ven_id = c.ven_id
+WHERE c.fingerprint = ? AND c.ven_id = ? AND (c.valid_until IS NULL OR c.valid_until > ?)
+AND v.registration_id IS NOT NULL AND v.suspended_at IS NULL
+AND NOT v.xml_signature AND NOT v.signature_required
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,11 @@ class Enrolled:
 def in_force(table: Table, now: datetime) -> ColumnElement[bool]:
     """The condition that a row's certificate is taken at `now`."""
     return or_(table.c.valid_until.is_(None), table.c.valid_until > now)
+
+
+def speaks_plainly(view: sqlite3.Connection, fingerprint: str, ven_id: str, now: datetime) -> bool:
+    """Whether this certificate is now that of this VEN, which is registered and need not sign."""
+    return view.execute(_PLAIN, (fingerprint, ven_id, micros(now))).fetchone() is not None
 
 
 async def add(

@@ -8,28 +8,24 @@ the content from 0 (EVT-01, EVT-02). What an event says, stored or sent, is in `
 from __future__ import annotations
 
 import hashlib
-import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, and_, insert, or_, select, update
+from sqlalchemy import Row, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from openadr import DistributeEvent, EiResponse, Event
+from openadr import Event
 from openadr.enums import ResponseRequired
 from openadr.interval import ZERO
 from openadr.overlap import overlapping
-from openadr.timeline import in_order
 from vtn import event_content, journal, outbox, qualification, registration
 from vtn.errors import DuplicateEvent, NotAdmitted, UnknownObject
-from vtn.schema import event_table, outbox_table
+from vtn.schema import event_table
 
 Admit = Callable[[AsyncConnection, Event, str, datetime], Awaitable[None]]
 
-OFFERS_WITHOUT_ANSWER = 3  # of an event that nobody answers by its own rule (responseRequired `never`, R52)
-OFFERS_OF_CANCELLATION = 100  # of an open-ended event, whose time never passes (R10)
 ANSWER_WITHIN = timedelta(minutes=10)  # at the least: a VEN that polls every 5 minutes has met it by then
 
 
@@ -183,81 +179,6 @@ async def overlaps(conn: AsyncConnection, event: Event, ven_id: str, now: dateti
             acknowledged[event_id] = responded_at
     others.sort(key=lambda other: (other.dtstart, other.event_id))
     return overlapping(event, others, acknowledged)
-
-
-async def distribute(
-    conn: AsyncConnection,
-    ven_id: str,
-    vtn_id: str,
-    now: datetime,
-    *,
-    request_id: str = "",
-    reply_limit: int | None = None,
-) -> DistributeEvent:
-    """All far, near, active and unanswered cancelled events of a VEN in order, noted as offered."""
-    await drop_what_is_over(conn, ven_id, now)
-    waiting = await outbox.waiting(conn, ven_id, outbox.EVENT)
-    events = await _current(conn, ven_id, waiting, now)
-    if reply_limit is not None:
-        events = events[:reply_limit]
-    sent = [event.event_id for event in events if event.event_id in waiting]
-    await outbox.offered(conn, ven_id, outbox.EVENT, sent, now)
-    t = event_table
-    await conn.execute(
-        update(t)
-        .where(t.c.ven_id == ven_id, t.c.event_id.in_(sent), t.c.offered_at.is_(None))
-        .values(offered_at=now)
-    )
-    return DistributeEvent(
-        response=EiResponse.ok(request_id),
-        request_id=secrets.token_hex(8),
-        vtn_id=vtn_id,
-        events=tuple(events),
-    )
-
-
-async def drop_what_is_over(conn: AsyncConnection, ven_id: str, now: datetime) -> None:
-    """Stop offering events whose time has passed, that expect no answer, or that get none for too long."""
-    t, box = event_table, outbox_table
-    rows = await conn.execute(
-        select(t.c.event_id, t.c.content, t.c.ends_at, t.c.cancelled_at, box.c.offers)
-        .join(box, and_(box.c.ven_id == t.c.ven_id, box.c.key == t.c.event_id))
-        .where(
-            t.c.ven_id == ven_id,
-            box.c.kind == outbox.EVENT,
-            or_(t.c.ends_at <= now, box.c.offers >= OFFERS_WITHOUT_ANSWER),
-        )
-    )
-    over, met = [], []
-    for event_id, content, ends_at, cancelled_at, offers in rows:
-        ended = ends_at is not None and ends_at <= now
-        if not ended and event_content.expects_no_answer(content):
-            met.append(event_id)
-        elif ended or (cancelled_at is not None and ends_at is None and offers >= OFFERS_OF_CANCELLATION):
-            over.append(event_id)
-    if over or met:
-        await outbox.answered(conn, ven_id, outbox.EVENT, over + met)
-    if met:
-        mine = (t.c.ven_id == ven_id, t.c.event_id.in_(met))
-        await conn.execute(update(t).where(*mine).values(delivered_at=now))
-
-
-async def _current(
-    conn: AsyncConnection, ven_id: str, waiting: Mapping[str, int], now: datetime
-) -> list[Event]:
-    """The events of a VEN's list, in its order (EVT-16)."""
-    t = event_table
-    rows = await conn.execute(
-        select(t.c.event_id, t.c.content, t.c.cancelled_at).where(
-            t.c.ven_id == ven_id, or_(t.c.ends_at.is_(None), t.c.ends_at > now)
-        )
-    )
-    current = [
-        event_content.as_of(event_content.read(content), now, cancelled=cancelled_at is not None)
-        for event_id, content, cancelled_at in rows
-        if cancelled_at is None or event_id in waiting
-    ]
-    return in_order(current, now)
 
 
 async def _row(conn: AsyncConnection, ven_id: str, event_id: str) -> Row[Any] | None:

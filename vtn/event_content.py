@@ -6,6 +6,8 @@ and are added when the event is sent (EVT-03, EVT-09, EVT-25). Plain functions o
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -18,6 +20,10 @@ from openadr.interval import ZERO
 from openadr.parser import OWN
 from openadr.timeline import event_status
 from vtn.errors import NotAdmitted
+
+_OPEN, _CLOSE = b"<ei:venID>", b"</ei:venID>"
+_SOMEBODY = "-"
+_PLAIN = re.compile(r"[ -%'-;=?-~]+", re.ASCII)  # what XML writes as it is
 
 
 def for_ven(event: Event, ven_id: str, modification_number: int, now: datetime) -> Event:
@@ -133,9 +139,45 @@ def write(event: Event) -> bytes:
     return encode(DistributeEvent(request_id="0", vtn_id="0", events=(event,)))
 
 
-@lru_cache(maxsize=1024)
+def writer(event: Event) -> Callable[[str], bytes]:
+    """`write` for many VENs that are given the same event: what their contents share is written once."""
+
+    def write_for(ven_id: str) -> bytes:
+        return write(replace(event, target=replace(event.target, ven_id=(ven_id,))))
+
+    head, somebody, tail = parted(write_for(_SOMEBODY))
+    if somebody.decode() != _SOMEBODY:
+        return write_for
+    return lambda ven_id: (
+        head + ven_id.encode() + tail if _PLAIN.fullmatch(ven_id) is not None else write_for(ven_id)
+    )
+
+
+def parted(content: bytes) -> tuple[bytes, bytes, bytes]:
+    """What stands before, in and after the one venID of an event, which names its VEN (TGT-05).
+
+    Of a content that is not so simple all stands before, and nothing in and after.
+    """
+    parts = content.split(_OPEN)
+    if len(parts) != 2:
+        return content, b"", b""
+    ven_id, _, rest = parts[1].partition(_CLOSE)
+    return parts[0] + _OPEN, ven_id, _CLOSE + rest
+
+
 def read(content: bytes) -> Event:
-    """The event that `write` wrote."""
+    """The event that `write` wrote; what many VENs were given alike is parsed once."""
+    head, ven_id, tail = parted(content)
+    if _PLAIN.fullmatch(ven_id.decode()) is None:
+        return _read(content)
+    event = _read(head + _SOMEBODY.encode() + tail)
+    if event.target.ven_id != (_SOMEBODY,):  # a signal's target has one
+        return _read(content)
+    return replace(event, target=replace(event.target, ven_id=(ven_id.decode(),)))
+
+
+@lru_cache(maxsize=1024)
+def _read(content: bytes) -> Event:
     message = decode(content, OWN)
     assert isinstance(message, DistributeEvent)  # noqa: S101 - written by write
     return message.events[0]

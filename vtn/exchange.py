@@ -66,7 +66,7 @@ from openadr import (
 )
 from openadr.enums import ProfileName, ServiceName, TransportName
 from openadr.errors import ComplianceError, InvalidId, NotRegistered
-from vtn import availability, event, opt, outbox, own_report, registration, report, report_request
+from vtn import availability, distribution, opt, outbox, own_report, registration, report, report_request
 from vtn.hooks import Review, pass_all
 from vtn.opt_policy import OptPolicies
 from vtn.registration import NOT_REGISTERED, Ven
@@ -121,7 +121,10 @@ class Call:
 async def exchange(
     message: Message, service: str, peer: Peer, conn: AsyncConnection, now: datetime, *, terms: Terms
 ) -> Message:
-    """The reply to a message, all that it changes written to `conn`; ProtocolError where it is refused."""
+    """The reply to a message, all that it changes written to `conn`; ProtocolError where it is refused.
+
+    It may be bytes already (`distribution.written`).
+    """
     route = ROUTES.get(type(message))
     if route is None or service not in route.services:
         raise ComplianceError(f"{type(message).__name__} does not belong to {service}", rule="GEN-17")
@@ -186,7 +189,7 @@ async def _registration_was_cancelled(message: CanceledPartyRegistration, call: 
 
 
 async def _request_event(message: RequestEvent, call: Call) -> Message:
-    return await event.distribute(
+    return await distribution.distribute(
         call.conn,
         call.ven.ven_id,
         call.terms.vtn_id,
@@ -251,14 +254,14 @@ async def _cancel_opt(message: CancelOpt, call: Call) -> Message:
 async def _poll(_message: Poll, call: Call) -> Message:
     """One of what waits (POLL-02); all events are one payload (EVT-13)."""
     ven_id = call.ven.ven_id
-    await event.drop_what_is_over(call.conn, ven_id, call.now)
-    item = await outbox.next_item(call.conn, ven_id)
-    if item is None:
-        return nothing_waits(ven_id)
-    if item.message is None:
-        return await event.distribute(call.conn, ven_id, call.terms.vtn_id, call.now)
-    await outbox.offered(call.conn, ven_id, item.kind, [item.key], call.now)
-    return item.message
+    while (item := await outbox.next_item(call.conn, ven_id)) is not None:
+        if item.message is not None:
+            await outbox.offered(call.conn, ven_id, item.kind, [item.key], call.now)
+            return item.message
+        told = await distribution.due(call.conn, ven_id, call.terms.vtn_id, call.now)
+        if told is not None:
+            return told
+    return nothing_waits(ven_id)
 
 
 async def _acknowledged(message: Response, call: Call) -> Message:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sqlite3
 import ssl
 from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
@@ -16,12 +17,24 @@ from datetime import datetime
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from openadr import Message, Poll, ProtocolError, QueryRegistration, Response, decode, encode, lenient
+from openadr import (
+    Message,
+    Poll,
+    ProtocolError,
+    QueryRegistration,
+    RequestEvent,
+    Response,
+    decode,
+    encode,
+    lenient,
+)
 from openadr.enums import ServiceName
 from openadr.errors import BadSignature, TransportError
 from openadr.finding import Finding
-from vtn import finding, registration
+from vtn import certificate, finding, registration
+from vtn.distribution import Lists, written
 from vtn.exchange import Peer, Terms, exchange, refusal
+from vtn.hooks import pass_all
 from vtn.presence import Guest, Presence
 from vtn.signature import OFF_LOOP_BYTES, Proof, Signatures
 from vtn.skew import Skews
@@ -31,6 +44,7 @@ from vtn.tls import Tls, tails_of
 log = structlog.get_logger(__name__)
 
 POLL = str(ServiceName.OADR_POLL)
+EVENT = str(ServiceName.EI_EVENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +76,7 @@ class Reception:
         self._skews = skews
         self.presence = Presence(db)
         self.findings = finding.Findings()
+        self._lists = Lists()
         self.tls: Tls | None = None
 
     def at_once(self, raw: bytes, principal: str, now: datetime, besides: Container[str]) -> bytes | None:
@@ -144,7 +159,9 @@ class Reception:
                 return await self._poll(letter, letter.message, guest)
             self._skews.note(guest.ven.ven_id, letter.message, letter.now)
         sha256 = letter.proof.sha256 if letter.proof else _sha256(raw)
-        return encode(await self._exchange(replace(letter, peer=replace(letter.peer, raw_sha256=sha256))))
+        if isinstance(letter.message, RequestEvent) and (told := self._told_before(letter, letter.message)):
+            return told
+        return written(await self._exchange(replace(letter, peer=replace(letter.peer, raw_sha256=sha256))))
 
     async def _read(self, raw: bytes, guest: Guest | None, now: datetime) -> Message:
         """The message; the known deviations are forgiven to a VEN that is set so, and counted."""
@@ -166,7 +183,22 @@ class Reception:
         reply = await self._exchange(letter)
         if own and isinstance(reply, Response) and guest.queued == queued:
             guest.due = False  # and nothing was queued since the database was read
-        return encode(reply)
+        return written(reply)
+
+    def _told_before(self, letter: _Letter, message: RequestEvent) -> bytes | None:
+        """The events of a VEN to which nothing of them is new; None: that takes an ordinary exchange."""
+        ven = letter.peer.ven
+        plain = letter.service == EVENT and letter.proof is None and self._terms.review is pass_all
+        if ven is None or not plain or message.ven_id not in ("", ven.ven_id):
+            return None
+        vtn_id, now = self._terms.vtn_id, letter.now
+
+        def read(view: sqlite3.Connection) -> bytes | None:
+            if not certificate.speaks_plainly(view, letter.peer.fingerprint, ven.ven_id, now):
+                return None
+            return self._lists.repeated(view, message, ven.ven_id, vtn_id, now)
+
+        return self._db.look(read)
 
     async def _exchange(self, letter: _Letter) -> Message:
         only_reads = isinstance(letter.message, QueryRegistration) and letter.proof is None

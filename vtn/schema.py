@@ -42,11 +42,16 @@ class Instant(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError(f"naive datetime: {value!r}")
-        return (value - EPOCH) // MICROSECOND
+        return micros(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         """Give the datetime back in UTC."""
         return None if value is None else EPOCH + value * MICROSECOND
+
+
+def micros(instant: datetime) -> int:
+    """The instant as `Instant` keeps it, for statements that are written as text."""
+    return (instant - EPOCH) // MICROSECOND
 
 
 metadata = MetaData()
@@ -72,6 +77,8 @@ ven_table = Table(
     Column("xml_signature", Boolean, nullable=False, default=False, server_default=false()),  # it says so
     Column("signature_required", Boolean, nullable=False, default=False, server_default=false()),
     Column("signature_leniency", Boolean, nullable=False, default=False, server_default=false()),
+    # counts what is done to the VEN's events and to what of them waits; triggers of the database keep it
+    Column("events_version", Integer, nullable=False, default=0, server_default="0"),
 )
 # One VEN may have two certificates while one is being replaced (SEC-15).
 certificate_table = Table(

@@ -7,11 +7,12 @@ acknowledged commits in a power cut).
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
@@ -20,6 +21,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from vtn import inline
 from vtn.errors import StartupError, StoreBusy, StoreError
+
+T = TypeVar("T")
 
 MAX_UNITS_PER_COMMIT = 64
 READERS = 4
@@ -67,6 +70,7 @@ class Database:
         self._listeners: list[Listener] = []
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._view: sqlite3.Connection | None = None
 
     @classmethod
     async def open(cls, url_or_path: str | Path, *, busy_timeout_s: float = 5.0) -> Database:
@@ -90,6 +94,9 @@ class Database:
             self._queue.put_nowait(None)
             await self._task
             self._task = None
+        if self._view is not None:
+            self._view.close()
+            self._view = None
         await self._writer.dispose()
         await self._reader.dispose()
 
@@ -107,6 +114,22 @@ class Database:
         """One consistent view of what is durable; it cannot write."""
         async with self._reader.connect() as conn:
             yield conn
+
+    def look(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """What `read` finds in one consistent view of what is durable, at once: for a few rows by their keys.
+
+        Nothing of a log that is written ahead ever waits for a lock, so the event loop does not; many rows
+        are for `read`.
+        """
+        if self._view is None:
+            self._view = _view(self._writer.url)
+        try:
+            self._view.execute("BEGIN")
+            return read(self._view)
+        except sqlite3.Error as error:
+            raise store_error(error) from error
+        finally:
+            self._view.rollback()
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
@@ -215,6 +238,12 @@ def _writer(url: URL, busy_timeout_s: float) -> AsyncEngine:
 
     engine = create_async_engine(url, pool_size=1, max_overflow=0, async_creator=connect)
     return _prepared(engine, "BEGIN IMMEDIATE")
+
+
+def _view(url: URL) -> sqlite3.Connection:
+    connection = sqlite3.connect(str(url.database), isolation_level=None, timeout=0)
+    connection.execute("PRAGMA query_only=ON")
+    return connection
 
 
 def _reader(url: URL, busy_timeout_s: float) -> AsyncEngine:

@@ -24,7 +24,6 @@ from openadr import (
     RegisterReport,
     RequestEvent,
     decode,
-    encode,
 )
 from openadr.enums import OptReason, OptType
 from tests.openadr.samples import MESSAGES
@@ -38,6 +37,7 @@ from ven.transport import service_of
 from ven.voice import Voice
 from vtn import availability, event, qualification, registration, report
 from vtn.availability import WHOLE, Part, stance
+from vtn.distribution import written
 from vtn.exchange import ROUTES, Peer, exchange, refusal
 from vtn.opt_policy import OptPolicy
 from vtn.registration import Ven
@@ -225,7 +225,7 @@ async def test_g_06_nothing_of_a_stranger_is_taken_or_kept(pair: Pair) -> None:
                 answer = await exchange(message, service_of(message), stranger, conn, NOW, terms=pair.terms)
         except ProtocolError as error:
             answer = refusal(message, error, stranger, pair.terms)
-        answer = decode(encode(answer))
+        answer = decode(written(answer))
         expected = "200" if isinstance(message, QueryRegistration) else "463"
         assert (code(answer), getattr(answer, "ven_id", None)) == (expected, None), message
     assert await at_the_vtn(pair) == before

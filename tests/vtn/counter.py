@@ -24,6 +24,7 @@ from openadr.enums import OptType
 from tests.vtn.desk import ALICE, NOW, anything_goes, request_all
 from ven.transport import service_of
 from vtn import event, outbox, registration
+from vtn.distribution import written
 from vtn.exchange import Peer, Terms, exchange, refusal
 from vtn.store import Database
 
@@ -56,7 +57,7 @@ class Counter:
                 reply = await exchange(asked, service_of(asked), peer, conn, self.now, terms=terms)
         except ProtocolError as error:
             reply = refusal(message, error, peer, terms)
-        return decode(encode(reply))
+        return decode(written(reply))
 
     async def poll(self) -> list[Event] | None:
         """The events that a poll is told of; None: nothing waits."""

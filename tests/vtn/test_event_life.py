@@ -21,9 +21,9 @@ from openadr.enums import EventStatus, OptType, ResponseRequired
 from tests.vtn.counter import Counter
 from tests.vtn.desk import NOW, STRANGER, anything_goes, make_event, with_period
 from ven.states import TRANSITIONS, State
-from vtn import event, opt, registration
+from vtn import distribution, event, opt, registration
+from vtn.distribution import OFFERS_WITHOUT_ANSWER
 from vtn.errors import NotAdmitted
-from vtn.event import OFFERS_WITHOUT_ANSWER
 from vtn.store import Database
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -129,7 +129,7 @@ async def test_evt_11_a_cancellation_is_sent_until_its_time_has_passed(counter: 
 async def test_evt_11_a_cancelled_open_ended_event_is_not_sent_for_ever(
     counter: Counter, asking: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event, "OFFERS_OF_CANCELLATION", 4)
+    monkeypatch.setattr(distribution, "OFFERS_OF_CANCELLATION", 4)
     await counter.publish(make_event(start=NOW, length=timedelta(0)))
     await counter.cancel()
     for _ in range(4):
@@ -148,7 +148,7 @@ async def test_evt_11_a_cancellation_that_nobody_answers_is_sent_three_times(cou
 async def test_evt_13_an_open_ended_event_that_is_not_cancelled_stays_in_the_list(
     counter: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event, "OFFERS_OF_CANCELLATION", 1)
+    monkeypatch.setattr(distribution, "OFFERS_OF_CANCELLATION", 1)
     await counter.publish(make_event(start=NOW, length=timedelta(0)))
     for _ in range(4):
         assert await counter.listed() == ["e1"]
