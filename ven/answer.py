@@ -133,6 +133,8 @@ def answer(message: Message, asked: Message, saved: Saved, context: Context, *, 
         return _reporting(message, saved, known, context)
     if isinstance(asked, RegisterReport):
         saved = given(asked, saved, context.now)
+        if good and isinstance(message, RegisteredReport | Response):
+            saved = _offered(message, saved, context)
     if isinstance(message, RegisteredReport):
         return _requested(message, asked, saved, known, context) if good else Answered(saved)
     return _standing(message, asked, saved, known, context, good=good)
@@ -229,11 +231,21 @@ def given(offered: RegisterReport, saved: Saved, now: datetime) -> Saved:
     return replace(saved, requests=request.metadata_given(saved.requests, offered.report_request_id, now))
 
 
+def _offered(message: RegisteredReport | Response, saved: Saved, context: Context) -> Saved:
+    """The VTN has our metadata. A plain response neither asks for reports nor ends those under way."""
+    offered = replace(saved, metadata=report.digest(context.capabilities))
+    if isinstance(message, Response) and offered != saved:
+        log.warning(
+            "the VTN took our metadata with a plain oadrResponse (RPT-09 wants oadrRegisteredReport):"
+            " they are offered again when they change, or are asked for"
+        )
+    return offered
+
+
 def _requested(
     message: RegisteredReport, asked: Message, saved: Saved, known: Registration, context: Context
 ) -> Answered:
     """The VTN has our metadata: what it asked for before is void, what comes along is asked anew (RPT-07)."""
-    saved = replace(saved, metadata=report.digest(context.capabilities))
     along = {each.report_request_id for each in message.report_requests}
     kept = {
         key: held

@@ -1,13 +1,16 @@
 """What a site offers to report, as metadata. Pure."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 
 from openadr import Duration, ItemBase, RegisterReport, Report, ReportDescription, SamplingRate, Target
 from openadr.enums import ReadingType, ReportType
 from ven.facility import Capability, Unit
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,32 @@ class Offer:
     def is_status(self) -> bool:
         """Whether its values are states of a resource at an instant, not quantities of a period."""
         return self.first.unit is Unit.STATUS
+
+
+_LONGEST = timedelta(days=1)
+
+
+@dataclass(slots=True)
+class Pace:
+    """When metadata that the VTN does not take are offered again: after twice as long each time, within a
+    day. Without them it never asks for reports; a VTN that cannot take them is not asked at each poll.
+    """
+
+    first: timedelta
+    """The pause after the first time."""
+    pause: timedelta = timedelta(0)
+    since: datetime | None = None
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether the pause is over; a clock that was set back ends it."""
+        return self.since is None or abs(now - self.since) >= self.pause
+
+    def answered(self, *, taken: bool, now: datetime) -> None:
+        """Takes note of what became of an offer."""
+        self.since = now
+        self.pause = timedelta(0) if taken else min(_LONGEST, max(self.first, 2 * self.pause))
+        if not taken:
+            log.warning("the VTN did not take our metadata: they are offered again in %s", self.pause)
 
 
 def offers(capabilities: Iterable[Capability]) -> dict[str, Offer]:

@@ -27,6 +27,7 @@ from openadr import (
     Message,
     Poll,
     QueryRegistration,
+    RegisterReport,
     RequestEvent,
     RequestReregistration,
     Response,
@@ -41,6 +42,7 @@ from ven.errors import UnexpectedMessageError
 from ven.event import prune
 from ven.facility import Facility
 from ven.numbered import NumberedPoints
+from ven.offer import Pace
 from ven.report import Limits
 from ven.request import Reporting, make_reports, metadata_due
 from ven.saved import Saved
@@ -91,7 +93,8 @@ class Session:
         self._capabilities = tuple(self._facility.capabilities())
         self._offers = report.offers(self._capabilities)
         self._wait_until: datetime | None = None
-        self._waits_since = self._offered_at = datetime.min.replace(tzinfo=UTC)
+        self._waits_since = datetime.min.replace(tzinfo=UTC)
+        self._pace = Pace(timedelta(seconds=settings.register_retry_s))
         self.state = self._resumed()
         if settings.metadata_at_start and self.state in _WITH_REPORTS:
             self.state = State.OFFERING  # RPT-01
@@ -105,7 +108,7 @@ class Session:
     def _resumed(self) -> State:
         if self.saved.registration is None:
             return State.UNREGISTERED if self.saved.barred_until is None else State.CANCELED
-        if self.saved.metadata != report.digest(self._capabilities):
+        if self._lacks_metadata:
             return State.OFFERING
         return State.READY if self.saved.synced or self._settings.report_only else State.SYNCING
 
@@ -144,8 +147,8 @@ class Session:
             # after a renewal that failed the old ids are left out: they may be what the VTN refused
             renewed = known if self.state is State.REREGISTERING else None
             return registration.create(self._settings, self._new_id(), renewed)
-        if self.state is State.OFFERING or (self.state is State.READY and self._offers_again(now)):
-            self._offered_at = now
+        offers_again = self.state is State.READY and self._lacks_metadata and self._pace.is_due(now)
+        if self.state is State.OFFERING or offers_again:
             return self._context(now).metadata(known.ven_id)
         if self.state is State.SYNCING and self._settings.report_only:
             self.state = State.READY
@@ -157,11 +160,10 @@ class Session:
             )
         return self._metadata_due(known.ven_id, now) or Poll(known.ven_id)
 
-    def _offers_again(self, now: datetime) -> bool:
-        """Whether the VTN still lacks our metadata: without them it never asks for reports (RPT-01)."""
-        passed = abs((now - self._offered_at).total_seconds())  # a clock may be set back
-        lacking = self.saved.metadata != report.digest(self._capabilities)
-        return lacking and passed >= self._settings.register_retry_s
+    @property
+    def _lacks_metadata(self) -> bool:
+        """Whether the VTN does not have our metadata: without them it never asks for reports (RPT-01)."""
+        return self.saved.metadata != report.digest(self._capabilities)
 
     def _metadata_due(self, ven_id: str, now: datetime) -> Message | None:
         due = metadata_due(self.saved.requests, now)
@@ -189,6 +191,7 @@ class Session:
         self._enter(following.good if good else following.bad, asked, message, now)
         outcome = answer(message, asked, self.saved, self._context(now), good=good)
         self._apply(outcome)
+        self._settle(asked, now)
         if isinstance(message, RequestReregistration) and good:
             self._count_renewal(now)
         if isinstance(asked, CreatePartyRegistration) and self.state is State.READY:
@@ -245,7 +248,12 @@ class Session:
         following = next(iter(TRANSITIONS[self.state].get(type(asked), {}).values()), None)
         self._enter(following.bad if following else self.state, asked, None, now)
         self._remember()
+        self._settle(asked, now)
         self._speak_again()
+
+    def _settle(self, asked: Message, now: datetime) -> None:
+        if isinstance(asked, RegisterReport):
+            self._pace.answered(taken=not self._lacks_metadata, now=now)
 
     def _enter(self, state: State, asked: Message, message: Message | None, now: datetime) -> None:
         self.state = state

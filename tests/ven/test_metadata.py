@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -14,14 +15,16 @@ from openadr import (
     RegisteredReport,
     RegisterReport,
     ReportRequest,
+    RequestEvent,
 )
-from tests.ven.messages import HOUR, VEN, ask, create_report, distribute, metadata_taken, ok, registered
+from tests.ven.messages import HOUR, VEN, ask, create_report, distribute, metadata_taken, no, ok, registered
 from tests.ven.site import NOW, Site, capability
 from tests.ven.test_session import make_session, names, ready, talk
 from ven.session import Session
 from ven.states import State
 
 ONCE = timedelta(0)
+DAY = timedelta(days=1)
 BEGUN: list[Message] = [registered(ven_id=None), registered()]
 
 
@@ -93,6 +96,60 @@ def test_a_turn_of_regular_metadata_is_not_lost_by_a_restart(follow: bool) -> No
     assert given(talk(again, metadata_taken(), ok(), now=later)) == ["m1"]
     assert set(again.saved.requests) == (set() if follow else {"m1"})
     assert names(again.due(later + HOUR / 4)) == ["Poll"]
+
+
+@pytest.mark.criterion("RPT-01", "RPT-07", who="ven")
+def test_metadata_that_a_plain_response_takes_are_offered_once_until_they_change(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    session = make_session()
+    asked = talk(session, *BEGUN, ok(), distribute(), ok())
+    for day in range(1, 4):
+        asked += talk(session, ok(), now=NOW + day * DAY)
+        session = make_session(session.saved)
+    assert given(asked) == [None]
+    (record,) = (each for each in caplog.records if "plain" in each.getMessage())
+    assert record.levelname == "WARNING"
+    asked = talk(session, create_report(wants()), ok(), ok(), ok(), now=NOW + 9 * DAY)
+    assert given(asked) == ["m1"]  # on request, once more
+    site = Site(offered=[capability("TELEMETRY_USAGE", "new")])
+    asked = talk(make_session(session.saved, site), ok(), now=NOW + 10 * DAY)
+    assert given(asked) == [None]
+
+
+@pytest.mark.parametrize("answer", ["refused", "plain refusal", "never taken"])
+def test_metadata_that_the_vtn_does_not_take_are_offered_again_ever_less_often(
+    answer: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = make_session()
+    talk(session, *BEGUN)
+    now, times = NOW, []
+    while now < NOW + 4 * DAY:
+        for message in session.due(now):
+            if isinstance(message, RegisterReport):
+                times.append(now - NOW)
+                if answer == "never taken":
+                    session.give_up(now)
+                else:
+                    session.receive(metadata_taken(code="454") if answer == "refused" else no("454"), now)
+            else:
+                session.receive(distribute() if isinstance(message, RequestEvent) else ok(), now)
+        now += timedelta(minutes=1)
+    assert 8 < len(times) < 20
+    pauses = [after - before for before, after in pairwise(times)]
+    assert pauses[0] < timedelta(minutes=10)
+    assert pauses[-1] <= DAY + timedelta(minutes=10)
+    assert all(after >= before - timedelta(minutes=10) for before, after in pairwise(pauses))
+    assert "offered again" in caplog.text
+    talk(session, metadata_taken(ask()), ok(), now=now + 2 * DAY)
+    assert names(session.due(now + 4 * DAY)) == ["Poll"]
+
+
+def test_a_clock_that_is_set_back_does_not_end_the_offers() -> None:
+    session = make_session()
+    talk(session, *BEGUN, metadata_taken(code="454"), distribute())
+    talk(session, ok())
+    assert given(session.due(NOW - 300 * DAY)) == [None]
 
 
 @pytest.mark.parametrize("code", ["200", "454"])
