@@ -53,11 +53,13 @@ async def record(
         "body": dict(body),
         "raw_sha256": raw_sha256,
     }
-    statement = insert(journal_table).values(row).on_conflict_do_nothing(index_elements=["key"])
-    new = (await conn.execute(statement)).rowcount == 1
+    new = (await conn.execute(_RECORD, row)).rowcount == 1
     if new:
         after_commit(conn, FACT)
     return new
+
+
+_RECORD = insert(journal_table).on_conflict_do_nothing(index_elements=["key"])
 
 
 async def facts_after(conn: AsyncConnection, seq: int, limit: int) -> list[Fact]:
@@ -70,4 +72,5 @@ async def facts_after(conn: AsyncConnection, seq: int, limit: int) -> list[Fact]
 
 def iso(instant: datetime) -> str:
     """The instant as text with Z, to the microsecond only where it has one."""
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    in_utc = instant if instant.tzinfo is UTC else instant.astimezone(UTC)
+    return in_utc.isoformat().replace("+00:00", "Z")

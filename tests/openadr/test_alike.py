@@ -129,7 +129,7 @@ def in_full(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Message:
 
 def outcome(reader: object, raw: bytes) -> object:
     try:
-        return reader(raw)  # type: ignore[operator] - decode or in_full
+        return repr(reader(raw))  # type: ignore[operator] - decode or in_full; NaN is not equal to itself
     except ProtocolError as error:
         return type(error), str(error), error.rule, error.message_name, error.request_id
 
