@@ -155,8 +155,9 @@ def report_requests(
             interval = ActivePeriod(dtstart=floor_to(now, step), duration=OPEN_ENDED)
             asked.append(_request(f"telemetry.{number}", report, step, step, interval))
         elif name == OFFERS:
-            interval = ActivePeriod(dtstart=floor_to(now, HOUR), duration=OPEN_ENDED)
-            asked.append(_request(f"offer.{number}", report, step, HOUR, interval))
+            back = _hourly(report, step, now)
+            interval = ActivePeriod(dtstart=floor_to(now, back), duration=OPEN_ENDED)
+            asked.append(_request(f"offer.{number}", report, step, back, interval))
     return asked
 
 
@@ -169,6 +170,12 @@ def _granularity(descriptions: Sequence[ReportDescription], now: datetime) -> ti
     longest = min((rate.max_period.after(now) - now for rate in rates), default=QUARTER)
     step = max(shortest, min(longest, QUARTER))
     return step if step > timedelta(0) else QUARTER
+
+
+def _hourly(report: Report, step: timedelta, now: datetime) -> timedelta:
+    """An hour, or as near as can be: at least the step (RPT-15), at most what the report covers (RPT-20)."""
+    reach = HOUR if report.duration is None else report.duration.after(now) - now
+    return max(step, min(HOUR, reach))
 
 
 def _request(

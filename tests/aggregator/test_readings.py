@@ -11,6 +11,7 @@ import pytest
 from aggregator.profile import Period
 from aggregator.readings import OFFERS, TELEMETRY, _profile, issued, metered, report_requests
 from openadr import Duration, Report, ReportDescription, SamplingRate
+from openadr.report_request import check_request
 from vtn import registration
 from vtn.reading import ReadingRow
 from vtn.schema import reading_table
@@ -205,6 +206,33 @@ def test_telemetry_is_asked_by_the_quarter_hour_or_as_near_as_the_node_can(
     (request,) = report_requests("v", [report], None, NOON)
     assert request.report_specifier.granularity.seconds == step_s
     assert request.report_specifier.report_back_duration.seconds == step_s
+
+
+@pytest.mark.criterion("RPT-15", "RPT-20", who="vtn")
+@pytest.mark.parametrize(
+    ("step_s", "kept_s", "back_s"),
+    [
+        (900, 36 * 3600, 3600),
+        (7200, 36 * 3600, 7200),
+        (35 * 86_400, 35 * 86_400, 35 * 86_400),
+        (2700, 86_400, 3600),
+        (900, 1800, 1800),
+        (900, 900, 900),
+    ],
+)
+@pytest.mark.parametrize("name", ["x-FLEXIBILITY_OFFER", "METADATA_TELEMETRY_USAGE"])
+def test_steps_and_rhythm_that_are_asked_for_fit_each_other_and_what_is_offered(
+    name: str, step_s: int, kept_s: int, back_s: int
+) -> None:
+    report = replace(offered(name, "offer", shortest_s=step_s, longest_s=step_s), duration=Duration(kept_s))
+    (request,) = report_requests("v", [report], None, NOON)
+    check_request(request, [report])
+    specifier = request.report_specifier
+    assert specifier.granularity.seconds == step_s
+    if name == "x-FLEXIBILITY_OFFER":
+        assert specifier.report_back_duration.seconds == back_s
+    assert specifier.report_interval is not None
+    assert specifier.report_interval.dtstart <= NOON
 
 
 def test_months_in_metadata_are_as_long_as_they_are_now() -> None:
