@@ -91,8 +91,11 @@ class Connection:
         self._connection.close()
 
 
+def plain(database: str, timeout_s: float) -> sqlite3.Connection:
+    """An SQLite file of which nothing is hidden; every BEGIN is ours, and waits so long for a lock."""
+    return sqlite3.connect(database, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+
+
 async def connect(database: str, timeout_s: float) -> Connection:
     """Open an SQLite file; every BEGIN is ours, and waits at most `timeout_s` seconds for a lock."""
-    return Connection(
-        sqlite3.connect(database, timeout=timeout_s, isolation_level=None, check_same_thread=False)
-    )
+    return Connection(plain(database, timeout_s))

@@ -10,21 +10,29 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr.errors import BadSignature
-from vtn.schema import nonce_table
+from vtn.schema import EPOCH, MICROSECOND, nonce_table
+from vtn.store import Database
 
-_SPEND = insert(nonce_table).on_conflict_do_nothing()  # built once: every signed poll runs it
+_SPEND = "INSERT INTO vtn_nonce (fingerprint, nonce, signed_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 KEPT = timedelta(minutes=15)  # three times the widest window, so that a change of the setting opens no gap
 
 
 async def spend(conn: AsyncConnection, fingerprint: str, nonce: str, signed_at: datetime) -> None:
     """Take note of a nonce; BadSignature where its signer has used it before."""
-    row = {"fingerprint": fingerprint, "nonce": nonce, "signed_at": signed_at}
-    done = await conn.execute(_SPEND, row)
-    if done.rowcount != 1:
+    row = (fingerprint, nonce, (signed_at - EPOCH) // MICROSECOND)
+    _refuse_replay((await conn.exec_driver_sql(_SPEND, row)).rowcount)
+
+
+async def spend_alone(db: Database, fingerprint: str, nonce: str, signed_at: datetime) -> None:
+    """The same where nothing else is written; durable when it returns."""
+    _refuse_replay(await db.note(_SPEND, (fingerprint, nonce, (signed_at - EPOCH) // MICROSECOND)))
+
+
+def _refuse_replay(rows: int) -> None:
+    if rows != 1:
         raise BadSignature("the nonce was used before: a replay", rule="SIG-05")
 
 

@@ -238,8 +238,7 @@ class Reception:
     async def _spend(self, proof: Proof | None) -> None:
         """Spend the nonce of a signed message where nothing else is written."""
         if proof is not None:
-            async with self._db.write() as conn:
-                await proof.spend(conn)
+            await proof.spend_alone(self._db)
 
 
 def _decode(raw: bytes) -> Message:

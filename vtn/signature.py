@@ -30,6 +30,7 @@ from openadr.verification import Policy, Verified, verify
 from vtn import nonce, original, registration
 from vtn.registration import Ven
 from vtn.settings import VtnSettings
+from vtn.store import Database
 
 OFF_LOOP_BYTES = 16_384
 
@@ -54,7 +55,11 @@ class Proof:
 
     verified: Verified
     raw: bytes
-    sha256: str
+
+    @property
+    def sha256(self) -> str:
+        """The hash by which the original is found."""
+        return hashlib.sha256(self.raw).hexdigest()
 
     @property
     def body(self) -> bytes:
@@ -66,6 +71,12 @@ class Proof:
         verified = self.verified
         if verified.nonce is not None:
             await nonce.spend(conn, verified.fingerprint, verified.nonce, verified.signed_at)
+
+    async def spend_alone(self, db: Database) -> None:
+        """Spend the nonce of a message for which nothing else is written; BadSignature as above."""
+        verified = self.verified
+        if verified.nonce is not None:
+            await nonce.spend_alone(db, verified.fingerprint, verified.nonce, verified.signed_at)
 
     async def keep(self, conn: AsyncConnection, message: Message, ven: Ven | None, now: datetime) -> None:
         """Keep the original of a message that was carried out."""
@@ -90,7 +101,7 @@ class Signatures:
             verified = await asyncio.to_thread(verify, raw, (principal,), now, policy, self._limits)
         else:
             verified = verify(raw, (principal,), now, policy, self._limits)
-        return Proof(verified, raw, hashlib.sha256(raw).hexdigest())
+        return Proof(verified, raw)
 
     def present(self, raw: bytes) -> bool:
         """Whether a message may be signed, and we could answer it so."""

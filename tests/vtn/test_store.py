@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, func, insert, select
+from sqlalchemy import create_engine, func, insert, select, text
 
 from vtn.errors import StartupError, StoreBusy, StoreError
 from vtn.schema import journal_table, metadata, ven_table
@@ -182,3 +182,56 @@ async def test_a_part_of_a_unit_is_undone_alone_with_its_notices(database: Datab
             after_commit(conn, "kept too")
     assert heard == ["kept", "kept too"]
     assert await names(database) == ["kept", "kept too"]
+
+
+_SPEND = "INSERT INTO vtn_nonce (fingerprint, nonce, signed_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+
+
+async def nonces(database: Database) -> set[str]:
+    """Those that are kept."""
+    async with database.read() as conn:
+        return set((await conn.execute(text("SELECT nonce FROM vtn_nonce"))).scalars())
+
+
+async def test_notes_are_kept_in_line_with_units_and_say_what_they_changed(database: Database) -> None:
+    async def unit(name: str) -> int:
+        async with database.write() as conn:
+            await conn.execute(text("INSERT INTO vtn_nonce VALUES ('f', :name, 1)"), {"name": name})
+        return 7
+
+    works = [database.note(_SPEND, ("f", name, 1)) for name in ("a", "b", "a")]
+    works += [unit("c"), database.note(_SPEND, ("f", "c", 1)), database.note(_SPEND, ("f", "d", 1))]
+    assert await asyncio.gather(*works) == [1, 1, 0, 7, 0, 1]
+    assert await nonces(database) == {"a", "b", "c", "d"}
+
+
+async def test_note_of_a_closed_or_locked_database_is_refused_and_not_kept(database_path: Path) -> None:
+    database = await Database.open(database_path, busy_timeout_s=0.05)
+    with closing(sqlite3.connect(database_path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreBusy):
+            await database.note(_SPEND, ("f", "a", 1))
+        other.execute("ROLLBACK")
+    with pytest.raises(StoreError, match="syntax"):
+        await database.note("nonsense", ())
+    assert await database.note(_SPEND, ("f", "b", 1)) == 1
+    assert await nonces(database) == {"b"}
+    await database.close()
+    with pytest.raises(StoreError, match="closed"):
+        await database.note(_SPEND, ("f", "c", 1))
+
+
+async def test_notes_that_are_queued_are_kept_before_closing(database_path: Path) -> None:
+    database = await Database.open(database_path)
+    notes = [asyncio.create_task(database.note(_SPEND, ("f", str(number), 1))) for number in range(100)]
+    await asyncio.sleep(0)
+    await database.close()
+    assert await asyncio.gather(*notes) == [1] * 100
+
+
+async def test_notes_are_as_durable_as_units(database: Database) -> None:
+    await database.note(_SPEND, ("f", "a", 1))
+    conn = database._notes._conn
+    assert conn is not None
+    assert conn.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert conn.execute("PRAGMA journal_mode").fetchone() == ("wal",)
