@@ -48,6 +48,7 @@ from openadr.certificate import KeyKind  # noqa: E402 - see above
 from openadr.enums import EventStatus, SignalType  # noqa: E402 - see above
 from vtn import event, registration  # noqa: E402 - see above
 from vtn.exchange import nothing_waits  # noqa: E402 - see above
+from vtn.publication import publish_all  # noqa: E402 - see above
 from vtn.registration import Ven  # noqa: E402 - see above
 from vtn.schema import opt_table, ven_table  # noqa: E402 - see above
 from vtn.server import BASE, Server  # noqa: E402 - see above
@@ -165,9 +166,7 @@ class Ours:
         now = datetime.now(UTC)
         made = demand("fan-out", now.replace(microsecond=0) + timedelta(hours=1))
         async with self._db.write() as conn:
-            for number in range(VENS):
-                await event.publish(conn, made, ven_id(number), now, admit_all)
-                await asyncio.sleep(0)  # as the operator's API: the others have their turn
+            await publish_all(conn, {ven_id(number): made for number in range(VENS)}, now, admit_all)
         return "published"
 
     async def answers(self) -> str:

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from openadr import Duration
 from openadr.errors import InvalidData
 from openadr.interval import format_instant
-from vtn.event import Admit
+from vtn.publication import Admit
 
 Owner = Callable[[AsyncConnection, str], Awaitable[str | None]]
 

@@ -8,7 +8,7 @@ programme's policy says which rules where both hold, and what holds outside of b
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -22,13 +22,13 @@ from openadr.interval import END_OF_TIME
 from openadr.parser import OWN
 from vtn.errors import NotAdmitted
 from vtn.opt_policy import OptPolicies, OptPolicy
+from vtn.publication import Admit
 from vtn.schema import opt_table
 
 KINDS = tuple(name for name in Target.__dataclass_fields__ if name not in ("ven_id", "end_device_asset"))
 LIMIT = 1000  # of schedules of one VEN, and of opts for one event
 PERIODS = 10_000  # of all schedules of one VEN: they are read anew for every message and every question
 _START_OF_TIME = datetime.min.replace(tzinfo=UTC)
-Admit = Callable[[AsyncConnection, Event, str, datetime], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)

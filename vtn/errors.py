@@ -26,9 +26,10 @@ class StartupError(VtnError):
 
 
 class NotAdmitted(VtnError):  # noqa: N818 - the name says what happened
-    """An event was refused by a clause of the agreement."""
+    """An event was refused by a clause of the agreement; `ven_id` where the VEN is known."""
 
     def __init__(self, clause: str, text: str) -> None:
+        self.ven_id: str | None = None
         super().__init__(f"{clause}: {text}")
         self.clause = clause
         self.text = text

@@ -8,23 +8,21 @@ the content from 0 (EVT-01, EVT-02). What an event says, stored or sent, is in `
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy import Row, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import Event
 from openadr.enums import ResponseRequired
 from openadr.interval import ZERO
 from openadr.overlap import overlapping
-from vtn import event_content, journal, outbox, qualification, registration
-from vtn.errors import DuplicateEvent, NotAdmitted, UnknownObject
+from vtn import event_content, journal, outbox, qualification
+from vtn.errors import NotAdmitted, UnknownObject
+from vtn.publication import Admit, fact_body, publish_all
 from vtn.schema import event_table
-
-Admit = Callable[[AsyncConnection, Event, str, datetime], Awaitable[None]]
 
 ANSWER_WITHIN = timedelta(minutes=10)  # at the least: a VEN that polls every 5 minutes has met it by then
 
@@ -61,30 +59,7 @@ async def publish(conn: AsyncConnection, event: Event, ven_id: str, now: datetim
 
     NotAdmitted where the event breaks a rule, is over already or the agreement forbids it, DuplicateEvent.
     """
-    event = event_content.for_ven(event, ven_id, 0, now)
-    row = await _row(conn, ven_id, event.event_id)
-    if row is not None:
-        if event_content.same_content(event_content.read(row.content), event):
-            return
-        raise DuplicateEvent(f"event {event.event_id!r} exists already for VEN {ven_id!r}: modify it")
-    event_content.check(event)
-    ends_at = event_content.last_moment(event)
-    if ends_at is not None and ends_at <= now:
-        raise NotAdmitted("EVT-04", f"event {event.event_id!r} would be over before it is published")
-    await registration.check_takes_events(conn, ven_id)
-    await admit(conn, event, ven_id, now)
-    content = event_content.write(event)
-    await conn.execute(
-        insert(event_table).values(
-            ven_id=ven_id,
-            event_id=event.event_id,
-            modification_number=0,
-            content=content,
-            published_at=now,
-            ends_at=ends_at,
-        )
-    )
-    await _announce(conn, "published", event, ven_id, content=content, now=now)
+    await publish_all(conn, {ven_id: event}, now, admit)
 
 
 async def modify(conn: AsyncConnection, event: Event, ven_id: str, now: datetime, admit: Admit) -> None:
@@ -218,14 +193,6 @@ async def _announce(
     """The outbox row and the journal fact of a version of an event."""
     await outbox.queue(conn, ven_id, outbox.EVENT, event.event_id, message=None, now=now)
     digest = hashlib.sha256(content).hexdigest()
-    body = {
-        "action": action,
-        "event_id": event.event_id,
-        "modification_number": event.modification_number,
-        "dtstart": journal.iso(event.dtstart),
-        "end": journal.iso(event.end) if event.end else "",
-        "signals": [event_content.signal_body(signal) for signal in event.signals],
-        "content_sha256": digest,
-    }
+    body = {**fact_body(action, event), "content_sha256": digest}
     key = f"{event.event_id}/{event.modification_number}"
     await journal.record(conn, "signal", ven_id, key, body=body, now=now, raw_sha256=digest)

@@ -7,12 +7,12 @@ All events of a VEN are one payload, because a DistributeEvent always lists them
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import delete, func, or_, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import Message, decode, encode
@@ -51,15 +51,35 @@ async def queue(
     conn: AsyncConnection, ven_id: str, kind: str, key: str, *, message: Message | None, now: datetime
 ) -> None:
     """Let `message` wait for the VEN; the same kind and key replaces what waits already and starts over."""
-    fresh = {
-        "content": None if message is None else encode(message),
-        "queued_at": now,
-        "offers": 0,
-        "offered_at": None,
-    }
-    statement = insert(outbox_table).values(ven_id=ven_id, kind=kind, key=key, **fresh)
-    await conn.execute(statement.on_conflict_do_update(index_elements=["ven_id", "kind", "key"], set_=fresh))
+    content = None if message is None else encode(message)
+    row = {"ven_id": ven_id, "kind": kind, "key": key, "content": content, "queued_at": now, "offers": 0}
+    await conn.execute(_QUEUE, row)
     after_commit(conn, Due(ven_id))
+
+
+async def queue_events(conn: AsyncConnection, keys: Sequence[tuple[str, str]], now: datetime) -> None:
+    """Let events wait, each named by VEN and event id; as `queue` does."""
+    same = {"kind": EVENT, "content": None, "queued_at": now, "offers": 0}
+    await conn.execute(_QUEUE, [{"ven_id": ven_id, "key": event_id, **same} for ven_id, event_id in keys])
+    for ven_id, _ in keys:
+        after_commit(conn, Due(ven_id))
+
+
+def _queue() -> Insert:
+    statement = insert(outbox_table)
+    fresh = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=["ven_id", "kind", "key"],
+        set_={
+            "content": fresh.content,
+            "queued_at": fresh.queued_at,
+            "offers": fresh.offers,
+            "offered_at": None,
+        },
+    )
+
+
+_QUEUE = _queue()
 
 
 async def due(conn: AsyncConnection) -> set[str]:
