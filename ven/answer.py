@@ -277,17 +277,19 @@ def _accepted(
     `served` is the request for metadata that was answered last, if these requests came along with that: it
     is not served twice, and another one for metadata waits, so that none of them follow each other for ever.
     """
-    data = [each for each in asked if not asks_metadata(each)]
-    outcome = request.accept_all(saved.requests, data, context.offers, request_id, context.now)
-    changed = outcome.requests
     pause = timedelta(seconds=context.settings.register_retry_s if served is not None else 0)
-    for each in asked:
-        if asks_metadata(each) and each.report_request_id != served:
-            changed = request.keep_metadata_request(changed, each, context.now, context.now + pause)
-    created = CreatedReport(
-        response=outcome.response, pending_reports=request.pending(changed), ven_id=known.ven_id
+    outcome = request.accept_all(
+        saved.requests,
+        [each for each in asked if not (asks_metadata(each) and each.report_request_id == served)],
+        context.offers,
+        request_id,
+        context.now,
+        metadata_from=context.now + pause,
     )
-    return Answered(replace(saved, requests=changed), (created,))
+    created = CreatedReport(
+        response=outcome.response, pending_reports=request.pending(outcome.requests), ven_id=known.ven_id
+    )
+    return Answered(replace(saved, requests=outcome.requests), (created,))
 
 
 def _reporting(

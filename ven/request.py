@@ -10,10 +10,13 @@ from openadr.report_request import asks_metadata, is_periodic
 from ven.errors import RefusedRequestError
 from ven.facility import Facility
 from ven.offer import Offer
-from ven.report import HeldRequest, Limits, accept, due
+from ven.report import HeldRequest, Limits, accept, due, due_at
 from ven.report_data import build, on_change, r_ids, update
 
 log = logging.getLogger(__name__)
+
+LIMIT = 100
+"""Requests of a VTN that are held at a time."""
 
 Requests = Mapping[str, HeldRequest]
 
@@ -40,26 +43,22 @@ def _is_regular(asked: ReportRequest) -> bool:
     return is_periodic(asked) and not asked.report_specifier.report_back_duration.is_negative
 
 
-def keep_metadata_request(
-    held: Requests, asked: ReportRequest, now: datetime, first: datetime
-) -> dict[str, HeldRequest]:
-    """The requests with one for metadata, which are due from `first` on (RPT-11) and kept until given."""
-    known = held.get(asked.report_request_id)
-    if known is not None and known.request == asked:
-        return dict(held)
-    return {**held, asked.report_request_id: HeldRequest(asked, now, first)}
-
-
 def metadata_due(held: Requests, now: datetime) -> str | None:
     """The oldest request for metadata that is due; None while there is none."""
-    return next(
-        (
-            request_id
-            for request_id, known in held.items()
-            if asks_metadata(known.request) and (now >= known.next_start or known.final)
-        ),
-        None,
-    )
+    wanting = (key for key, each in held.items() if asks_metadata(each.request) and _is_due(each, now))
+    return next(wanting, None)
+
+
+def _is_due(known: HeldRequest, now: datetime) -> bool:
+    if known.final or now >= known.next_start:
+        return True
+    if not _is_regular(known.request):
+        return now < known.accepted_at  # the clock was set back
+    return _following(known, now) < known.next_start  # likewise
+
+
+def _following(known: HeldRequest, now: datetime) -> datetime:
+    return known.request.report_specifier.report_back_duration.after(now)
 
 
 def metadata_given(held: Requests, request_id: str, now: datetime) -> dict[str, HeldRequest]:
@@ -71,8 +70,7 @@ def metadata_given(held: Requests, request_id: str, now: datetime) -> dict[str, 
     known = held.get(request_id)
     if known is None or known.final or not _is_regular(known.request):
         return rest
-    following = known.request.report_specifier.report_back_duration.after(now)
-    return {**rest, request_id: replace(known, next_start=following)}
+    return {**rest, request_id: replace(known, next_start=_following(known, now))}
 
 
 def accept_all(
@@ -81,10 +79,13 @@ def accept_all(
     offered: Mapping[str, Offer],
     request_id: str,
     now: datetime,
+    *,
+    metadata_from: datetime | None = None,
 ) -> Changed:
     """Takes every request that can be served; the response names the first that cannot (RPT-13, RPT-20).
 
-    A request that is held already keeps its progress: the VTN repeats one whose answer it has not seen.
+    A request that is held already keeps its progress: the VTN repeats one whose answer it has not seen. Those
+    for metadata (RPT-11) are due at once, or from `metadata_from` on, and held until the VTN has them.
     """
     requests = dict(held)
     response = EiResponse.ok(request_id)
@@ -93,7 +94,13 @@ def accept_all(
         if known is not None and known.request == request:
             continue
         try:
-            requests[request.report_request_id] = accept(request, offered, now)
+            if known is None and len(requests) >= LIMIT:
+                raise RefusedRequestError("451", f"{LIMIT} reports are asked for already")
+            requests[request.report_request_id] = (
+                HeldRequest(request, now, metadata_from or now)
+                if asks_metadata(request)
+                else accept(request, offered, now)
+            )
         except RefusedRequestError as error:
             log.warning("report request %s refused: %s", request.report_request_id, error)
             if response.is_success:
@@ -155,3 +162,9 @@ def make_reports(
         else:
             requests[request_id] = ready.after
     return requests, made
+
+
+def next_due(held: Requests, offers: Mapping[str, Offer]) -> datetime | None:
+    """When the next report falls due; its data may come later. None while nothing is asked for."""
+    known = ((each, offers.get(each.request.report_specifier.report_specifier_id)) for each in held.values())
+    return min((due_at(each, offer) for each, offer in known if offer is not None), default=None)

@@ -34,7 +34,6 @@ from openadr import (
     UpdatedReport,
     UpdateReport,
 )
-from openadr.clock import written_at
 from openadr.enums import OptType
 from ven import opt, registration, report, verdict
 from ven.answer import Answered, Context, answer, forgotten, never_taken, withdrawn
@@ -44,9 +43,10 @@ from ven.facility import Facility
 from ven.numbered import NumberedPoints
 from ven.offer import Pace
 from ven.report import Limits
-from ven.request import Reporting, make_reports, metadata_due
+from ven.request import Reporting, make_reports, metadata_due, next_due
 from ven.saved import Saved
 from ven.settings import VenSettings
+from ven.skew import Skew
 from ven.states import TRANSITIONS, Next, State
 from ven.verdict import Delivery
 from ven.waiting import Waiting
@@ -82,8 +82,7 @@ class Session:
         """Requests that are void: the keeper of unsent reports drops theirs and empties this."""
         self.offer: CreatedPartyRegistration | None = None
         """What the VTN said last of its profiles, services and extensions (REG-02)."""
-        self.clock_skew = timedelta(0)
-        """How far the VTN's clock is ahead of ours, by its last message that says when it was made."""
+        self._skew = Skew(timedelta(seconds=settings.clock_skew_s))
         self._settings = settings
         self._facility = NumberedPoints(facility) if settings.numbered_points else facility
         self._new_id = new_id
@@ -117,13 +116,20 @@ class Session:
 
     def due(self, now: datetime) -> list[Message]:
         """The requests to send now, in order, each after the answer to the one before; empty: wait."""
-        kept = prune(self.saved.events, now)
-        if len(kept) != len(self.saved.events):
-            self.saved = replace(self.saved, events=kept)
+        self._tidy(now)
         if not self._waiting and not self._is_waiting(now):
             self._wait_until = None
             self._waiting.add([self._next(now)])
         return self._waiting.now
+
+    def _tidy(self, now: datetime) -> None:
+        kept = prune(self.saved.events, now)
+        if len(kept) != len(self.saved.events):
+            self.saved = replace(self.saved, events=kept)
+        pause_s, until = self._settings.register_after_cancel_s, self.saved.barred_until
+        if until is not None and pause_s is not None and until - now > timedelta(seconds=pause_s):
+            # barred by a clock that was ahead, or by a setting that holds no more
+            self.saved = replace(self.saved, barred_until=now + timedelta(seconds=pause_s))
 
     def _is_waiting(self, now: datetime) -> bool:
         until = self.waits_until
@@ -187,7 +193,7 @@ class Session:
         good = verdict.is_good(message, asked, self.saved.registration)
         if isinstance(asked, Poll) and good and not isinstance(message, RequestReregistration):
             self._renewals = 0
-        self._measure(message, now)
+        self._skew.measure(message, now)
         self._enter(following.good if good else following.bad, asked, message, now)
         outcome = answer(message, asked, self.saved, self._context(now), good=good)
         self._apply(outcome)
@@ -198,16 +204,6 @@ class Session:
             self.state = self._resumed()  # rule 3
         self._speak_again()
         return [each for each in outcome.messages if each in self._waiting]
-
-    def _measure(self, message: Message, now: datetime) -> None:
-        """How far the VTN's clock is ahead of ours, the way of the message included (GEN-20)."""
-        written = written_at(message)
-        if written is None:
-            return
-        before, self.clock_skew = self.clock_skew, written - now
-        tolerated = timedelta(seconds=self._settings.clock_skew_s)
-        if abs(self.clock_skew) > tolerated >= abs(before):
-            log.warning("the VTN's clock differs from ours by %.0f s", self.clock_skew.total_seconds())
 
     def _following(self, asked: Message, message: Message) -> Next:
         if isinstance(message, RequestReregistration) and self.saved.registration is not None:
@@ -279,6 +275,11 @@ class Session:
         self._waits_since = now
 
     @property
+    def clock_skew(self) -> timedelta:
+        """How far the VTN's clock is ahead of ours (GEN-20)."""
+        return self._skew.ahead
+
+    @property
     def poll_period_s(self) -> float:
         """The rhythm that the VTN asked for, else ours (REG-24)."""
         known = self.saved.registration
@@ -331,12 +332,7 @@ class Session:
 
     def next_report_at(self) -> datetime | None:
         """When the next report falls due; its data may come later. None while nothing is asked for."""
-        times = [
-            report.due_at(held, self._offers[held.request.report_specifier.report_specifier_id])
-            for held in self.saved.requests.values()
-            if held.request.report_specifier.report_specifier_id in self._offers
-        ]
-        return min(times, default=None)
+        return next_due(self.saved.requests, self._offers)
 
     def reported(self, message: Message, request_id: str | None = None) -> Delivery:
         """Takes the VTN's answer to an UpdateReport; UnexpectedMessageError where it is none.

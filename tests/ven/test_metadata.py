@@ -18,8 +18,10 @@ from openadr import (
     RequestEvent,
 )
 from tests.ven.messages import HOUR, VEN, ask, create_report, distribute, metadata_taken, no, ok, registered
-from tests.ven.site import NOW, Site, capability
+from tests.ven.site import NOW, Site, all_capabilities, capability
 from tests.ven.test_session import make_session, names, ready, talk
+from ven.offer import offers
+from ven.request import LIMIT, accept_all
 from ven.session import Session
 from ven.states import State
 
@@ -186,3 +188,25 @@ def test_a_vtn_that_answers_metadata_by_asking_for_them_does_not_make_the_ven_sp
     asked = talk(session, along(session, wants("m3"), NOW + HOUR), ok(), ok(), now=NOW + HOUR)
     assert names(asked) == ["RegisterReport", "CreatedReport", "Poll"]
     assert given(talk(session, metadata_taken(), now=NOW + 2 * HOUR)) == ["m3"]
+
+
+@pytest.mark.criterion("RPT-42", who="ven")
+def test_regular_metadata_go_on_when_the_clock_is_set_back() -> None:
+    session = ready()
+    talk(session, create_report(wants(back=HOUR)), ok(), metadata_taken(), ok())
+    past = NOW - 300 * DAY
+    asked = talk(session, metadata_taken(), ok(), now=past)
+    assert names(asked) == ["RegisterReport", "Poll"]
+    assert given(talk(session, metadata_taken(), now=past + HOUR)) == ["m1"]
+
+
+def test_a_vtn_has_so_many_requests_and_no_more() -> None:
+    offered = offers(all_capabilities())
+    asked = [ask(request_id=f"r{number}") for number in range(LIMIT - 1)]
+    full = accept_all({}, [*asked, wants()], offered, "c1", NOW)
+    assert (full.response.code, len(full.requests)) == ("200", LIMIT)
+    for more in (ask(request_id="one more"), wants("one more")):
+        refused = accept_all(full.requests, [more], offered, "c2", NOW)
+        assert (refused.response.code, refused.requests) == ("451", full.requests)
+    again = accept_all(full.requests, [*asked, wants()], offered, "c3", NOW)
+    assert (again.response.code, again.requests) == ("200", full.requests)

@@ -9,6 +9,7 @@ import pytest
 
 from openadr import (
     CanceledPartyRegistration,
+    CancelPartyRegistration,
     CreatedPartyRegistration,
     CreatePartyRegistration,
     Duration,
@@ -289,3 +290,24 @@ def test_after_the_end_neither_polls_nor_reports_are_sent() -> None:
     assert session.due(much_later) == []
     assert session.reports_due(much_later) == []
     assert session.revoked == {"ask-TELEMETRY_USAGE"}
+
+
+@pytest.mark.criterion("REG-23")
+def test_a_clock_that_was_far_ahead_does_not_bar_a_cancelled_ven_for_years() -> None:
+    session = ready()
+    ahead = NOW + timedelta(days=3000)
+    end = CancelPartyRegistration(request_id="x", registration_id=REGISTRATION, ven_id=VEN)
+    talk(session, end, ok(), now=ahead)
+    again = make_session(session.saved)
+    assert again.due(NOW) == []
+    assert again.due(NOW + timedelta(minutes=59)) == []
+    assert names(again.due(NOW + timedelta(hours=1))) == ["QueryRegistration"]
+
+
+def test_a_ven_that_was_to_stay_away_for_ever_comes_back_where_that_is_set_otherwise() -> None:
+    settings = replace(SETTINGS, register_after_cancel_s=None)
+    session = ready(settings=settings)
+    talk(session, CancelPartyRegistration(request_id="x", registration_id=REGISTRATION), ok())
+    again = make_session(session.saved)
+    assert again.due(NOW) == []
+    assert names(again.due(NOW + timedelta(hours=1))) == ["QueryRegistration"]
