@@ -3,7 +3,7 @@
 Rules: one value for each (start, VEN, data point, report name); the newest createdDateTime wins, then the
 larger value, so that retries, duplicates and reordering do not matter. A value that cannot be right is not
 kept with the others but quarantined with its reason, and the rest of its report is kept. A report of many
-values is written by the driver in statements of many rows: what is added for each row costs more than the row.
+values is written by the driver in statements of many rows: what comes with each row costs more than the row.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from itertools import chain
 from json.encoder import encode_basestring_ascii as quoted
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from sqlalchemy import select, text, tuple_
 from sqlalchemy.dialects.sqlite import Insert, dialect, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from openadr import Duration, Report, ReportPayload
+from openadr import Duration, Report, ReportInterval, ReportPayload
 from openadr.enums import DataQuality
 from openadr.interval import END_OF_TIME, MAX_SECONDS
 from vtn.journal import iso
@@ -39,6 +40,7 @@ LONGEST_S = LONGEST.total_seconds()
 LAST_FREE_START = END_OF_TIME - timedelta(seconds=MAX_SECONDS)  # no duration from it overflows the calendar
 MAX_ABS_VALUE = 1e9  # Wh or W: more than any site here can have
 ROWS_PER_STATEMENT = 500
+TWO = tuple(f"{number:02}" for number in range(60))  # hours, minutes, seconds as ISO 8601 writes them
 MAX_QUARANTINED = 500
 """Of a report with more faulty values the first ones are kept; its journal fact counts all of them."""
 GOOD = str(DataQuality.GOOD)
@@ -96,26 +98,29 @@ class Judged:
     @property
     def end(self) -> datetime | None:
         """Last end among the good values (exclusive)."""
-        ends = (s.start + timedelta(seconds=s.duration_s) for s in self.good if s.start)
-        return max(ends, default=None)
+        last: dict[float, datetime] = {}  # the last start, by duration
+        for _, start, duration_s, _, _ in self.good:
+            if start is not None and (duration_s not in last or last[duration_s] < start):
+                last[duration_s] = start
+        return max((start + timedelta(seconds=each) for each, start in last.items()), default=None)
 
 
 def judge(report: Report, expected: Expected, now: datetime) -> Judged:
     """Tell the values that are kept from those that are quarantined. No I/O: fit for another thread."""
     good: list[Sample] = []
     bad: list[tuple[Sample, str]] = []
-    window = _window(expected, now)
+    window = first, last = _window(expected, now)
     lines: list[str] = []
-    last, text = None, ""
-    for sample in samples(report):
-        if sample.start is not last:  # many values share an interval
-            last, text = sample.start, iso(sample.start) if sample.start else ""
-        lines.append(_canonical(sample, text))
-        reason = None if _is_usual(sample, expected.r_ids, *window) else _fault(sample, expected, window)
-        if reason is None:
-            good.append(sample)
-        else:
-            bad.append((sample, reason))
+    for interval, start, duration_s in _times(report):
+        timely = start is not None and duration_s <= LONGEST_S and first <= start <= last
+        time = _text_of_time(start, duration_s)
+        for sample in _samples(interval, start, duration_s):
+            r_id, _, _, value, quality = sample
+            lines.append(f'[{quoted(r_id)}, {time}, "{value!r}", {quoted(quality)}]\n')
+            if timely and r_id in expected.r_ids and -MAX_ABS_VALUE <= value <= MAX_ABS_VALUE:
+                good.append(sample)
+            else:
+                bad.append((sample, _fault(sample, expected, window)))
     digest = hashlib.sha256("".join(lines).encode())
     for feed in (feed for interval in report.intervals for feed in interval.feeds):
         digest.update(repr(feed).encode())
@@ -124,7 +129,20 @@ def judge(report: Report, expected: Expected, now: datetime) -> Judged:
 
 
 def samples(report: Report) -> Iterator[Sample]:
-    """Every value with its time: the interval's own, or counted on from the report's dtstart (RPT-24)."""
+    """Every value with its time."""
+    for interval, start, duration_s in _times(report):
+        yield from _samples(interval, start, duration_s)
+
+
+def _samples(interval: ReportInterval, start: datetime | None, duration_s: float) -> list[Sample]:
+    return [
+        Sample(payload.r_id, start, duration_s, _value(payload), payload.data_quality or GOOD)
+        for payload in interval.payloads
+    ]
+
+
+def _times(report: Report) -> Iterator[tuple[ReportInterval, datetime | None, float]]:
+    """Every interval with its own start, or that counted on from the report's (RPT-24), and its seconds."""
     clock = report.dtstart
     only = report.duration if len(report.intervals) == 1 else None
     known, span = None, None
@@ -134,11 +152,11 @@ def samples(report: Report) -> Iterator[Sample]:
         if duration is not known:  # nearly all are as long as the one before
             known, span = duration, _span(duration)
         end = _end(start, duration, span)
-        clock = end if end is not None else clock
-        duration_s = (end - start).total_seconds() if start is not None and end is not None else 0.0
-        for payload in interval.payloads:
-            quality = payload.data_quality or GOOD
-            yield Sample(payload.r_id, start, duration_s, _value(payload), quality)
+        if start is None or end is None:
+            yield interval, start, 0.0
+        else:
+            clock = end
+            yield interval, start, (end - start).total_seconds()
 
 
 def _span(duration: Duration | None) -> timedelta | None:
@@ -174,42 +192,34 @@ def _window(expected: Expected, now: datetime) -> tuple[datetime, datetime]:
     return start, end
 
 
-def _is_usual(sample: Sample, r_ids: frozenset[str], first: datetime, last: datetime) -> bool:
-    """Whether a value has no fault, for nearly all that have none; `_fault` says it of every one."""
-    r_id, start, duration_s, value, _ = sample
-    return (
-        start is not None
-        and r_id in r_ids
-        and -MAX_ABS_VALUE <= value <= MAX_ABS_VALUE
-        and duration_s <= LONGEST_S
-        and first <= start <= last
-    )
-
-
-def _fault(sample: Sample, expected: Expected, window: tuple[datetime, datetime]) -> str | None:
+def _fault(sample: Sample, expected: Expected, window: tuple[datetime, datetime]) -> str:
+    """What is wrong with a value that is not kept."""
     if sample.r_id not in expected.r_ids:
         return "the data point was not asked for"
     if not math.isfinite(sample.value):
         return "the value is not a finite number"
     if abs(sample.value) > MAX_ABS_VALUE:
         return "the value is out of range"
-    return _time_fault(sample, window)
-
-
-def _time_fault(sample: Sample, window: tuple[datetime, datetime]) -> str | None:
     if sample.start is None:
         return "the time of the value is missing"
     if sample.duration_s > LONGEST_S:
         return f"the duration is longer than {LONGEST.days} days"
-    if not window[0] <= sample.start <= window[1]:
-        return f"the time is not in {iso(window[0])} to {iso(window[1])}"
-    return None
+    return f"the time is not in {iso(window[0])} to {iso(window[1])}"
 
 
-def _canonical(sample: Sample, start: str) -> str:
-    """The value as a line of JSON: data point, start, seconds, number as text, quality."""
-    r_id, _, duration_s, value, quality = sample
-    return f'[{quoted(r_id)}, "{start}", {duration_s!r}, "{value!r}", {quoted(quality)}]\n'
+def _text_of_time(start: datetime | None, duration_s: float) -> str:
+    """Start and seconds as in the line of JSON that is hashed: point, start, seconds, number, quality."""
+    if start is None:
+        return f'"", {duration_s!r}'
+    if start.microsecond or start.tzinfo is not UTC:
+        return f'"{iso(start)}", {duration_s!r}'
+    clock = f"{TWO[start.hour]}:{TWO[start.minute]}:{TWO[start.second]}"
+    return f'"{_day(start.toordinal())}T{clock}Z", {duration_s!r}'
+
+
+@lru_cache(maxsize=64)
+def _day(ordinal: int) -> str:
+    return date.fromordinal(ordinal).isoformat()
 
 
 async def keep(

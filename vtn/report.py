@@ -42,7 +42,7 @@ __all__ = ["ReadingRow", "cancel_report", "readings", "request_report", "request
 
 RequestReports = Callable[[Ven, Sequence[Report], datetime], Sequence[ReportRequest]]
 
-SAMPLES_PER_THREAD = 500  # a larger report, or one with feeds, is judged off the event loop
+SAMPLES_PER_THREAD = 2000  # a larger report, or one with feeds, is judged off the event loop
 REFUSED = {"RPT-03": InvalidData, "RPT-05": ComplianceError}  # metadata that nothing can be asked from
 NONE = (None, "", "0")
 
