@@ -98,6 +98,8 @@ class Client:
         self._draw = SystemRandom().random
         self._followed: tuple[Event, ...] | None = None
         self._forgiven: set[Finding] = set()
+        self._answers = 0  # of the VTN in the conversation, however often
+        self._answers_at_strike = -1
         self._talk = asyncio.Event()
         self._report = asyncio.Event()
         self.session = Session(settings, facility, store.load(), new_id=_new_id, draw=self._draw)
@@ -106,10 +108,10 @@ class Client:
     async def converse(self) -> None:
         """Registers, polls and answers, for ever."""
         backoff = Backoff(self._draw)
-        self._follow()
         while True:
             due = self.session.due(self._clock())
             self._save()
+            self._follow()
             if not due:
                 await self._pause(self._until(self.session.waits_until), self._talk)
                 continue
@@ -128,6 +130,7 @@ class Client:
 
     def _received(self, answer: Message) -> None:
         self.session.receive(answer, self._clock())
+        self._answers += 1
         self._save()
         self._follow()
         self._report.set()
@@ -161,8 +164,11 @@ class Client:
         name = type(message).__name__
         pause_s = backoff.pause_s(self._cap_s(message))
         if _is_final(error, backoff):
-            log.error("%s is dropped: %s", name, error)
-            self.session.give_up(self._clock())
+            if _is_broken(error) and self.session.put_off():
+                log.warning("%s waits until the VTN answers again: %s", name, error)
+            else:
+                log.error("%s is dropped: %s", name, error)
+                self.session.give_up(self._clock())
             self._save()
             backoff.reset()
             return
@@ -214,13 +220,20 @@ class Client:
     async def _not_sent(self, queued: Queued, error: ExchangeError, backoff: Backoff) -> None:
         pause_s = backoff.pause_s(self._settings.backoff_cap_s)
         request_id = queued.report_request_id
-        if _is_final(error, backoff):
+        if self._is_the_reports_fault(error) and _is_final(error, backoff):
             log.error("a report of %s is set aside: %s", request_id, error)
             self._store.refuse(queued.seq, str(error))
             backoff.reset()
             return
         log.warning("a report of %s is sent again in %.0f s: %s", request_id, pause_s, error)
         await self._sleep(max(pause_s, _asked_pause_s(error, self._settings.backoff_cap_s)))
+
+    def _is_the_reports_fault(self, error: ExchangeError) -> bool:
+        """Where the VTN breaks at a report: whether it has answered polls since it did so before."""
+        if not _is_broken(error):
+            return True
+        before, self._answers_at_strike = self._answers_at_strike, self._answers
+        return before != self._answers
 
     def _until_next_report(self) -> float:
         due_at = self.session.next_report_at()
@@ -253,11 +266,12 @@ class Client:
         events = followed(self.session.saved.events.values())
         if events == self._followed:
             return
-        self._followed = events
         try:
             self._facility.follow(Timeline.from_events(events, self._settings.overlap))
         except Exception:
-            log.exception("the site could not take its new timeline")
+            log.exception("the site could not take its new timeline: it is given it again")
+        else:
+            self._followed = events
 
 
 def _new_id() -> str:
@@ -268,10 +282,15 @@ def _is_final(error: ExchangeError, backoff: Backoff) -> bool:
     """Whether the request must not be sent again: refused for good, or answered with nonsense too often."""
     if isinstance(error, UnreachableError):
         return False
-    if isinstance(error, WrongStatusError) and error.status != 500:
+    if isinstance(error, WrongStatusError) and not _is_broken(error):
         return error.refused
     backoff.strikes += 1
     return backoff.strikes >= TRIES
+
+
+def _is_broken(error: ExchangeError) -> bool:
+    """Whether the VTN has failed: at this message, or altogether."""
+    return isinstance(error, WrongStatusError) and error.status == 500
 
 
 def _asked_pause_s(error: ExchangeError, cap_s: float) -> float:

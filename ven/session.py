@@ -245,7 +245,10 @@ class Session:
         self._enter(following.bad if following else self.state, asked, None, now)
         self._remember()
         self._settle(asked, now)
-        self._speak_again()
+
+    def put_off(self) -> bool:
+        """Lets the site's words wait for another answer where the VTN broke at the first; False: no use."""
+        return self._waiting.put_off()
 
     def _settle(self, asked: Message, now: datetime) -> None:
         if isinstance(asked, RegisterReport):

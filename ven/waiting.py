@@ -18,6 +18,8 @@ from ven.states import ANSWERS
 
 LIMIT = 100
 """Own words that wait for the VTN."""
+ROUNDS = 3
+"""How often an own word that the VTN breaks at is put off."""
 _OWN = (CreateOpt, CancelOpt, CreateReport, CancelReport)
 _OF_OPTS = (CreateOpt, CancelOpt)
 
@@ -29,6 +31,7 @@ class Waiting:
         """Goes on with what was `kept`; `heard`: own words may go out at once."""
         messages = tuple(kept)
         self._queue = deque(each for each in messages if heard or not isinstance(each, _OWN))
+        self._put_off: dict[Message, int] = {}
         self._held: list[Message] = [] if heard else [each for each in messages if isinstance(each, _OWN)]
 
     def __bool__(self) -> bool:
@@ -65,6 +68,22 @@ class Waiting:
     def answered(self) -> Message:
         """Takes away what stood first."""
         return self._queue.popleft()
+
+    def put_off(self) -> bool:
+        """Lets the own words wait until the VTN has answered something else; False where what stands first is
+        none, or was put off too often.
+        """
+        first = self.first
+        rounds = self._put_off.get(first, 0)
+        if rounds >= ROUNDS or not isinstance(first, _OWN):
+            self._put_off.pop(first, None)
+            return False
+        words = [each for each in self._queue if isinstance(each, _OWN)]
+        self._put_off = {each: count for each, count in self._put_off.items() if each in words}
+        self._put_off[first] = rounds + 1
+        self._held[:0] = words  # in their order
+        self._queue = deque(each for each in self._queue if each not in words)
+        return True
 
     def say(self, message: Message, *, heard: bool) -> None:
         """Adds a word of the site's own, which waits unless `heard`; ValueError where too many wait."""
