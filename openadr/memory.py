@@ -2,7 +2,7 @@
 
 libxml2 keeps every name and namespace that a thread has ever parsed, and parses nothing new any more when it
 has kept too many. A body whose names are new is therefore parsed in a thread of its own, whose memory goes
-with it; only the names of accepted bodies are remembered as known, and not more than 4096 of them.
+with it; only the names of bodies that the schema allows are remembered as known, and not more than 4096.
 """
 
 import re
@@ -28,15 +28,18 @@ _UNKNOWN = b"="  # stands for a name that could not be told; never known
 _known: set[bytes] = set()
 
 
-def parse_apart(raw: bytes, work: Callable[[], T]) -> T:
-    """The result of `work`, which parses `raw`; in a thread of its own where `raw` has names never met."""
+def parse_apart(raw: bytes, work: Callable[[bool], tuple[T, bool]]) -> T:
+    """The result of `work`, which parses `raw`; in a thread of its own where `raw` has names never met.
+
+    `work` is told whether there are such, and says whether they may be remembered.
+    """
     names = kept_names(raw)
     if names <= _known:
-        return work()
+        return work(False)[0]
     if max(map(len, names)) > _MAX_NAME_BYTES:
         raise TooLarge(f"a name or namespace of more than {_MAX_NAME_BYTES} bytes")
-    result = _in_own_thread(work)
-    if _UNKNOWN not in names and len(_known) + len(names) <= _MAX_KNOWN_NAMES:
+    result, remembered = _in_own_thread(lambda: work(True))
+    if remembered and _UNKNOWN not in names and len(_known) + len(names) <= _MAX_KNOWN_NAMES:
         _known.update(names)
     return result
 

@@ -93,13 +93,22 @@ class _Thread(threading.local):
 _thread = _Thread()
 
 
-def with_tree(raw: bytes, limits: Limits, work: Callable[[etree._Element], T]) -> T:
+def with_tree(
+    raw: bytes, limits: Limits, work: Callable[[etree._Element], T], *, validates: bool = True
+) -> T:
     """The result of `work` on the tree of `raw`; what `work` returns must not hold the tree.
 
+    `validates`: `work` accepts none but what the schema allows, so that its names may be remembered.
     MalformedXml or TooLarge where there is no tree within the limits.
     """
     _check_markup(raw, limits)
-    return parse_apart(raw, lambda: work(_tree(raw, limits)))
+
+    def parse_and_work(new: bool) -> tuple[T, bool]:
+        root = _tree(raw, limits)
+        result = work(root)
+        return result, validates or (new and schema().validate(root))
+
+    return parse_apart(raw, parse_and_work)
 
 
 def parse(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> etree._Element:

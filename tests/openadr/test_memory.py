@@ -7,15 +7,16 @@ import pytest
 from openadr import Poll, decode, encode
 from openadr.errors import TooLarge
 from openadr.memory import kept_names, parse_apart
+from openadr.verification import verify
 from openadr.wire import NAMESPACES
-from tests.openadr.signing import EC, RSA, identity
+from tests.openadr.signing import EC, NOW, RSA, identity, resigned
 
 NAMES = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in NAMESPACES.items())
 
 
 def where(raw: bytes) -> str:
     """The name of the thread in which a body is parsed."""
-    return parse_apart(raw, lambda: threading.current_thread().name)
+    return parse_apart(raw, lambda _new: (threading.current_thread().name, True))
 
 
 def test_tags_attributes_and_namespaces_are_told() -> None:
@@ -36,13 +37,32 @@ def test_new_names_are_parsed_apart_and_known_ones_are_not() -> None:
 def test_names_of_a_refused_body_stay_unknown() -> None:
     raw = b"<refused-before/>"
 
-    def refuse() -> str:
+    def refuse(_new: bool) -> tuple[str, bool]:
         raise ValueError("refused")
 
     for _ in range(2):
         with pytest.raises(ValueError, match="refused"):
             parse_apart(raw, refuse)
     assert where(raw) == "openadr-parser"
+
+
+def test_names_that_nobody_vouches_for_stay_unknown() -> None:
+    raw = b"<not-vouched-for/>"
+    for _ in range(2):
+        assert parse_apart(raw, lambda new: (new, False))
+    assert where(raw) == "openadr-parser"
+
+
+def test_names_of_a_signed_message_are_remembered_if_the_schema_allows_it() -> None:
+    """Who has a certificate may sign anything; what he makes up must not fill the memory."""
+    alice = identity("alice", EC)
+    odd = resigned(alice.signed("v").replace(b"</ei:venID>", b"</ei:venID><made-up-by-alice/>"), alice)
+    for _ in range(2):
+        verify(odd, (alice.fingerprint,), NOW)
+        assert parse_apart(odd, lambda new: (new, False))
+    good = alice.signed("v")
+    verify(good, (alice.fingerprint,), NOW)
+    assert not parse_apart(good, lambda new: (new, False))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from tests.openadr.signing import EC, NOW, RSA, Identity, identity, resigned
 
 ALICE, BOB, RSA_ALICE = identity("alice"), identity("bob"), identity("alice", RSA)
 SIGNED = ALICE.signed("ven-1")
+verify(SIGNED, {ALICE.fingerprint}, NOW)  # its shape is known: every attack is also one on `openadr.shape`
 OADR = b"http://openadr.org/oadr-2.0b/2012/07"
 EI = b"http://docs.oasis-open.org/ns/energyinterop/201110"
 
