@@ -46,6 +46,7 @@ class FanOut:
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", self._server.port, ssl=context, server_hostname="127.0.0.1"
         )
+        await _ask(reader, writer, "OadrPoll", encode(Poll(ven_id(number))))  # the silent are cut off
         return number, reader, writer
 
     async def _live(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
