@@ -9,7 +9,8 @@ whatever is refused so shortened, is read in full, and it is that reading which 
 
 Invariants:
 - an example is balanced and has start tags without attributes, end tags and text;
-- the intervals follow each other without a gap but white space, and the body has no other `interval`;
+- the intervals follow each other with the same white space between them, or none;
+- the body has no other `interval`;
 - all limits hold for the whole body.
 """
 
@@ -34,7 +35,7 @@ _LONGEST_EXAMPLE = 3072  # bytes: its pattern is compiled
 _FIRST = re.compile(rb"<((?:[A-Za-z_][\w.-]*:)?interval)>")
 _TOKEN = re.compile(r"<(/?)([^<>/\s=&\"'!?]+)>([^<>]*)")
 _TAGS_OF_CONTAINER = 2
-_GAP = r"([ \t\r\n]*)"
+_GAP = re.compile(r"[ \t\r\n]{0,200}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class _Varying:
 _VARYING = {
     ("dtstart", "date-time"): _Varying(
         "dtstart",
-        r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z",
+        "....-..-..T..:..:..Z",  # fromisoformat takes nothing but digits there
         lambda texts: map(datetime.fromisoformat, texts),
     ),
     ("uid", "text"): _Varying("uid", r"[0-9]{1,9}", lambda texts: texts),
@@ -64,13 +65,25 @@ _VARYING = {
 }
 
 
+class Series(tuple[ReportInterval, ...]):
+    """Intervals that differ in their start and their numbers alone, and the same by columns.
+
+    `starts` are spelt `spelt`, with Z; `values` has a column for each payload of an interval.
+    """
+
+    starts: tuple[datetime, ...]
+    spelt: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class _Example:
-    """The first interval as a pattern: a group for each varying text, and one for the gap behind."""
+    """The first interval as a pattern: a group for each varying text."""
 
-    pattern: re.Pattern[str]
+    pattern: str
     groups: tuple[tuple[int, _Varying], ...]  # the number of the payload, or -1 for the interval itself
-    fixed_chars: int
+    chars: int
+    fixed_chars: int  # without the varying texts
     elements: int
 
 
@@ -91,21 +104,31 @@ class Alike:
         if len(report.intervals) != 1 or not _is_plain(report.intervals[0]):
             return None
         try:
-            intervals = tuple(self._intervals(report.intervals[0]))
+            intervals = self._intervals(report.intervals[0])
         except ValueError:  # no such instant
             return None
         return replace(message, reports=(replace(report, intervals=intervals),))
 
-    def _intervals(self, first: ReportInterval) -> list[ReportInterval]:
+    def _intervals(self, first: ReportInterval) -> tuple[ReportInterval, ...]:
+        own = self._values(-1)
+        numbers = [self._values(number) for number in range(len(first.payloads))]
         payloads = (
-            _like(payload, self._count, self._values(number)) for number, payload in enumerate(first.payloads)
+            _like(payload, self._count, columns)
+            for payload, columns in zip(first.payloads, numbers, strict=True)
         )
-        return _like(first, self._count, {**self._values(-1), "payloads": zip(*payloads, strict=True)})
+        intervals = _like(first, self._count, {**own, "payloads": zip(*payloads, strict=True)})
+        if own.keys() != {"dtstart"} or any(columns.keys() != {"payload_float"} for columns in numbers):
+            return tuple(intervals)
+        series = Series(intervals)
+        series.starts = own["dtstart"]
+        series.spelt = self._columns[0]
+        series.values = tuple(columns["payload_float"] for columns in numbers)
+        return series
 
-    def _values(self, part: int) -> dict[str, Iterable[Any]]:
+    def _values(self, part: int) -> dict[str, tuple[Any, ...]]:
         return {
-            varying.field: varying.values(texts)
-            for (number, varying), texts in zip(self._groups, self._columns, strict=False)  # and the gap
+            varying.field: tuple(varying.values(texts))
+            for (number, varying), texts in zip(self._groups, self._columns, strict=True)
             if number == part
         }
 
@@ -141,7 +164,7 @@ def _place(raw: bytes) -> tuple[int, int, int] | None:
         return None
     start, close = found.start(), b"</%b>" % found[1]
     end, last = (place + len(close) for place in (raw.find(close, start), raw.rfind(close)))
-    if end - start > _LONGEST_EXAMPLE or not start < end < last:
+    if end - start > _LONGEST_EXAMPLE or end >= last:
         return None
     elsewhere = raw.count(b"interval", 0, start) + raw.count(b"interval", last)
     return (start, end, last) if elsewhere == _TAGS_OF_CONTAINER else None
@@ -149,11 +172,13 @@ def _place(raw: bytes) -> tuple[int, int, int] | None:
 
 def _columns(example: _Example, text: str) -> tuple[tuple[str, ...], ...]:
     """The varying texts of all intervals, by group; empty where there is anything else between them."""
-    columns = tuple(zip(*example.pattern.findall(text), strict=True))
-    if not columns:
-        return ()
-    chars = example.fixed_chars * len(columns[0]) + sum(map(len, chain.from_iterable(columns)))
-    return columns if chars == len(text) else ()
+    gap = _GAP.match(text, example.chars)
+    between = gap[0] if gap else ""
+    found = _compiled(example.pattern + re.escape(between)).findall(text + between)
+    columns = tuple(zip(*found, strict=True)) if len(example.groups) > 1 else (tuple(found),)
+    fixed = (example.fixed_chars + len(between)) * len(found)
+    chars = fixed + len("".join(chain.from_iterable(columns)))
+    return columns if chars == len(text) + len(between) else ()
 
 
 def _most_nodes(body: bytes) -> int:
@@ -189,9 +214,9 @@ def _example(interval: str) -> _Example | None:
         pattern += f"{re.escape(f'<{name}>')}({varying.spelling})"
         groups.append((payload if varying.field in _OF_PAYLOAD else -1, varying))
         fixed_chars -= len(text)
-    if above or at != len(interval):
+    if above or at != len(interval) or not groups:
         return None
-    return _Example(_compiled(pattern + _GAP), tuple(groups), fixed_chars, elements)
+    return _Example(pattern, tuple(groups), len(interval), fixed_chars, elements)
 
 
 _OF_PAYLOAD = frozenset(field.name for field in fields(ReportPayload))

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, repeat
 from json.encoder import encode_basestring_ascii as quoted
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from sqlalchemy.dialects.sqlite import Insert, dialect, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import Duration, Report, ReportInterval, ReportPayload
+from openadr.alike import Series
 from openadr.enums import DataQuality
 from openadr.interval import END_OF_TIME, MAX_SECONDS
 from vtn.journal import iso
@@ -83,37 +84,64 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A report's values, told apart, with the hash of all of them."""
+    """A report's values, told apart, the hash of all, and the period of the good ones (end excluded)."""
 
     good: tuple[Sample, ...]
     bad: tuple[tuple[Sample, str], ...]
     unknown_r_id: bool
     sha256: str
-
-    @property
-    def start(self) -> datetime | None:
-        """First start among the good values."""
-        return min((sample.start for sample in self.good if sample.start), default=None)
-
-    @property
-    def end(self) -> datetime | None:
-        """Last end among the good values (exclusive)."""
-        last: dict[float, datetime] = {}  # the last start, by duration
-        for _, start, duration_s, _, _ in self.good:
-            if start is not None and (duration_s not in last or last[duration_s] < start):
-                last[duration_s] = start
-        return max((start + timedelta(seconds=each) for each, start in last.items()), default=None)
+    start: datetime | None
+    end: datetime | None
 
 
 def judge(report: Report, expected: Expected, now: datetime) -> Judged:
     """Tell the values that are kept from those that are quarantined. No I/O: fit for another thread."""
+    window = _window(expected, now)
+    series = report.intervals
+    judged = _judge_series(series, expected, window) if isinstance(series, Series) else None
+    return _judge_each(report, expected, window) if judged is None else judged
+
+
+def _judge_series(series: Series, expected: Expected, window: tuple[datetime, datetime]) -> Judged | None:
+    """What `_judge_each` says of a series without a fault, by columns; None where there may be one."""
+    duration, span = series[0].duration, _span(series[0].duration)
+    duration_s = 0.0 if span is None else max(0.0, span.total_seconds())
+    start, end = min(series.starts), max(series.starts)
+    numbers = list(chain.from_iterable(series.values))
+    if (
+        (duration is not None and span is None)
+        or not (duration_s <= LONGEST_S and window[0] <= start and end <= window[1])
+        or max(map(abs, numbers)) > MAX_ABS_VALUE
+        or any(payload.r_id not in expected.r_ids for payload in series[0].payloads)
+    ):
+        return None
+    good, lines = [], []
+    for payload, values in zip(series[0].payloads, series.values, strict=True):
+        r_id, quality = payload.r_id, payload.data_quality or GOOD
+        name, word = quoted(r_id), quoted(quality)
+        columns = repeat(r_id), series.starts, repeat(duration_s), values, repeat(quality)
+        good.append(list(map(Sample._make, zip(*columns, strict=False))))
+        lines.append(
+            [
+                f'[{name}, "{time}", {duration_s!r}, "{value!r}", {word}]\n'
+                for time, value in zip(series.spelt, values, strict=True)
+            ]
+        )
+    text = "".join(chain.from_iterable(zip(*lines, strict=True)))
+    kept = tuple(chain.from_iterable(zip(*good, strict=True)))
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    return Judged(kept, (), False, sha256, start, end + timedelta(seconds=duration_s))
+
+
+def _judge_each(report: Report, expected: Expected, window: tuple[datetime, datetime]) -> Judged:
     good: list[Sample] = []
     bad: list[tuple[Sample, str]] = []
-    window = first, last = _window(expected, now)
+    first, last = window
     lines: list[str] = []
+    starts, ends = [], []
     for interval, start, duration_s in _times(report):
         timely = start is not None and duration_s <= LONGEST_S and first <= start <= last
-        time = _text_of_time(start, duration_s)
+        time, kept = _text_of_time(start, duration_s), len(good)
         for sample in _samples(interval, start, duration_s):
             r_id, _, _, value, quality = sample
             lines.append(f'[{quoted(r_id)}, {time}, "{value!r}", {quoted(quality)}]\n')
@@ -121,11 +149,15 @@ def judge(report: Report, expected: Expected, now: datetime) -> Judged:
                 good.append(sample)
             else:
                 bad.append((sample, _fault(sample, expected, window)))
+        if start is not None and len(good) > kept:
+            starts.append(start)
+            ends.append(start + timedelta(seconds=duration_s))
     digest = hashlib.sha256("".join(lines).encode())
     for feed in (feed for interval in report.intervals for feed in interval.feeds):
         digest.update(repr(feed).encode())
     unknown = any(sample.r_id not in expected.r_ids for sample, _ in bad)
-    return Judged(tuple(good), tuple(bad), unknown, digest.hexdigest())
+    period = min(starts, default=None), max(ends, default=None)
+    return Judged(tuple(good), tuple(bad), unknown, digest.hexdigest(), *period)
 
 
 def samples(report: Report) -> Iterator[Sample]:
