@@ -15,7 +15,7 @@ from flexpact.demo.accuracy import forecast_nmae
 from flexpact.demo.control import Control
 from flexpact.demo.errors import DemoError, TooLateError
 from flexpact.demo.faults import Fault, victim
-from flexpact.demo.homes import ask, true_reduction_kwh
+from flexpact.demo.homes import ask, listens, true_reduction_kwh
 from flexpact.demo.layout import Layout, aggregator_settings, feid_settings, prepare
 from flexpact.demo.observe import Progress, curves, snapshot
 from flexpact.demo.plan import DAY, HISTORY, QUARTER, Plan
@@ -286,7 +286,7 @@ class Day:
         return None if now is None else replace(now, now=min(now.now, self.plan.end), curves=played)
 
     async def _homes_answer(self) -> bool:
-        if not self.layout.simulator_socket.exists():
+        if not await listens(self.layout.simulator_socket):
             return False
         await ask(self.layout.simulator_socket, "health")
         return True

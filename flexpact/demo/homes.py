@@ -30,6 +30,16 @@ async def ask(socket: Path, op: str, **arguments: str) -> Any:
     return answer["result"]
 
 
+async def listens(socket: Path) -> bool:
+    """Whether the simulator takes questions; its socket has a name a moment before it does."""
+    try:
+        _, writer = await asyncio.open_unix_connection(socket)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    writer.close()
+    return True
+
+
 async def true_reduction_kwh(socket: Path, nodes: Iterable[str], start: datetime, end: datetime) -> float:
     """Return counterfactual minus actual energy of these nodes over a period, in kWh."""
     truth = await ask(socket, "truth", start=start.isoformat(), end=end.isoformat())

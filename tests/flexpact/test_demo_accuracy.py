@@ -1,3 +1,4 @@
+import socket
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ from flexpact.demo.accuracy import nmae
 from flexpact.demo.control import Control
 from flexpact.demo.errors import DemoError
 from flexpact.demo.faults import Fault, victim
-from flexpact.demo.homes import ask, true_reduction_kwh
+from flexpact.demo.homes import ask, listens, true_reduction_kwh
 from flexpact.demo.plan import GENERATED_DAY
 
 
@@ -46,3 +47,15 @@ async def test_a_control_client_outside_its_block_is_a_mistake_of_ours(tmp_path:
 )
 def test_each_fault_has_its_victim(fault: Fault, name: str) -> None:
     assert victim(fault, ["node-3", "node-1"]) == name
+
+
+async def test_a_simulator_listens_when_it_takes_connections_and_not_when_its_socket_has_a_name(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "homes"
+    assert not await listens(path)
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+        assert not await listens(path)
+        bound.listen()
+        assert await listens(path)
