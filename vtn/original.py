@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vtn.schema import original_table
+from vtn.store import Database
+
+PRUNED_AT_ONCE = 50  # a message may have a megabyte, and others wait for the writer
 
 
 async def keep(conn: AsyncConnection, sha256: str, ven_id: str, raw: bytes, now: datetime) -> None:
@@ -22,3 +25,15 @@ async def find(conn: AsyncConnection, sha256: str) -> bytes | None:
     found = await conn.execute(select(original_table.c.raw).where(original_table.c.sha256 == sha256))
     raw: bytes | None = found.scalar_one_or_none()
     return raw
+
+
+async def prune(db: Database, before: datetime) -> None:
+    """Forget the messages that came before that time, a few in each unit of work."""
+    old = select(original_table.c.sha256).where(original_table.c.received_at < before)
+    while True:
+        async with db.read() as conn:
+            oldest = list((await conn.execute(old.limit(PRUNED_AT_ONCE))).scalars())
+        if not oldest:
+            return
+        async with db.write() as conn:
+            await conn.execute(delete(original_table).where(original_table.c.sha256.in_(oldest)))

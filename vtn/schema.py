@@ -142,6 +142,7 @@ original_table = Table(
     Column("received_at", Instant, nullable=False),
     Column("raw", LargeBinary, nullable=False),
     Index("vtn_original_by_ven", "ven_id", "received_at"),
+    Index("vtn_original_by_time", "received_at"),
 )
 event_table = Table(
     "vtn_event",

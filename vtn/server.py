@@ -27,7 +27,7 @@ from openadr import (
 from openadr.enums import ServiceName
 from openadr.errors import CertificateError, TransportError
 from openadr.parser import Limits
-from vtn import finding, nonce, registration
+from vtn import finding, nonce, original, registration
 from vtn.connection import Service
 from vtn.errors import StoreError
 from vtn.exchange import SERVICES, Terms
@@ -155,8 +155,9 @@ class Server:
             await asyncio.sleep(CONTACTS_EVERY_S)
             try:
                 await self._keep_contacts()
+                await original.prune(self._db, self._clock() - timedelta(days=self._settings.originals_days))
             except (StoreError, DBAPIError) as error:
-                log.warning("last contacts were not kept", error=str(error))
+                log.warning("last contacts were not kept, or old messages were", error=str(error))
 
     async def _keep_contacts(self) -> None:
         contacts, found = self._reception.presence.take_contacts(), self._reception.findings.take()

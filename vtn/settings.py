@@ -78,6 +78,9 @@ class VtnSettings(BaseModel):
     signature_sha1: bool = Field(
         default=False, description="Accept signatures with SHA-1, which the standard allows no more."
     )
+    originals_days: int = Field(
+        default=365, description="How long signed messages are kept as they came, days.", ge=1, le=36_500
+    )
     enrolment: Enrolment = Field(
         default=Enrolment.APPROVAL,
         description="`approval`: a person enrols each VEN. `auto`: who has a certificate of our authority.",
