@@ -169,7 +169,7 @@ def _registered(
     if granted is None:
         return Answered(saved)
     if asked.registration_id is not None:
-        return Answered(replace(saved, registration=granted))
+        return Answered(replace(saved, registration=granted, renewing=False))
     # a new registration starts over: metadata, requests and the list of events come again (REG-11, REG-17)
     fresh = Saved(registration=granted, events=saved.events, opts=saved.opts)
     return Answered(fresh, (), frozenset(saved.requests))
@@ -376,4 +376,5 @@ def forgotten(saved: Saved, context: Context) -> Answered:
 def _renewed(saved: Saved, known: Registration, *, good: bool) -> Answered:
     """Answered at once; the renewal is a request of its own (REG-16)."""
     response = EiResponse.ok() if good else EiResponse("452", "the venID is another one")
-    return Answered(saved, (Response(response=response, ven_id=known.ven_id),))
+    answered = Response(response=response, ven_id=known.ven_id)
+    return Answered(replace(saved, renewing=saved.renewing or good), (answered,))

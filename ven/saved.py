@@ -19,6 +19,8 @@ class Saved:
     """Digest of the metadata that the VTN has accepted."""
     synced: bool = False
     """Whether the events were asked for since the registration (REG-11)."""
+    renewing: bool = False
+    """Whether the VTN has asked for a renewal that it has not granted yet (REG-16)."""
     barred_until: datetime | None = None
     """Set when the registration was ended: no new one before."""
     events: Mapping[str, HeldEvent] = field(default_factory=dict)

@@ -30,5 +30,6 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     """,
     "ALTER TABLE ven_state ADD COLUMN xml_signature INTEGER NOT NULL DEFAULT 0;",
+    "ALTER TABLE ven_state ADD COLUMN renewing INTEGER NOT NULL DEFAULT 0;",
 )
 """The schema's history; `PRAGMA user_version` counts what has been applied."""

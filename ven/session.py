@@ -95,7 +95,7 @@ class Session:
         self._waits_since = datetime.min.replace(tzinfo=UTC)
         self._pace = Pace(timedelta(seconds=settings.register_retry_s))
         self.state = self._resumed()
-        if settings.metadata_at_start and self.state in _WITH_REPORTS:
+        if settings.metadata_at_start and self.state in _WITH_REPORTS and not saved.renewing:
             self.state = State.OFFERING  # RPT-01
         self._waiting = Waiting(saved.answers, heard=self.state in _HEARD)
         known = self.saved.registration
@@ -107,6 +107,8 @@ class Session:
     def _resumed(self) -> State:
         if self.saved.registration is None:
             return State.UNREGISTERED if self.saved.barred_until is None else State.CANCELED
+        if self.saved.renewing:
+            return State.REREGISTERING
         if self._lacks_metadata:
             return State.OFFERING
         return State.READY if self.saved.synced or self._settings.report_only else State.SYNCING

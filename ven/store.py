@@ -1,7 +1,8 @@
 """What a VEN remembers, in one SQLite file: every SQL statement of this package is here.
 
 A commit is on the disk before it counts (WAL, `synchronous=FULL`): a power cut loses nothing that was saved.
-Beside the file lies its last good copy (`.good`), written whenever registration, events or requests change. A
+Beside the file lies its last good copy (`.good`), written whenever registration, events or requests change (a
+repeated event is no change: a card in a small box wears out by what is written). A
 damaged file is put aside (`.damaged`) and the copy takes its place: its events go on with their limits, the
 VTN is asked for its list again. The copy holds no unsent reports; those made since are made again.
 
@@ -52,6 +53,7 @@ class Store:
         self._path = path
         self._connection = connection
         self._saved = saved
+        self._forgot_at: datetime | None = None
 
     @classmethod
     def open(cls, path: Path) -> "Store":
@@ -165,11 +167,15 @@ class Store:
     def spend(self, signer: str, nonce: str, signed_at: datetime) -> bool:
         """Takes note of the nonce of a signed answer; False where it came before: a replay (SIG-05).
 
-        `signed_at` lies in the window around now; nonces that are older than any window are forgotten.
+        `signed_at` lies in the window around now; nonces older than any window are forgotten, many at a time:
+        each page that changes is written.
         """
         row = (signer, nonce, _text(signed_at))
         with self._transaction() as connection:
-            connection.execute("DELETE FROM ven_nonce WHERE signed_at < ?", (_text(signed_at - NONCES_KEPT),))
+            if self._forgot_at is None or abs(signed_at - self._forgot_at) >= NONCES_KEPT:
+                self._forgot_at = signed_at
+                oldest = _text(signed_at - NONCES_KEPT)
+                connection.execute("DELETE FROM ven_nonce WHERE signed_at < ?", (oldest,))
             done = connection.execute("INSERT OR IGNORE INTO ven_nonce VALUES (?, ?, ?)", row)
         return done.rowcount == 1
 
@@ -226,17 +232,22 @@ def _same_ids(before: Saved, after: Saved) -> bool:
 def _deserves_copy(before: Saved, after: Saved) -> bool:
     return (
         before.registration != after.registration
-        or before.events != after.events
+        or _substance(before.events) != _substance(after.events)
         or before.metadata != after.metadata
         or before.opts != after.opts
         or before.requests.keys() != after.requests.keys()
     )
 
 
+def _substance(events: Mapping[str, HeldEvent]) -> dict[str, HeldEvent]:
+    """Events without what changes when a VTN repeats them, which may be at each poll."""
+    return {key: replace(held, request_id="") for key, held in events.items()}
+
+
 def _save_state(connection: sqlite3.Connection, before: Saved, saved: Saved) -> None:
     known = saved.registration
     connection.execute(
-        "INSERT OR REPLACE INTO ven_state VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO ven_state VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             known.ven_id if known else None,
             known.registration_id if known else None,
@@ -246,6 +257,7 @@ def _save_state(connection: sqlite3.Connection, before: Saved, saved: Saved) -> 
             saved.synced,
             _text(saved.barred_until),
             known is not None and known.xml_signature,
+            saved.renewing,
         ),
     )
 
@@ -323,12 +335,12 @@ def _remove(
 
 def _load(connection: sqlite3.Connection) -> Saved:
     row = connection.execute(
-        "SELECT ven_id, registration_id, vtn_id, poll_period_s, metadata, synced, barred_until, xml_signature"
-        " FROM ven_state"
+        "SELECT ven_id, registration_id, vtn_id, poll_period_s, metadata, synced, barred_until,"
+        " xml_signature, renewing FROM ven_state"
     ).fetchone()
     if row is None:
         return Saved()
-    ven_id, registration_id, vtn_id, poll_period_s, metadata, synced, barred_until, signs = row
+    ven_id, registration_id, vtn_id, poll_period_s, metadata, synced, barred_until, signs, renewing = row
     answers, opts = (_load_messages(connection, table) for table in _MESSAGES)
     return Saved(
         registration=Registration(ven_id, registration_id, vtn_id, poll_period_s, bool(signs))
@@ -336,6 +348,7 @@ def _load(connection: sqlite3.Connection) -> Saved:
         else None,
         metadata=metadata,
         synced=bool(synced),
+        renewing=bool(renewing),
         barred_until=_time(barred_until),
         events=_load_events(connection),
         requests=_load_requests(connection),

@@ -311,3 +311,20 @@ def test_a_ven_that_was_to_stay_away_for_ever_comes_back_where_that_is_set_other
     again = make_session(session.saved)
     assert again.due(NOW) == []
     assert names(again.due(NOW + timedelta(hours=1))) == ["QueryRegistration"]
+
+
+@pytest.mark.criterion("REG-16", "REG-26", who="ven")
+@pytest.mark.parametrize("at_start", [False, True])
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_renewal_that_was_asked_for_is_made_after_a_restart(steps: int, at_start: bool) -> None:
+    settings = replace(SETTINGS, metadata_at_start=at_start)
+    answers: list[Message] = [RequestReregistration(ven_id=VEN), ok(), registered(period_s=60)]
+    session = ready()
+    asked = talk(session, *answers[:steps])
+    again = make_session(session.saved, settings=settings)
+    asked += talk(again, *answers[steps:])
+    assert names(asked) == ["Poll", "Response", "CreatePartyRegistration"]
+    assert again.poll_period_s == 60
+    offered = ["RegisterReport"] if at_start and steps == 3 else ["Poll"]
+    assert names(make_session(again.saved).due(NOW)) == ["Poll"]
+    assert names(again.due(NOW)) == offered
