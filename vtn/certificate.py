@@ -13,7 +13,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, delete, false, func, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Table,
+    and_,
+    delete,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr.security import Digest, FingerprintEntry, short_form
@@ -63,7 +76,7 @@ class Enrolled:
         return min(self.valid_until or NEVER, self.expires_at or NEVER)
 
 
-def in_force(table: Table, now: datetime) -> ColumnElement[bool]:
+def in_force(table: Table, now: datetime | BindParameter[Any]) -> ColumnElement[bool]:
     """The condition that a row's certificate is taken at `now`."""
     return or_(table.c.valid_until.is_(None), table.c.valid_until > now)
 

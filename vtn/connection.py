@@ -57,8 +57,8 @@ class Connection(asyncio.Protocol):
     """One connection."""
 
     __slots__ = (
-        "_ending", "_full", "_held", "_host", "_loop", "_rest", "_service", "_silent", "_timer", "_tls",
-        "_transport", "heard_at", "task",
+        "_begun", "_ending", "_full", "_held", "_host", "_loop", "_rest", "_service", "_silent", "_timer",
+        "_tls", "_transport", "heard_at", "task",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -69,6 +69,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._tls: ssl.SSLObject | None = None
         self._rest: bytes | bytearray = b""
+        self._begun: tuple[Head, int] | None = None  # a head and its length, while its body arrives
         self.task: asyncio.Task[None] | None = None
         """The answer that is under way."""
         self._timer: asyncio.TimerHandle | None = None
@@ -132,8 +133,7 @@ class Connection(asyncio.Protocol):
     def _go_on(self) -> None:
         """Answer what has come in whole."""
         while self._rest and self.task is None and not self._full:
-            end = self._rest.find(b"\r\n\r\n", 0, HEAD_BYTES) + 4
-            head = self._service.head(bytes(self._rest[:end])) if end > 3 else None
+            head, end = self._begun or self._head()
             if head is None:
                 self._hand_over()
                 return
@@ -141,10 +141,12 @@ class Connection(asyncio.Protocol):
                 self._silent = False
                 self._host.heard(self)
             if len(self._rest) < end + head.length:
+                self._begun = head, end
                 if self._timer is None:
                     self._timer = self._loop.call_later(self._service.body_timeout_s, self._too_slow)
                 break
             self._stop_timer()
+            self._begun = None
             body = bytes(self._rest[end : end + head.length])
             self._rest = self._rest[end + head.length :]
             reply = self._service.at_once(head, body, self._tls)
@@ -154,6 +156,11 @@ class Connection(asyncio.Protocol):
                 self.task = self._loop.create_task(self._answer(Whole(head, body, self._tls)))
         if self._held and not self._full and (self.task is None or len(self._rest) <= AHEAD_BYTES):
             self._read_on()
+
+    def _head(self) -> tuple[Head | None, int]:
+        """The head of the next request and its length, None where it is not simple."""
+        end = self._rest.find(b"\r\n\r\n", 0, HEAD_BYTES) + 4
+        return (self._service.head(bytes(self._rest[:end])) if end > 3 else None), end
 
     async def _answer(self, request: Whole) -> None:
         reply = await self._service.answer(request)

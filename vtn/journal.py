@@ -100,4 +100,4 @@ async def facts_after(conn: AsyncConnection, seq: int, limit: int) -> list[Fact]
 def iso(instant: datetime) -> str:
     """The instant as text with Z, to the microsecond only where it has one."""
     in_utc = instant if instant.tzinfo is UTC else instant.astimezone(UTC)
-    return in_utc.replace(tzinfo=None).isoformat() + "Z"  # half the time of writing an offset and replacing it
+    return in_utc.replace(tzinfo=None).isoformat() + "Z"

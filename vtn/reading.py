@@ -266,7 +266,7 @@ async def keep(
     """Write a judged report: good values to the readings, the others to the quarantine."""
     said = (ven_id, report_name, _microseconds(report.created_date_time), report.report_request_id)
     rows: list[_Row] = [
-        (_microseconds(start) if start else None, r_id, duration_s, value, quality)
+        ((start - EPOCH) // MICROSECOND if start else None, r_id, duration_s, value, quality)
         for r_id, start, duration_s, value, quality in judged.good
     ]
     done = 0

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import LoadControlState, Report, ReportPayload, UpdateReport, decode, encode
+from openadr.alike import Series
 from openadr.parser import OWN
 from vtn.reading import Judged, samples
 from vtn.schema import green_button_table, reading_detail_table
@@ -63,6 +64,8 @@ def _load_control(control: LoadControlState) -> dict[str, dict[str, float]]:
 
 async def keep(conn: AsyncConnection, ven_id: str, report: Report, report_name: str, judged: Judged) -> None:
     """Write what the good values of a report carry, and its feeds."""
+    if isinstance(report.intervals, Series) and not any(map(of, report.intervals[0].payloads)):
+        return  # the others carry the same: nothing
     contents = [of(payload) for interval in report.intervals for payload in interval.payloads]
     if any(contents):
         good = {(sample.r_id, sample.start) for sample in judged.good}

@@ -11,8 +11,9 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Select, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -132,13 +133,19 @@ async def vens(conn: AsyncConnection) -> list[Ven]:
 
 async def ven_of(conn: AsyncConnection, fingerprint: str, now: datetime) -> Ven | None:
     """The VEN whose certificate (64 lower-case hex digits) this is at `now`, None for a stranger."""
-    rows = await conn.execute(
-        select(*COLUMNS)
-        .join(certificate_table, certificate_table.c.ven_id == ven_table.c.ven_id)
-        .where(certificate_table.c.fingerprint == fingerprint, certificate.in_force(certificate_table, now))
-    )
+    rows = await conn.execute(_VEN_OF, {"fingerprint": fingerprint, "now": now})
     row = rows.one_or_none()
     return None if row is None else Ven(*row)
+
+
+_VEN_OF: Select[Any] = (
+    select(*COLUMNS)
+    .join(certificate_table, certificate_table.c.ven_id == ven_table.c.ven_id)
+    .where(
+        certificate_table.c.fingerprint == bindparam("fingerprint"),
+        certificate.in_force(certificate_table, bindparam("now")),
+    )
+)
 
 
 async def admit(
