@@ -171,9 +171,9 @@ def test_rpt_43_a_new_registration_and_a_cancelled_request_empty_the_queue(tmp_p
 
 def written(work: Callable[[], object]) -> int:
     """Bytes that this process writes meanwhile."""
-    before = Path("/proc/self/io").read_text().split()[1]
+    before = Path("/proc/self/io").read_text().split()[3]
     work()
-    return int(Path("/proc/self/io").read_text().split()[1]) - int(before)
+    return int(Path("/proc/self/io").read_text().split()[3]) - int(before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="only Linux counts what is written")
