@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PrivateKeyTypes
@@ -36,6 +37,14 @@ class Purpose(StrEnum):
     CLIENT = "client"
 
 
+UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises of a certificate or list that is none; its parts are read late, one by one."""
 MIN_BITS = {KeyKind.RSA: 2048, KeyKind.EC: 256}
 _USAGES = {Purpose.SERVER: ExtendedKeyUsageOID.SERVER_AUTH, Purpose.CLIENT: ExtendedKeyUsageOID.CLIENT_AUTH}
 
@@ -81,7 +90,7 @@ def read_der(der: bytes, name: str) -> Certificate:
     """The certificate in these bytes; CertificateError says why `name` cannot be used."""
     try:
         return _read(x509.load_der_x509_certificate(der), name)
-    except ValueError:
+    except UNREADABLE:
         raise CertificateError(f"{name} holds a certificate that cannot be read") from None
 
 
@@ -89,7 +98,7 @@ def read_pem(pem: bytes, name: str) -> tuple[Certificate, ...]:
     """All certificates of a PEM file, at least one, every one strong enough; CertificateError otherwise."""
     try:
         return tuple(_read(certificate, name) for certificate in x509.load_pem_x509_certificates(pem))
-    except ValueError:
+    except UNREADABLE:
         raise CertificateError(f"{name} holds no certificate that can be read") from None
 
 
@@ -106,7 +115,7 @@ def read_key(pem: bytes, name: str, password: bytes | None) -> PrivateKeyTypes:
         raise CertificateError(f"the key in {name} is encrypted, and no password was given")
     try:
         return serialization.load_pem_private_key(block[0], password if encrypted else None)
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         reason = "does not open with the password given" if encrypted else "cannot be read"
         raise CertificateError(f"the key in {name} {reason}") from None
 

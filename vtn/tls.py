@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from cryptography import x509
 
-from openadr.certificate import Certificate, Purpose, read_der, read_pair, read_pem
+from openadr.certificate import UNREADABLE, Certificate, Purpose, read_der, read_pair, read_pem
 from openadr.errors import CertificateError
 from openadr.security import Digest, tail_of
 from openadr.signature import Signer
@@ -226,7 +226,9 @@ def _lists(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
     blocks = _LIST.findall(path.read_bytes())
     try:
         found = tuple(x509.load_pem_x509_crl(block) for block in blocks)
-    except ValueError:
+        for each in found:
+            each.issuer.rfc4514_string()  # it is read late
+    except UNREADABLE:
         found = ()
     if not found:
         raise CertificateError(f"the crl file {path} holds no revocation list that can be read")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 import subprocess
+import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 from cryptography import x509
@@ -171,3 +174,47 @@ def test_bytes_that_are_no_certificate_are_refused(cut: int) -> None:
         read_der(der[:cut], "x")
     with pytest.raises(CertificateError, match="x holds no certificate that can be read"):
         read_pem(der[:cut], "x")
+
+
+ODD = certificate(
+    P256,
+    x509.BasicConstraints(False, None),
+    usage(CLIENT),
+    x509.SubjectAlternativeName([x509.DNSName("a.example")]),
+).public_bytes(serialization.Encoding.DER)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("a003020102", "a00302012e"),
+        ("2a8648ce3d030107", "2a8648ce3d030e07"),
+        ("0603551d25", "0603551d13"),
+        ("8209612e6578616d706c65", "a309612e6578616d706c65"),
+        ("8209612e6578616d706c65", "8209ff2e6578616d706c65"),
+        ("170d3236", "170dff36"),
+    ],
+    ids=["unknown version", "unknown curve", "the same twice", "name of no kind", "no ASCII", "no time"],
+)
+def test_odd_certificates_are_refused_like_any_that_cannot_be_read(old: str, new: str) -> None:
+    odd = ODD.hex().replace(old, new)
+    assert odd != ODD.hex()
+    with pytest.raises(CertificateError, match="x holds a certificate that cannot be read"):
+        read_der(bytes.fromhex(odd), "x")
+    armed = ssl.DER_cert_to_PEM_cert(bytes.fromhex(odd)).encode()
+    with pytest.raises(CertificateError, match="x holds no certificate that can be read"):
+        read_pem(armed, "x")
+
+
+def test_no_change_of_bytes_makes_anything_but_a_certificate_or_a_refusal() -> None:
+    random = Random(20260302)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names and numbers that are old-fashioned only
+        for _ in range(3000):
+            odd = bytearray(ODD)
+            for _ in range(random.choice((1, 1, 2, 3))):
+                odd[random.randrange(len(odd))] = random.randrange(256)
+            try:
+                read_der(bytes(odd), "x")
+            except CertificateError as error:
+                assert str(error).startswith("x holds ")
