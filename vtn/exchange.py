@@ -148,6 +148,7 @@ async def _register(message: CreatePartyRegistration, call: Call) -> Message:
     ven = call.peer.ven
     if ven is None and call.terms.enrolment is Enrolment.AUTO:
         ven = await registration.admit(call.conn, call.peer.fingerprint, message, call.now)
+        await call.terms.review(message, ven, call.conn, call.now)  # a refusal undoes the enrolment
     if ven is None:
         await registration.note_stranger(call.conn, call.peer.fingerprint, message.ven_name, call.now)
         return refusal(message, NotRegistered(NOT_REGISTERED), call.peer, call.terms)

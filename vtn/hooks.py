@@ -2,7 +2,9 @@
 
 A hook runs inside the transaction of its message, after the checks of who speaks and before anything is
 done; a refusal undoes what the hook itself has written, and sits in the payload that fits the request
-(ERR-03). Polls that find nothing are answered from memory: no hook sees them.
+(ERR-03). Where strangers enrol by themselves, the hook sees the registration as the new VEN's, whom a refusal
+leaves a stranger; of other strangers nothing is taken that it could judge. Polls that find nothing are
+answered from memory: no hook sees them.
 """
 
 from __future__ import annotations

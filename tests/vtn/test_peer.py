@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 import vtn
 from openadr import (
     CreateOpt,
+    CreatePartyRegistration,
     DistributeEvent,
     Duration,
     Message,
@@ -36,13 +37,13 @@ from vtn.exchange import ROUTES
 from vtn.hooks import Refusal
 from vtn.registration import Ven
 from vtn.server import BASE, DEV_FINGERPRINT, Server
-from vtn.settings import VtnSettings
+from vtn.settings import Enrolment, VtnSettings
 
 
-async def restart_with(desk: Desk, review: Any) -> None:
+async def restart_with(desk: Desk, review: Any, **more: Any) -> None:
     """The same VTN with a hook of an integrator's."""
     await desk.server.stop()
-    settings = VtnSettings(port=0, insecure_dev=True)
+    settings = VtnSettings(port=0, insecure_dev=True, **more)
     desk.server = Server(settings, desk.db, lambda: desk.now, lambda _ven, _reports, _now: [], review)
     await desk.server.start()
 
@@ -165,6 +166,30 @@ async def test_err_05_an_integrators_refusal_is_told_in_the_fitting_payload_and_
     # what is refused before it comes to the integrator is none of his business
     assert response_of(await desk.say(opt, STRANGER)).code == "463"
     assert len(seen) == 2
+
+
+@pytest.mark.criterion("ERR-05")
+async def test_an_integrator_may_refuse_a_stranger_who_would_enrol_by_himself(desk: Desk) -> None:
+    seen: list[str] = []
+    welcome = False
+
+    async def review(_message: Message, ven: Ven, _conn: AsyncConnection, _now: datetime) -> None:
+        seen.append(ven.ven_name)
+        if not welcome:
+            raise Refusal("469", "no contract")
+
+    await restart_with(desk, review, enrolment=Enrolment.AUTO)
+    register = CreatePartyRegistration(request_id="r", http_pull_model=True, ven_name="new")
+    for _ in range(2):
+        reply = response_of(await desk.say(register, STRANGER))
+        assert (reply.code, reply.description) == ("469", "no contract")
+    async with desk.db.read() as conn:
+        assert await registration.vens(conn) == []
+    welcome = True
+    assert response_of(await desk.say(register, STRANGER)).is_success
+    async with desk.db.read() as conn:
+        assert [ven.ven_name for ven in await registration.vens(conn)] == ["new"]
+    assert seen == ["new"] * 3
 
 
 @pytest.mark.parametrize("code", ["200", "300", "4", "45x", "4000", "\uff14\uff15\uff12"])
