@@ -34,6 +34,8 @@ def connect(path: Path) -> sqlite3.Connection:
     """The file opened; ValueError or sqlite3.DatabaseError where it is damaged."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=10)
     try:
+        # each page that a commit changes is written whole, and a card in a small box wears out by that
+        connection.execute("PRAGMA page_size = 1024")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cache_size = -512")

@@ -53,7 +53,6 @@ class Store:
         self._path = path
         self._connection = connection
         self._saved = saved
-        self._forgot_at: datetime | None = None
 
     @classmethod
     def open(cls, path: Path) -> "Store":
@@ -167,15 +166,11 @@ class Store:
     def spend(self, signer: str, nonce: str, signed_at: datetime) -> bool:
         """Takes note of the nonce of a signed answer; False where it came before: a replay (SIG-05).
 
-        `signed_at` lies in the window around now; nonces older than any window are forgotten, many at a time:
-        each page that changes is written.
+        `signed_at` lies in the window around now; nonces that are older than any window are forgotten.
         """
         row = (signer, nonce, _text(signed_at))
         with self._transaction() as connection:
-            if self._forgot_at is None or abs(signed_at - self._forgot_at) >= NONCES_KEPT:
-                self._forgot_at = signed_at
-                oldest = _text(signed_at - NONCES_KEPT)
-                connection.execute("DELETE FROM ven_nonce WHERE signed_at < ?", (oldest,))
+            connection.execute("DELETE FROM ven_nonce WHERE signed_at < ?", (_text(signed_at - NONCES_KEPT),))
             done = connection.execute("INSERT OR IGNORE INTO ven_nonce VALUES (?, ?, ?)", row)
         return done.rowcount == 1
 

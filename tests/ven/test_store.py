@@ -195,7 +195,7 @@ def test_goals_68_what_comes_with_each_poll_costs_a_card_little(tmp_path: Path) 
             told = {key: replace(held, request_id=request_id) for key, held in FULL.events.items()}
             store.save(replace(FULL, events=told))
 
-    assert written(signed) * per_day < 55e6
+    assert written(signed) * per_day < 40e6
     assert written(repeated) * per_day < 150e6  # a VTN that repeats its list at each poll
     last = store.load()
     store.close()
