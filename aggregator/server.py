@@ -174,6 +174,8 @@ class Aggregator:
             owner=_request_of,
             clock_skews=vtn.clock_skews,
             market_context=self._settings.programme.market_context,
+            opt=self._settings.vtn.opt,
+            poll_period_s=self._settings.vtn.poll_period_s,
         )
 
     def _hear(self, notices: Sequence[Notice]) -> None:

@@ -82,7 +82,7 @@ async def serve(database: Path, settings: Settings, clock: Clock) -> None:
         stack.push_async_callback(server.stop)
         if settings.operator is not None:
             loopback = settings.operator.loopback
-            app = OperatorApi(db, _office(server, settings.operator, clock)).app()
+            app = OperatorApi(db, _office(server, settings, settings.operator, clock)).app()
             control = await listen(app, settings.operator.socket, loopback.open() if loopback else None)
             stack.push_async_callback(control.close)
             typer.echo(f"the operator is heard on {control.path}")
@@ -92,13 +92,15 @@ async def serve(database: Path, settings: Settings, clock: Clock) -> None:
         await _signal()
 
 
-def _office(server: Server, settings: OperatorSettings, clock: Clock) -> Office:
+def _office(server: Server, settings: Settings, operator: OperatorSettings, clock: Clock) -> Office:
     return Office(
         admit=_no_agreements,
         clock=clock,
         contacts=server.last_contacts,
         owner=_nobody,
-        market_context=settings.market_context,
+        market_context=operator.market_context,
+        opt=settings.vtn.opt,
+        poll_period_s=settings.vtn.poll_period_s,
     )
 
 

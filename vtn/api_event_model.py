@@ -100,7 +100,9 @@ class WarningView(Answer):
     """Something that the operator should know; the event was published all the same."""
 
     ven_id: str
-    kind: str = Field(description="`overlap`, `past_start`, `notice` or `not_registered`.")
+    kind: str = Field(
+        description="`overlap`, `past_start`, `notice`, `not_registered`, `opted_out` or `poll_period`."
+    )
     detail: str
     event_id: str | None = Field(default=None, description="The other event, where two overlap.")
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pydantic import ValidationError
 
 from openadr import Event, ProtocolError
 from openadr.timeline import event_status
-from vtn import event, event_content, event_list, registration
+from vtn import api_event_advice, availability, event, event_content, event_list, publication, registration
 from vtn.api_event_body import EventContent, content_of, event_of
 from vtn.api_event_model import (
     CREATE_EXAMPLE,
@@ -40,6 +40,7 @@ from vtn.problem import CONFLICT, INVALID, NOT_ADMITTED, FieldProblem, Problem, 
 from vtn.registration import Ven
 
 CONTENT = tuple(EventContent.model_fields)
+OF_VENS = {"OPT-18", "REG-07"}  # rules of the standard that stand against a VEN, not against the event
 FIELDS = {"EVT-04": "start", "EVT-26": "signals"}  # where the text of the rule names no signal
 
 
@@ -51,14 +52,25 @@ async def _create(call: Call) -> Answer:
     if market_context is None:
         raise Problem.field("market_context", None, "is needed: this server has none of its own")
     made = _made(body, event_id, market_context, call)
-    warnings: list[WarningView] = []
-    for index, (ven, resources) in enumerate(await _vens(call, body.vens)):
-        own = made
-        if resources:
-            own = _sendable(replace(made, target=replace(made.target, resource_id=resources)))
-        warnings += await _published(call, own, ven, index)
-        await asyncio.sleep(0)  # others have their turn between the VENs
+    chosen = await _vens(call, body.vens)
+    vens = {ven.ven_id: ven for ven, _ in chosen}
+    given = {ven.ven_id: _own(made, resources) for ven, resources in chosen}
+    had = await publication.having(call.conn, event_id, list(given))
+    fresh = {
+        ven_id: own for ven_id, own in given.items() if ven_id not in had
+    }  # a repeat is not judged again
+    warnings = await api_event_advice.of_new(
+        call, fresh, vens, overlap=body.overlap, past_start=body.past_start
+    )
+    await _publish(call, given, vens)
     return await _view(call, event_id, warnings=warnings)
+
+
+def _own(made: Event, resources: tuple[str, ...]) -> Event:
+    """The event for a VEN of which only some resources are meant."""
+    if not resources:
+        return made
+    return _sendable(replace(made, target=replace(made.target, resource_id=resources)))
 
 
 def _made(body: CreateBody, event_id: str, market_context: str, call: Call) -> Event:
@@ -101,44 +113,30 @@ async def _vens(call: Call, named: Sequence[str | VenPart]) -> list[tuple[Ven, t
     return list(found.values())
 
 
-async def _published(call: Call, made: Event, ven: Ven, index: int) -> list[WarningView]:
-    """Publish to one VEN; gives what the operator should know. A repeat is not judged again."""
-    body: CreateBody = call.body
-    if await event.event_of(call.conn, ven.ven_id, made.event_id) is not None:
-        await _publish(call, made, ven, index)
-        return []
-    warnings = [*await _overlaps(call, made, ven, body.overlap)]
-    if made.dtstart < event_content.whole(call.now):
-        text = f"the start {made.dtstart.isoformat()} has passed, it is {call.now.isoformat()}"
-        if body.past_start == "refuse":
-            raise Problem.field("start", made.dtstart.isoformat(), text)
-        warnings.append(WarningView(ven_id=ven.ven_id, kind="past_start", detail=text))
-    elif made.active_period.notification and made.active_period.notification.after(call.now) > made.dtstart:
-        text = f"{made.active_period.notification} of notice is not kept: it is {call.now.isoformat()}"
-        warnings.append(WarningView(ven_id=ven.ven_id, kind="notice", detail=text))
-    if not ven.registered:
-        text = f"{ven.ven_name!r} is not registered, it gets the event when it is"
-        warnings.append(WarningView(ven_id=ven.ven_id, kind="not_registered", detail=text))
-    await _publish(call, made, ven, index)
-    return warnings
-
-
-async def _publish(call: Call, made: Event, ven: Ven, index: int) -> None:
+async def _publish(call: Call, given: Mapping[str, Event], vens: Mapping[str, Ven]) -> None:
     try:
-        await event.publish(call.conn, made, ven.ven_id, call.now, call.office.admit)
+        await publication.publish_all(call.conn, given, call.now, _admit(call))
     except NotAdmitted as error:
-        raise _refused(error, made, ven, f"vens[{index}]") from error
+        ven_id = error.ven_id or next(iter(given))
+        index = list(given).index(ven_id)
+        raise _refused(error, given[ven_id], vens[ven_id], f"vens[{index}]") from error
     except DuplicateEvent as error:
-        raise Problem.field("event_id", made.event_id, str(error), CONFLICT) from error
+        event_id = next(iter(given.values())).event_id
+        raise Problem.field("event_id", event_id, str(error), CONFLICT) from error
+
+
+def _admit(call: Call) -> publication.Admit:
+    return availability.unless_opted_out(call.office.opt, call.office.admit)
 
 
 def _refused(error: NotAdmitted, made: Event, ven: Ven, field: str) -> Problem:
     """A rule of the standard concerns the event's fields, any other clause the VEN."""
     group, _, number = error.clause.partition("-")
-    if group.isupper() and number.isdigit():
+    if group.isupper() and number.isdigit() and error.clause not in OF_VENS:
         fault = FieldProblem(field=_field_of(error, made), detail=error.text, rule=error.clause)
         return Problem(INVALID, str(error), [fault], clause=error.clause)
-    fault = FieldProblem(field=field, value=shown(ven.ven_name), detail=error.text)
+    rule = error.clause if error.clause in OF_VENS else None
+    fault = FieldProblem(field=field, value=shown(ven.ven_name), detail=error.text, rule=rule)
     return Problem(NOT_ADMITTED, f"{ven.ven_name}: {error}", [fault], clause=error.clause)
 
 
@@ -151,24 +149,6 @@ def _field_of(error: NotAdmitted, made: Event) -> str:
     return "baseline" if ", baseline " in error.text else "event"
 
 
-async def _overlaps(call: Call, made: Event, ven: Ven, policy: str) -> Iterable[WarningView]:
-    """The other events of the VEN at that time (EVT-33); of the same market context they may be refused."""
-    warnings, refusals = [], []
-    for other in await event.overlaps(call.conn, made, ven.ven_id, call.now):
-        end = "open end" if other.end is None else other.end.isoformat()
-        text = (
-            f"{ven.ven_name!r} has event {other.event_id!r} of {other.descriptor.market_context}"
-            f" from {other.dtstart.isoformat()} to {end}"
-        )
-        if policy == "refuse" and other.descriptor.market_context == made.descriptor.market_context:
-            start = shown(made.dtstart.isoformat())
-            refusals.append(FieldProblem(field="start", value=start, detail=text, rule="EVT-33"))
-        warnings.append(WarningView(ven_id=ven.ven_id, kind="overlap", detail=text, event_id=other.event_id))
-    if refusals:
-        raise Problem(CONFLICT, f"it overlaps: {refusals[0].detail}", refusals)
-    return warnings
-
-
 async def _modify(call: Call) -> Answer:
     body: ModifyBody = call.body
     event_id = call.path["event_id"]
@@ -179,7 +159,7 @@ async def _modify(call: Call) -> Answer:
         old = versions[ven.ven_id]
         new = _changed(old, body, call)
         if not event_content.same_content(old, new):
-            warnings += await _overlaps(call, new, ven, body.overlap)
+            warnings += await api_event_advice.of_changed(call, new, ven, overlap=body.overlap)
         await _modified(call, new, ven)
         await asyncio.sleep(0)  # others have their turn between the VENs
     return await _view(call, event_id, warnings=warnings)
@@ -205,7 +185,7 @@ def _changed(old: Event, body: ModifyBody, call: Call) -> Event:
 
 async def _modified(call: Call, new: Event, ven: Ven) -> None:
     try:
-        await event.modify(call.conn, new, ven.ven_id, call.now, call.office.admit)
+        await event.modify(call.conn, new, ven.ven_id, call.now, _admit(call))
     except NotAdmitted as error:
         raise _late(error) or _refused(error, new, ven, "vens") from error
 

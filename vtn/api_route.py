@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from openadr import Duration
 from openadr.errors import InvalidData
 from openadr.interval import format_instant
+from vtn.opt_policy import OptPolicies
 from vtn.publication import Admit
 
 Owner = Callable[[AsyncConnection, str], Awaitable[str | None]]
@@ -50,6 +51,7 @@ class Office:
 
     `owner` says who else decides about an event (a sentence), None where nobody does; `contacts` when VENs
     spoke, as far as the database does not know it yet; `clock_skews` how far their clocks are ahead.
+    `opt` and `poll_period_s` are settings of the server.
     """
 
     admit: Admit
@@ -58,6 +60,8 @@ class Office:
     owner: Owner
     market_context: str | None = None
     clock_skews: Callable[[], Mapping[str, timedelta]] = dict
+    opt: OptPolicies = field(default_factory=OptPolicies)
+    poll_period_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

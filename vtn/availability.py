@@ -8,6 +8,7 @@ programme's policy says which rules where both hold, and what holds outside of b
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,11 +24,16 @@ from openadr.parser import OWN
 from vtn.errors import NotAdmitted
 from vtn.opt_policy import OptPolicies, OptPolicy
 from vtn.publication import Admit
-from vtn.schema import opt_table
+from vtn.schema import EPOCH, MICROSECOND, opt_table
 
 KINDS = tuple(name for name in Target.__dataclass_fields__ if name not in ("ven_id", "end_device_asset"))
 LIMIT = 1000  # of schedules of one VEN, and of opts for one event
 PERIODS = 10_000  # of all schedules of one VEN: they are read anew for every message and every question
+_KEPT_OF_ALL = """
+SELECT o.ven_id, o.content, o.at FROM json_each(?) AS given
+JOIN vtn_opt AS o ON o.ven_id = given.value AND o.event_id IS NULL
+WHERE o.content IS NOT NULL AND o.cancelled_at IS NULL ORDER BY o.seq
+"""
 _START_OF_TIME = datetime.min.replace(tzinfo=UTC)
 
 
@@ -132,16 +138,19 @@ def _ruling(schedules: Sequence[Schedule], part: Part) -> list[Schedule]:
     return list(newest.values())
 
 
+def out_for(event: Event, schedules: Sequence[Schedule], policy: OptPolicy, now: datetime) -> datetime | None:
+    """The first instant from now on at which the VEN is out for an event, None if it takes part in it."""
+    part = Part(market_context=event.descriptor.market_context)
+    return out_during(schedules, policy, part, max(now, event.dtstart), event.end)
+
+
 def unless_opted_out(policies: OptPolicies, admit: Admit) -> Admit:
     """`admit`, and no event for a time for which the VEN is out where the programme forbids that (OPT-18)."""
 
     async def check(conn: AsyncConnection, event: Event, ven_id: str, now: datetime) -> None:
-        context = event.descriptor.market_context
-        policy = policies.of(context)
+        policy = policies.of(event.descriptor.market_context)
         if not policy.events_in_opt_out:
-            known = await schedules_of(conn, ven_id)
-            part = Part(market_context=context)
-            out = out_during(known, policy, part, max(now, event.dtstart), event.end)
+            out = out_for(event, await schedules_of(conn, ven_id), policy, now)
             if out is not None:
                 raise NotAdmitted("OPT-18", f"VEN {ven_id!r} is opted out at {out.isoformat()}")
         await admit(conn, event, ven_id, now)
@@ -152,6 +161,15 @@ def unless_opted_out(policies: OptPolicies, admit: Admit) -> Admit:
 async def schedules_of(conn: AsyncConnection, ven_id: str) -> list[Schedule]:
     """The schedules of a VEN that are neither cancelled nor superseded as a whole, oldest first."""
     return [schedule for _, schedule in await _kept(conn, ven_id)]
+
+
+async def schedules_of_all(conn: AsyncConnection, ven_ids: Sequence[str]) -> dict[str, list[Schedule]]:
+    """The same of many VENs; those that have none are left out."""
+    found: dict[str, list[Schedule]] = {}
+    for row in (await conn.exec_driver_sql(_KEPT_OF_ALL, (json.dumps(list(ven_ids)),))).mappings():
+        schedule = _schedule(read(row["content"]), EPOCH + row["at"] * MICROSECOND)
+        found.setdefault(row["ven_id"], []).append(schedule)
+    return found
 
 
 async def supersede(

@@ -8,11 +8,13 @@ the content from 0 (EVT-01, EVT-02). What an event says, stored or sent, is in `
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, or_, select, update
+from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import Event
@@ -22,8 +24,12 @@ from openadr.overlap import overlapping
 from vtn import event_content, journal, outbox, qualification
 from vtn.errors import NotAdmitted, UnknownObject
 from vtn.publication import Admit, fact_body, publish_all
-from vtn.schema import event_table
+from vtn.schema import EPOCH, MICROSECOND, event_table, micros
 
+_CURRENT = """
+SELECT e.ven_id, e.content, e.cancelled_at, e.responded_at FROM json_each(?) AS given
+JOIN vtn_event AS e ON e.ven_id = given.value AND (e.ends_at IS NULL OR e.ends_at > ?)
+"""
 ANSWER_WITHIN = timedelta(minutes=10)  # at the least: a VEN that polls every 5 minutes has met it by then
 
 
@@ -138,22 +144,40 @@ async def event_of(conn: AsyncConnection, ven_id: str, event_id: str) -> Event |
     return None if row is None else event_content.read(row.content)
 
 
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The events of a VEN that are not over, as of now, by their start.
+
+    `acknowledged`: when it answered a cancellation, by event id (see `openadr.overlap`).
+    """
+
+    events: list[Event]
+    acknowledged: Mapping[str, datetime]
+
+    def overlapping(self, event: Event) -> list[Event]:
+        """Those that `event` would overlap with; it refuses none (EVT-33)."""
+        return overlapping(event, self.events, self.acknowledged)
+
+
+async def current(conn: AsyncConnection, ven_ids: Sequence[str], now: datetime) -> dict[str, Current]:
+    """What each of these VENs has to do."""
+    events: dict[str, list[Event]] = {ven_id: [] for ven_id in ven_ids}
+    acknowledged: dict[str, dict[str, datetime]] = {ven_id: {} for ven_id in ven_ids}
+    found = await conn.exec_driver_sql(_CURRENT, (json.dumps(list(ven_ids)), micros(now)))
+    for row in found.mappings():
+        made, cancelled = event_content.read(row["content"]), row["cancelled_at"] is not None
+        events[row["ven_id"]].append(event_content.as_of(made, now, cancelled=cancelled))
+        if cancelled and row["responded_at"] is not None:
+            answered_at = EPOCH + row["responded_at"] * MICROSECOND
+            acknowledged[row["ven_id"]][made.event_id] = answered_at
+    for listed in events.values():
+        listed.sort(key=lambda event: (event.dtstart, event.event_id))
+    return {ven_id: Current(events[ven_id], acknowledged[ven_id]) for ven_id in events}
+
+
 async def overlaps(conn: AsyncConnection, event: Event, ven_id: str, now: datetime) -> list[Event]:
-    """The events of this VEN that `event` would overlap with, by their start; it refuses none (EVT-33)."""
-    t = event_table
-    rows = await conn.execute(
-        select(t.c.event_id, t.c.content, t.c.cancelled_at, t.c.responded_at).where(
-            t.c.ven_id == ven_id, or_(t.c.ends_at.is_(None), t.c.ends_at > now)
-        )
-    )
-    others, acknowledged = [], {}
-    for event_id, content, cancelled_at, responded_at in rows:
-        cancelled = cancelled_at is not None
-        others.append(event_content.as_of(event_content.read(content), now, cancelled=cancelled))
-        if cancelled and responded_at is not None:
-            acknowledged[event_id] = responded_at
-    others.sort(key=lambda other: (other.dtstart, other.event_id))
-    return overlapping(event, others, acknowledged)
+    """The events of this VEN that `event` would overlap with, by their start."""
+    return (await current(conn, [ven_id], now))[ven_id].overlapping(event)
 
 
 async def _row(conn: AsyncConnection, ven_id: str, event_id: str) -> Row[Any] | None:

@@ -92,15 +92,15 @@ class Clerk:
 
 
 @asynccontextmanager
-async def opened(db: Database, folder: Path) -> AsyncIterator[Clerk]:
-    """A VTN with Alice and Bob enrolled, and its operator."""
+async def opened(db: Database, folder: Path, **settings: Any) -> AsyncIterator[Clerk]:
+    """A VTN with Alice and Bob enrolled, and its operator; `settings` are fields of the Office."""
     async with aiohttp.ClientSession() as http:
         desk = await Desk.open(db, http)
         await desk.enrol(ALICE, "alice")
         await desk.enrol(BOB, "bob")
         forbidden: dict[str, str] = {}
         owners: dict[str, str] = {}
-        api = OperatorApi(db, office(desk, forbidden, owners))
+        api = OperatorApi(db, office(desk, forbidden, owners, **settings))
         control = await listen(api.app(), folder / "control")
         connector = aiohttp.UnixConnector(str(folder / "control"))
         async with aiohttp.ClientSession("http://vtn", connector=connector) as session:
@@ -109,7 +109,7 @@ async def opened(db: Database, folder: Path) -> AsyncIterator[Clerk]:
         await desk.server.stop()
 
 
-def office(desk: Desk, forbidden: Mapping[str, str], owners: Mapping[str, str]) -> Office:
+def office(desk: Desk, forbidden: Mapping[str, str], owners: Mapping[str, str], **settings: Any) -> Office:
     async def admit(_conn: AsyncConnection, _event: Event, ven_id: str, _now: object) -> None:
         if forbidden.get(ven_id) == FAULT:
             raise RuntimeError("a secret at /some/path")
@@ -126,4 +126,5 @@ def office(desk: Desk, forbidden: Mapping[str, str], owners: Mapping[str, str]) 
         owner=owner,
         clock_skews=desk.server.clock_skews,
         market_context=CONTEXT,
+        **settings,
     )
