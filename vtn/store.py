@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from vtn import inline
 from vtn.errors import StartupError, StoreBusy, StoreError
+from vtn.note import Clerk, Note
 
 T = TypeVar("T")
 
@@ -60,67 +61,27 @@ class _Unit:
     notices: list[Notice] = field(default_factory=list)
 
 
-@dataclass(slots=True, eq=False)
-class _Note:
-    """One statement in a group commit."""
-
-    sql: str
-    row: Sequence[Any]
-    durable: asyncio.Future[None]
-    count: int = 0
-    """How many rows it changed."""
-
-
-class _Notes:
-    """A connection for transactions that are notes alone, without what SQLAlchemy costs."""
-
-    def __init__(self, database: str, busy_timeout_s: float) -> None:
-        self._database = database
-        self._busy_timeout_s = busy_timeout_s
-        self._conn: sqlite3.Connection | None = None
-
-    def keep(self, notes: Sequence[_Note]) -> None:
-        """Run them in one transaction that is durable then."""
-        if self._conn is None:
-            self._conn = inline.plain(self._database, self._busy_timeout_s)
-            self._conn.execute("PRAGMA synchronous=FULL")
-        conn = self._conn
-        conn.execute("BEGIN IMMEDIATE")
-        try:
-            for note in notes:
-                note.count = conn.execute(note.sql, note.row).rowcount
-            conn.execute("COMMIT")
-        except BaseException:
-            if conn.in_transaction:
-                conn.execute("ROLLBACK")
-            raise
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._conn is not None:
-            self._conn.close()
-            self._conn = None
-
-
 class Database:
     """An open database. Use `async with db.write() as conn` and `async with db.read() as conn`."""
 
-    def __init__(self, writer: AsyncEngine, reader: AsyncEngine, notes: _Notes) -> None:
+    def __init__(self, writer: AsyncEngine, reader: AsyncEngine, clerk: Clerk) -> None:
         self._writer = writer
         self._reader = reader
-        self._notes = notes
-        self._queue: asyncio.Queue[_Unit | _Note | None] = asyncio.Queue()
+        self._clerk = clerk
+        self._queue: asyncio.Queue[_Unit | Note | None] = asyncio.Queue()
         self._listeners: list[Listener] = []
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._at_work = False  # somebody writes: the writer's task, or the clerk by himself
+        self._turn: asyncio.Future[None] | None = None  # the writer's task waits for the clerk
         self._view: sqlite3.Connection | None = None
 
     @classmethod
     async def open(cls, url_or_path: str | Path, *, busy_timeout_s: float = 5.0) -> Database:
         """Open a database that `flexpact.migrations.upgrade` has made; StartupError says what is missing."""
         url = _url(url_or_path)
-        notes = _Notes(str(url.database), busy_timeout_s)
-        database = cls(_writer(url, busy_timeout_s), _reader(url, busy_timeout_s), notes)
+        clerk = Clerk(str(url.database), busy_timeout_s)
+        database = cls(_writer(url, busy_timeout_s), _reader(url, busy_timeout_s), clerk)
         try:
             async with database.read() as conn:
                 await conn.execute(text("SELECT seq FROM vtn_journal LIMIT 1"))
@@ -138,7 +99,7 @@ class Database:
             self._queue.put_nowait(None)
             await self._task
             self._task = None
-        self._notes.close()
+        self._clerk.close()
         if self._view is not None:
             self._view.close()
             self._view = None
@@ -206,52 +167,74 @@ class Database:
         """
         if self._task is None or self._task.done():
             raise StoreError("the database is closed")
-        note = _Note(sql, row, asyncio.get_running_loop().create_future())
-        self._queue.put_nowait(note)
+        note = Note(sql, row, asyncio.get_running_loop().create_future())
+        if self._at_work or not self._queue.empty():
+            self._queue.put_nowait(note)
+        else:
+            self._at_work = True
+            self._clerk.keep([note], self._kept)
         await note.durable
         return note.count
 
     async def _serve(self) -> None:
         """Run units until the sentinel: those that wait together are committed together."""
         while (unit := await self._queue.get()) is not None:
+            await self._take_turn()
             try:
-                if isinstance(unit, _Note):
+                if isinstance(unit, Note):
                     unit = await self._take_down(unit)
                 if unit is not None:
                     async with self._writer.connect() as conn:
                         await self._batch(conn, unit)
             except Exception as error:  # the writer must outlive every fault of one transaction
                 _refuse([unit] if unit is not None else [], error)
+            self._at_work = False
             if self._closing:
                 return
 
-    async def _take_down(self, first: _Note) -> _Unit | None:
+    async def _take_turn(self) -> None:
+        """Wait until nobody writes; then it is the writer's task that does."""
+        if self._at_work:
+            self._turn = asyncio.get_running_loop().create_future()
+            await self._turn
+        self._at_work = True
+
+    def _kept(self, notes: Sequence[Note], error: Exception | None) -> None:
+        """The clerk has done: whoever waits for it may write now."""
+        if error is not None:
+            _refuse(notes, error)
+        _tell(notes)
+        if self._turn is not None:
+            self._turn.set_result(None)
+            self._turn = None
+        else:
+            self._at_work = False
+
+    async def _take_down(self, first: Note) -> _Unit | None:
         """Commit `first` and the notes right behind it; gives the unit that came next, if one did."""
-        notes: list[_Note] = [first]
+        notes: list[Note] = [first]
         following: _Unit | None = None
         while len(notes) < MAX_UNITS_PER_COMMIT and not self._queue.empty():
             unit = self._queue.get_nowait()
-            if isinstance(unit, _Note):
+            if isinstance(unit, Note):
                 notes.append(unit)
                 continue
             following, self._closing = unit, unit is None
             break
-        try:
-            await asyncio.to_thread(self._notes.keep, notes)
-        except Exception as error:
-            _refuse(notes, error)
-        _tell(notes)
+        turn = self._turn = asyncio.get_running_loop().create_future()
+        self._clerk.keep(notes, self._kept)
+        await turn
         return following
 
     async def _batch(self, conn: AsyncConnection, first: _Unit) -> None:
         """Run `first` and what waits behind it, and COMMIT."""
         done: list[_Unit] = []
-        notes: list[_Note] = []
-        unit: _Unit | _Note | None = first
+        notes: list[Note] = []
+        unit: _Unit | Note | None = first
         try:
             await conn.begin()
             while unit is not None:
-                if isinstance(unit, _Note):
+                if isinstance(unit, Note):
                     notes.append(unit)
                     unit.count = (await conn.exec_driver_sql(unit.sql, tuple(unit.row))).rowcount
                 else:
@@ -287,17 +270,17 @@ class Database:
             await savepoint.commit()
 
 
-def _tell(units: Sequence[_Unit | _Note]) -> None:
+def _tell(units: Sequence[_Unit | Note]) -> None:
     """Tell every one that was not refused that it is durable."""
     for unit in units:
         if not unit.durable.done():
             unit.durable.set_result(None)
 
 
-def _refuse(units: Sequence[_Unit | _Note], error: Exception) -> None:
+def _refuse(units: Sequence[_Unit | Note], error: Exception) -> None:
     """Tell every unit of a failed transaction that nothing was kept."""
     for unit in units:
-        for future in (unit.durable,) if isinstance(unit, _Note) else (unit.granted, unit.durable):
+        for future in (unit.durable,) if isinstance(unit, Note) else (unit.granted, unit.durable):
             if not future.done():
                 future.set_exception(store_error(error))
                 future.exception()  # a caller that has gone does not fetch it; that is no fault of its own

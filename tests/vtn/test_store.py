@@ -13,6 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, func, insert, select, text
 
+from vtn import note
 from vtn.errors import StartupError, StoreBusy, StoreError
 from vtn.schema import journal_table, metadata, ven_table
 from vtn.store import Database, after_commit, savepoint
@@ -229,9 +230,38 @@ async def test_notes_that_are_queued_are_kept_before_closing(database_path: Path
     assert await asyncio.gather(*notes) == [1] * 100
 
 
-async def test_notes_are_as_durable_as_units(database: Database) -> None:
-    await database.note(_SPEND, ("f", "a", 1))
-    conn = database._notes._conn
-    assert conn is not None
-    assert conn.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert conn.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+async def test_unit_and_notes_do_not_disturb_each_other(database_path: Path) -> None:
+    """The clerk writes alone, or the writer does: neither ever finds the other's lock, or it would fail."""
+    database = await Database.open(database_path, busy_timeout_s=0)
+
+    async def unit(number: int) -> None:
+        async with database.write() as conn:
+            await asyncio.sleep(0)
+            await conn.execute(text("INSERT INTO vtn_nonce VALUES ('g', :name, 1)"), {"name": str(number)})
+
+    async def caller(number: int) -> None:
+        for step in range(8):
+            if (number + step) % 3:
+                assert await database.note(_SPEND, ("f", f"{number} {step}", 1)) == 1
+            else:
+                await unit(10 * number + step)
+
+    await asyncio.gather(*(caller(number) for number in range(8)))
+    assert len(await nonces(database)) == 64
+    await database.close()
+
+
+async def test_a_caller_who_goes_leaves_his_note_and_the_clerk_at_work(database: Database) -> None:
+    task = asyncio.create_task(database.note(_SPEND, ("f", "a", 1)))
+    await asyncio.sleep(0)
+    task.cancel()
+    assert await database.note(_SPEND, ("f", "b", 1)) == 1
+    assert task.cancelled()
+    assert await nonces(database) == {"a", "b"}
+
+
+async def test_notes_are_as_durable_as_units(database_path: Path) -> None:
+    clerk = note.Clerk(str(database_path), 5.0)
+    with closing(clerk._open()) as conn:
+        assert conn.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert conn.execute("PRAGMA journal_mode").fetchone() == ("wal",)
