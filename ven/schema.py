@@ -31,5 +31,6 @@ MIGRATIONS = (
     """,
     "ALTER TABLE ven_state ADD COLUMN xml_signature INTEGER NOT NULL DEFAULT 0;",
     "ALTER TABLE ven_state ADD COLUMN renewing INTEGER NOT NULL DEFAULT 0;",
+    "ALTER TABLE ven_state ADD COLUMN pruned_at TEXT;",
 )
 """The schema's history; `PRAGMA user_version` counts what has been applied."""

@@ -38,13 +38,12 @@ from openadr.enums import OptType
 from ven import opt, registration, report, verdict
 from ven.answer import Answered, Context, answer, forgotten, never_taken, withdrawn
 from ven.errors import UnexpectedMessageError
-from ven.event import prune
 from ven.facility import Facility
 from ven.numbered import NumberedPoints
 from ven.offer import Pace
 from ven.report import Limits
 from ven.request import Reporting, make_reports, metadata_due, next_due
-from ven.saved import Saved
+from ven.saved import Saved, tidied
 from ven.settings import VenSettings
 from ven.skew import Skew
 from ven.states import TRANSITIONS, Next, State
@@ -125,13 +124,10 @@ class Session:
         return self._waiting.now
 
     def _tidy(self, now: datetime) -> None:
-        kept = prune(self.saved.events, now)
-        if len(kept) != len(self.saved.events):
-            self.saved = replace(self.saved, events=kept)
-        pause_s, until = self._settings.register_after_cancel_s, self.saved.barred_until
-        if until is not None and pause_s is not None and until - now > timedelta(seconds=pause_s):
-            # barred by a clock that was ahead, or by a setting that holds no more
-            self.saved = replace(self.saved, barred_until=now + timedelta(seconds=pause_s))
+        pause_s, before = self._settings.register_after_cancel_s, self.saved
+        self.saved = tidied(before, now, None if pause_s is None else timedelta(seconds=pause_s))
+        if before.synced and not self.saved.synced and self.state is State.READY:
+            self.state = self._resumed()
 
     def _is_waiting(self, now: datetime) -> bool:
         until = self.waits_until

@@ -40,6 +40,7 @@ FULL = Saved(
     metadata="digest",
     synced=True,
     renewing=True,
+    pruned_at=NOW,
     events={
         "e1": EVENT,
         "e2": replace(
@@ -112,6 +113,25 @@ def test_each_change_is_saved_and_what_is_gone_is_gone(tmp_path: Path) -> None:
         store.close()
         store = Store.open(path)
         assert store.load() == step
+    store.close()
+
+
+def test_events_and_requests_keep_their_order_over_a_restart(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "ven.db")
+    events = {f"e{n}": replace(EVENT, event=make_event(f"e{n}")) for n in range(5)}
+    asked = FULL.requests["ask-TELEMETRY_USAGE"]
+    requests = {f"r{n}": replace(asked, request=ask(request_id=f"r{n}")) for n in range(5)}
+    for chosen in ("012", "2", "24", "243", "0243"):
+        step = replace(
+            FULL,
+            events={f"e{n}": events[f"e{n}"] for n in chosen},
+            requests={f"r{n}": requests[f"r{n}"] for n in chosen},
+        )
+        store.save(step)
+        store.close()
+        store = Store.open(tmp_path / "ven.db")
+        assert list(store.load().events) == list(step.events)
+        assert list(store.load().requests) == list(step.requests)
     store.close()
 
 

@@ -1,0 +1,80 @@
+"""A clock that was wrong: nothing is missed, and nothing stands still, when it is put right (GOALS 77)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from openadr import CreatedEvent, Message, RequestEvent
+from tests.ven.messages import HOUR, distribute, make_event, ok
+from tests.ven.site import NOW, Site
+from tests.ven.test_session import make_session, names, ready, talk
+from ven.event import KEEP, followed
+from ven.session import Session
+from ven.store import Store
+
+AHEAD = NOW + timedelta(days=1500)
+EVENT = make_event(start=NOW + 5 * HOUR)
+
+
+def informed() -> Session:
+    """A session that holds an event and has answered it."""
+    session = ready()
+    talk(session, distribute(EVENT), ok(), ok())
+    return session
+
+
+@pytest.mark.criterion("POLL-10", "VEX-28", who="ven")
+@pytest.mark.parametrize("restarts", [False, True])
+def test_goals_77_an_event_that_a_clock_ahead_has_ended_is_asked_for_again(
+    restarts: bool, tmp_path: Path
+) -> None:
+    session = informed()
+    talk(session, ok(), now=AHEAD)
+    assert session.saved.events == {}
+    if restarts:
+        store = Store.open(tmp_path / "ven.db")
+        store.save(session.saved)
+        store.close()
+        store = Store.open(tmp_path / "ven.db")
+        session = make_session(store.load())
+        store.close()
+    back = NOW + HOUR
+    asked = talk(session, distribute(EVENT), ok(), ok(), now=back)
+    assert names(asked) == ["RequestEvent", "CreatedEvent", "Poll"]
+    assert [event.event_id for event in followed(session.saved.events.values())] == ["e1"]
+    assert session.due(back + timedelta(seconds=1)) == []  # once
+
+
+def test_an_event_that_is_over_is_not_asked_for_however_the_clock_is_moved_a_little() -> None:
+    session = informed()
+    later = NOW + 6 * HOUR + KEEP
+    talk(session, ok(), now=later)
+    assert session.saved.events == {}
+    for step in (timedelta(seconds=1), HOUR, KEEP):
+        assert "RequestEvent" not in names(session.due(later - step))
+
+
+def test_a_box_that_begins_in_1970_follows_its_events_when_the_clock_is_right() -> None:
+    session = make_session(informed().saved)
+    begun = datetime(1970, 1, 1, tzinfo=UTC)
+    talk(session, ok(), now=begun)
+    assert set(session.saved.events) == {"e1"}
+    asked = talk(session, ok(), now=NOW)
+    assert names(asked) == ["Poll"]
+    assert set(session.saved.events) == {"e1"}
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_goals_77_a_step_of_an_hour_neither_silences_the_ven_nor_doubles_a_decision(hours: int) -> None:
+    site = Site()
+    session = ready(site=site)
+    talk(session, distribute(EVENT), ok(), ok())
+    moved = NOW + hours * HOUR
+    asked: list[Message] = talk(session, distribute(EVENT), ok(), ok(), now=moved)
+    assert names(asked) == ["Poll", "CreatedEvent", "Poll"]
+    assert site.decided == [("e1", 0)]
+    assert not any(isinstance(each, RequestEvent) for each in asked)
+    assert isinstance(asked[1], CreatedEvent)

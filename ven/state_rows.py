@@ -1,0 +1,216 @@
+"""What a VEN remembers, as rows of the tables in `ven.schema`; messages are the XML of the wire."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from openadr import CreateOpt, CreateReport, DistributeEvent, Message
+from openadr.codec import decode, encode
+from openadr.enums import OptType
+from openadr.parser import OWN
+from ven.event import HeldEvent
+from ven.registration import Registration
+from ven.report import HeldRequest
+from ven.saved import Saved
+
+_MESSAGES = ("ven_answer", "ven_opt")
+
+
+def save(connection: sqlite3.Connection, before: Saved, saved: Saved) -> None:
+    """Turns the rows of `before` into those of `saved`; the caller's transaction makes them last."""
+    _save_state(connection, saved)
+    _save_events(connection, before.events, saved.events)
+    _save_requests(connection, before.requests, saved.requests)
+    for table, old, new in zip(_MESSAGES, _messages(before), _messages(saved), strict=True):
+        _save_messages(connection, table, old, new)
+
+
+def load(connection: sqlite3.Connection) -> Saved:
+    """What the tables hold; ProtocolError, ValueError, KeyError, TypeError where it is none of ours."""
+    row = connection.execute(
+        "SELECT ven_id, registration_id, vtn_id, poll_period_s, metadata, synced, barred_until,"
+        " xml_signature, renewing, pruned_at FROM ven_state"
+    ).fetchone()
+    if row is None:
+        return Saved()
+    (
+        ven_id,
+        registration_id,
+        vtn_id,
+        poll_period_s,
+        metadata,
+        synced,
+        barred_until,
+        signs,
+        renewing,
+        pruned_at,
+    ) = row
+    answers, opts = (_load_messages(connection, table) for table in _MESSAGES)
+    return Saved(
+        registration=Registration(ven_id, registration_id, vtn_id, poll_period_s, bool(signs))
+        if ven_id
+        else None,
+        metadata=metadata,
+        synced=bool(synced),
+        renewing=bool(renewing),
+        pruned_at=_time(pruned_at),
+        barred_until=_time(barred_until),
+        events=_load_events(connection),
+        requests=_load_requests(connection),
+        answers=answers,
+        opts=tuple(each for each in opts if isinstance(each, CreateOpt)),
+    )
+
+
+def as_text(instant: datetime | None) -> str | None:
+    """An instant as it stands in the tables."""
+    return None if instant is None else instant.isoformat()
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _save_state(connection: sqlite3.Connection, saved: Saved) -> None:
+    known = saved.registration
+    connection.execute(
+        "INSERT OR REPLACE INTO ven_state VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            known.ven_id if known else None,
+            known.registration_id if known else None,
+            known.vtn_id if known else None,
+            known.poll_period_s if known else None,
+            saved.metadata,
+            saved.synced,
+            as_text(saved.barred_until),
+            known is not None and known.xml_signature,
+            saved.renewing,
+            as_text(saved.pruned_at),
+        ),
+    )
+
+
+def _save_events(
+    connection: sqlite3.Connection, before: Mapping[str, HeldEvent], after: Mapping[str, HeldEvent]
+) -> None:
+    _remove(connection, "DELETE FROM ven_event WHERE event_id = ?", before, after)
+    kept = _kept(before, after)
+    for position, (event_id, held) in enumerate(after.items()):
+        if event_id in kept:
+            continue
+        connection.execute(
+            "INSERT OR REPLACE INTO ven_event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                event_id,
+                position,
+                encode(DistributeEvent(request_id="", vtn_id="", events=(held.event,))),
+                held.request_id,
+                as_text(held.received_at),
+                held.opt_type,
+                held.code,
+                held.description,
+                int(held.offset.total_seconds()),
+                as_text(held.stop_at),
+                held.vanished,
+            ),
+        )
+
+
+def _save_requests(
+    connection: sqlite3.Connection, before: Mapping[str, HeldRequest], after: Mapping[str, HeldRequest]
+) -> None:
+    _remove(connection, "DELETE FROM ven_request WHERE report_request_id = ?", before, after)
+    kept = _kept(before, after)
+    for position, (request_id, held) in enumerate(after.items()):
+        if request_id in kept:
+            continue
+        connection.execute(
+            "INSERT OR REPLACE INTO ven_request VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                request_id,
+                position,
+                encode(CreateReport(request_id="", report_requests=(held.request,))),
+                as_text(held.accepted_at),
+                as_text(held.next_start),
+                held.final,
+            ),
+        )
+
+
+def _messages(saved: Saved) -> tuple[tuple[Message, ...], ...]:
+    """What stands in the tables of `_MESSAGES`."""
+    return saved.answers, saved.opts
+
+
+def _save_messages(
+    connection: sqlite3.Connection, table: str, before: Sequence[Message], after: Sequence[Message]
+) -> None:
+    if tuple(before) == tuple(after):
+        return
+    connection.execute(f"DELETE FROM {table}")  # noqa: S608 - a name of ours
+    rows = [(index, encode(each)) for index, each in enumerate(after)]
+    connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", rows)  # noqa: S608 - a name of ours
+
+
+def _load_messages(connection: sqlite3.Connection, table: str) -> tuple[Message, ...]:
+    rows = connection.execute(f"SELECT body FROM {table} ORDER BY position")  # noqa: S608 - a name of ours
+    return tuple(decode(body, OWN) for (body,) in rows)
+
+
+def _kept(before: Mapping[str, object], after: Mapping[str, object]) -> set[str]:
+    """The rows that stay as they are, and where they are: the order of events decides where they overlap."""
+    places = {key: place for place, key in enumerate(before)}
+    return {
+        key
+        for place, (key, each) in enumerate(after.items())
+        if (before.get(key), places.get(key)) == (each, place)
+    }
+
+
+def _remove(
+    connection: sqlite3.Connection, statement: str, before: Mapping[str, object], after: Mapping[str, object]
+) -> None:
+    connection.executemany(statement, [(key,) for key in before if key not in after])
+
+
+def _load_events(connection: sqlite3.Connection) -> dict[str, HeldEvent]:
+    events = {}
+    for row in connection.execute(
+        "SELECT event_id, body, request_id, received_at, opt_type, code, description, offset_s, stop_at,"
+        " vanished FROM ven_event ORDER BY position"
+    ):
+        event_id, body, request_id, received_at, opt_type, code, description, offset_s, stop_at, vanished = (
+            row
+        )
+        message = decode(body, OWN)
+        if not isinstance(message, DistributeEvent):
+            raise ValueError(f"{type(message).__name__} in place of event {event_id}")
+        events[event_id] = HeldEvent(
+            event=message.events[0],
+            request_id=request_id,
+            received_at=datetime.fromisoformat(received_at),
+            opt_type=OptType(opt_type),
+            code=code,
+            description=description,
+            offset=timedelta(seconds=offset_s),
+            stop_at=_time(stop_at),
+            vanished=bool(vanished),
+        )
+    return events
+
+
+def _load_requests(connection: sqlite3.Connection) -> dict[str, HeldRequest]:
+    requests = {}
+    for request_id, body, accepted_at, next_start, final in connection.execute(
+        "SELECT report_request_id, body, accepted_at, next_start, final FROM ven_request ORDER BY position"
+    ):
+        message = decode(body, OWN)
+        if not isinstance(message, CreateReport):
+            raise ValueError(f"{type(message).__name__} in place of report request {request_id}")
+        requests[request_id] = HeldRequest(
+            request=message.report_requests[0],
+            accepted_at=datetime.fromisoformat(accepted_at),
+            next_start=datetime.fromisoformat(next_start),
+            final=bool(final),
+        )
+    return requests
