@@ -25,7 +25,7 @@ from openadr import (
     SpecifierPayload,
 )
 from vtn import report as vtn_report
-from vtn.reading import LONGEST
+from vtn.judgement import LONGEST
 
 HISTORY = "HISTORY_USAGE"
 TELEMETRY = "TELEMETRY_USAGE"

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from openadr import LoadControlState, Report, ReportPayload, UpdateReport, decode, encode
 from openadr.alike import Series
 from openadr.parser import OWN
-from vtn.reading import Judged, samples
+from vtn.judgement import Judged, samples
 from vtn.schema import green_button_table, reading_detail_table
 
 

@@ -31,7 +31,7 @@ from openadr import (
 from openadr.errors import ComplianceError, InvalidData
 from openadr.parser import OWN
 from openadr.report_rules import register_report
-from vtn import catalogue, journal, reading, reading_detail, report_request
+from vtn import catalogue, journal, judgement, reading, reading_detail, report_request
 from vtn.reading import ReadingRow, readings
 from vtn.registration import Ven
 from vtn.report_request import cancel_report, request_report, requests
@@ -98,7 +98,7 @@ async def updated(
         if asked_for is None:
             code = replace(code, code="452", description="a reportRequestID is not known")
             continue
-        expected = reading.Expected(
+        expected = judgement.Expected(
             asked_for.report_name, frozenset(asked_for.r_ids), asked_for.start, asked_for.end
         )
         judged = await _judge(report, expected, now)
@@ -141,11 +141,11 @@ _ASKED_FOR: Select[Any] = select(
 )
 
 
-async def _judge(report: Report, expected: reading.Expected, now: datetime) -> reading.Judged:
+async def _judge(report: Report, expected: judgement.Expected, now: datetime) -> judgement.Judged:
     feeds = any(interval.feeds for interval in report.intervals)
     if not feeds and sum(len(interval.payloads) for interval in report.intervals) <= SAMPLES_PER_THREAD:
-        return reading.judge(report, expected, now)
-    return await asyncio.to_thread(reading.judge, report, expected, now)
+        return judgement.judge(report, expected, now)
+    return await asyncio.to_thread(judgement.judge, report, expected, now)
 
 
 async def _record(
@@ -154,7 +154,7 @@ async def _record(
     report: Report,
     report_name: str,
     *,
-    judged: reading.Judged,
+    judged: judgement.Judged,
     now: datetime,
     raw_sha256: str,
 ) -> None:
@@ -166,7 +166,7 @@ async def _record(
         "created_at": created,
         "start": journal.iso(judged.start) if judged.start else "",
         "end": journal.iso(judged.end) if judged.end else "",
-        "readings": len(judged.good),
+        "readings": len(judged.kept.starts),
         "quarantined": len(judged.bad),
         "values_sha256": judged.sha256,
     }

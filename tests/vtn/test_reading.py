@@ -18,8 +18,8 @@ from sqlalchemy import select
 
 from openadr import Duration, Report, ReportInterval, ReportPayload, ResourceStatus
 from tests.vtn.desk import NOW, QUARTER, USAGE
-from vtn import reading
-from vtn.reading import Expected
+from vtn import judgement, reading
+from vtn.judgement import Expected
 from vtn.schema import quarantine_table, reading_table
 from vtn.store import Database
 
@@ -43,7 +43,7 @@ def interval(value: float = 1.0, r_id: str = "load", **more: object) -> ReportIn
 
 
 def times(made: Report) -> list[tuple[object, float]]:
-    return [(sample.start, sample.duration_s) for sample in reading.samples(made)]
+    return [(sample.start, sample.duration_s) for sample in judgement.samples(made)]
 
 
 def test_rpt_24_25_intervals_without_a_start_follow_each_other_from_the_reports() -> None:
@@ -62,7 +62,7 @@ def test_single_interval_takes_the_reports_duration() -> None:
 
 def test_point_has_no_duration_and_value_without_any_time_is_quarantined() -> None:
     assert times(report(interval(dtstart=NOW))) == [(NOW, 0.0)]
-    judged = reading.judge(report(interval()), EXPECTED, NOW)
+    judged = judgement.judge(report(interval()), EXPECTED, NOW)
     assert [reason for _, reason in judged.bad] == ["the time of the value is missing"]
     assert (judged.start, judged.end) == (None, None)
 
@@ -72,9 +72,9 @@ def test_calendar_month_is_as_long_as_the_month() -> None:
 
 
 def test_a_value_that_holds_for_longer_than_any_month_is_quarantined() -> None:
-    longest = int(reading.LONGEST.total_seconds())
+    longest = int(judgement.LONGEST.total_seconds())
     made = report(*(interval(dtstart=NOW, duration=Duration(longest + more)) for more in (0, 1)))
-    judged = reading.judge(made, EXPECTED, NOW)
+    judged = judgement.judge(made, EXPECTED, NOW)
     assert [sample.duration_s for sample in judged.good] == [longest]
     assert [reason for _, reason in judged.bad] == ["the duration is longer than 35 days"]
 
@@ -82,7 +82,7 @@ def test_a_value_that_holds_for_longer_than_any_month_is_quarantined() -> None:
 def test_the_period_of_a_history_ends_before_its_end() -> None:
     asked = Expected("HISTORY_USAGE", EXPECTED.r_ids, NOW - QUARTER, NOW)
     made = report(*(interval(dtstart=at, duration=Duration(900)) for at in (NOW - QUARTER, NOW)))
-    judged = reading.judge(made, asked, NOW + QUARTER)
+    judged = judgement.judge(made, asked, NOW + QUARTER)
     assert [sample.start for sample in judged.good] == [NOW - QUARTER]
 
 
@@ -97,14 +97,14 @@ def test_rpt_30_resource_status_is_a_number() -> None:
         for override, online in states
     )
     made = report(ReportInterval(dtstart=NOW, payloads=payloads))
-    assert [sample.value for sample in reading.samples(made)] == [0.0, 1.0, 2.0, 3.0]
+    assert [sample.value for sample in judgement.samples(made)] == [0.0, 1.0, 2.0, 3.0]
 
 
 def test_hash_is_that_of_the_values_whatever_the_reports_own_ids() -> None:
     made = report(interval(dtstart=NOW))
     same = replace(made, report_id="x", created_date_time=NOW + SECOND)
     other = report(interval(2.0, dtstart=NOW))
-    digests = [reading.judge(item, EXPECTED, NOW).sha256 for item in (made, same, other)]
+    digests = [judgement.judge(item, EXPECTED, NOW).sha256 for item in (made, same, other)]
     assert digests[0] == digests[1] != digests[2]
 
 
@@ -146,7 +146,7 @@ async def table_after(sent: list[Report], path: Path) -> list[object]:
     try:
         for item in sent:
             async with database.write() as conn:
-                judged = reading.judge(item, EXPECTED, NOW)
+                judged = judgement.judge(item, EXPECTED, NOW)
                 await reading.keep(conn, "ven", item, report_name=USAGE, judged=judged, now=NOW)
         async with database.read() as conn:
             readings = (await conn.execute(select(reading_table))).all()
@@ -165,13 +165,13 @@ def test_hash_is_that_of_json_lines_with_any_text_in_them() -> None:
     ]
     made = replace(made, dtstart=NOW)
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    assert reading.judge(made, EXPECTED, NOW).sha256 == hashlib.sha256(text.encode()).hexdigest()
+    assert judgement.judge(made, EXPECTED, NOW).sha256 == hashlib.sha256(text.encode()).hexdigest()
 
 
 async def test_of_many_faulty_values_the_first_are_kept_and_all_are_judged(database: Database) -> None:
     many = reading.MAX_QUARANTINED + 100
     made = report(*(interval(math.nan, dtstart=NOW - n * SECOND) for n in range(many)), interval(dtstart=NOW))
-    judged = reading.judge(made, EXPECTED, NOW)
+    judged = judgement.judge(made, EXPECTED, NOW)
     assert (len(judged.good), len(judged.bad)) == (1, many)
     async with database.write() as conn:
         await reading.keep(conn, "ven", made, report_name=USAGE, judged=judged, now=NOW)
@@ -187,7 +187,7 @@ async def test_reading_comes_back_as_it_was_kept(database: Database) -> None:
     start = NOW - QUARTER
     made = report(interval(1.25, "home-01", dtstart=start, duration=Duration(900)))
     async with database.write() as conn:
-        judged = reading.judge(made, EXPECTED, NOW)
+        judged = judgement.judge(made, EXPECTED, NOW)
         await reading.keep(conn, "ven", made, report_name=USAGE, judged=judged, now=NOW)
     async with database.read() as conn:
         (kept,) = await reading.readings(conn)
