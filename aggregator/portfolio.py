@@ -109,9 +109,10 @@ class Portfolio:
         """Nothing if the agreement allows this event now; NotAdmitted names the first clause against it."""
         if event.end is None:
             raise NotAdmitted("period", "an event without an end cannot be settled")
-        node = {node.ven_id: node for node in await self.nodes(conn)}.get(ven_id)
-        if node is None:
+        agreed = await store.agreement_with(conn, ven_id)
+        if agreed is None:
             raise NotAdmitted("agreement", "nothing is agreed with this node")
+        node = Node(ven_id, (await registration.find(conn, ven_id)).ven_name, *agreed)
         call = Call(Period(event.dtstart, event.end), requested_w(event))
         for hit in await self._against(conn, node, call, event.event_id, now):
             raise NotAdmitted(str(hit.clause), hit.text)

@@ -24,6 +24,7 @@ from aggregator.settlement import LOAD_DISPATCH
 from openadr import ActivePeriod, Duration, Event, EventDescriptor, ItemBase, Signal, SignalInterval, Target
 from openadr.enums import EventStatus, ResponseRequired, SignalType
 from vtn import event as vtn_event
+from vtn.publication import publish_all
 
 LONGEST = timedelta(days=1)
 
@@ -94,13 +95,16 @@ async def send(
         conn, store.StoredRequest(request_id, event_id, asked.text(), answer, now, None), asked.key
     )
     nodes = {node.ven_id: node for node in await portfolio.nodes(conn)}
+    events, calls = {}, []
     for assignment in dispatch.assignments:
         node = nodes[assignment.ven_id]
         call = store.StoredCall(
             event_id, node.ven_id, node.agreement_id, period, assignment.power_w, asked.test_event, now
         )
-        event = event_of(call, market_context, Duration.of(node.agreement.notice))
-        await vtn_event.publish(conn, event, node.ven_id, now, portfolio.admit)
+        events[node.ven_id] = event_of(call, market_context, Duration.of(node.agreement.notice))
+        calls.append(call)
+    await publish_all(conn, events, now, portfolio.admit)
+    for call in calls:
         await store.add_call(conn, call)
     return answer
 

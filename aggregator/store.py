@@ -109,6 +109,14 @@ async def agreements(conn: AsyncConnection) -> dict[str, tuple[int, Agreement]]:
     return {ven_id: (number, agreement_of(terms)) for ven_id, number, terms in rows}
 
 
+async def agreement_with(conn: AsyncConnection, ven_id: str) -> tuple[int, Agreement] | None:
+    """The agreement in force for one node, with its number; None where nothing is agreed."""
+    t = agreement_table
+    newest = select(t.c.agreement_id, t.c.terms).where(t.c.ven_id == ven_id).order_by(t.c.agreement_id.desc())
+    row = (await conn.execute(newest.limit(1))).one_or_none()
+    return None if row is None else (row.agreement_id, agreement_of(row.terms))
+
+
 async def agreement(conn: AsyncConnection, agreement_id: int) -> Agreement:
     """One version of an agreement."""
     t = agreement_table
