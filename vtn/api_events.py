@@ -246,11 +246,16 @@ async def _view(
         raise UnknownObject(f"there is no event {event_id!r}{of_whom}")
     states = await event.event_states(call.conn, event_id)
     names = {ven.ven_id: ven.ven_name for ven in await registration.vens(call.conn)}
+    vens = []
+    for number, state in enumerate(states, 1):
+        vens.append(_state(call, state, versions[state.ven_id], names[state.ven_id]))
+        if number % publication.PER_TURN == 0:
+            await asyncio.sleep(0)  # others have their turn
     return EventView(
         event_id=event_id,
         content_of=chosen,
         event=content_of(versions[chosen]),
-        vens=[_state(call, state, versions[state.ven_id], names[state.ven_id]) for state in states],
+        vens=vens,
         warnings=list(warnings),
     )
 

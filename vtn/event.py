@@ -7,6 +7,7 @@ the content from 0 (EVT-01, EVT-02). What an event says, stored or sent, is in `
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ from openadr.interval import ZERO
 from openadr.overlap import overlapping
 from vtn import event_content, journal, outbox, qualification
 from vtn.errors import NotAdmitted, UnknownObject
-from vtn.publication import Admit, fact_body, publish_all
+from vtn.publication import PER_TURN, Admit, fact_body, publish_all
 from vtn.schema import EPOCH, MICROSECOND, event_table, micros
 
 _CURRENT = """
@@ -110,7 +111,12 @@ async def event_states(conn: AsyncConnection, event_id: str) -> list[EventState]
     """How each VEN that was given this event stands to it."""
     t = event_table
     rows = await conn.execute(select(t).where(t.c.event_id == event_id).order_by(t.c.ven_id))
-    return [_state(row) for row in rows]
+    states = []
+    for number, row in enumerate(rows, 1):
+        states.append(_state(row))
+        if number % PER_TURN == 0:
+            await asyncio.sleep(0)  # others have their turn
+    return states
 
 
 def _state(row: Row[Any]) -> EventState:
