@@ -26,7 +26,9 @@ __all__ = ["METADATA", "Offer", "build", "digest", "metadata", "offers", "r_ids"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SLACK = timedelta(days=1)
-"""A history may reach this much further back than offered: the VTN counts from its own present."""
+"""Between clocks: a history may reach this much further back than offered, since the VTN counts from its own
+present; a clock may be set back by so much before reports are made again for times that they were made for.
+"""
 
 
 _LAST_START = END_OF_TIME - timedelta(days=210 * 366)
@@ -151,6 +153,17 @@ def due(
     if offer.first.ahead:
         return _due_ahead(held, offer, watermark, now)
     return _due_metered(held, offer, watermark, now, limits)
+
+
+def mended(held: HeldRequest, offer: Offer, now: datetime) -> HeldRequest:
+    """The request as it goes on after a clock that was far ahead: what was made then lies in the future."""
+    if offer.is_history or _one_shot(held.request):
+        return held
+    start, back, _ = _grid(held, offer)
+    if held.next_start <= max(start, now) + back + _SLACK:
+        return held
+    grid = back if offer.first.ahead else _step(held.request, offer)
+    return replace(held, next_start=max(start, _floor(now, start, grid)))
 
 
 def _floor(instant: datetime, origin: datetime, step: timedelta) -> datetime:

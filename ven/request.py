@@ -10,7 +10,7 @@ from openadr.report_request import asks_metadata, is_periodic
 from ven.errors import RefusedRequestError
 from ven.facility import Facility
 from ven.offer import Offer
-from ven.report import HeldRequest, Limits, accept, due, due_at
+from ven.report import HeldRequest, Limits, accept, due, due_at, mended
 from ven.report_data import build, on_change, r_ids, update
 
 log = logging.getLogger(__name__)
@@ -143,10 +143,11 @@ def make_reports(
     """
     requests = dict(held)
     made = []
-    for request_id, known in held.items():
-        offer = desk.offers.get(known.request.report_specifier.report_specifier_id)
+    for request_id, before in held.items():
+        offer = desk.offers.get(before.request.report_specifier.report_specifier_id)
         if offer is None:  # the site has lost this capability; new metadata are on their way
             continue
+        known = requests[request_id] = mended(before, offer, desk.now)
         name = offer.first.report_name
         ready = due(known, offer, desk.facility.watermark(name), desk.now, desk.limits)
         if ready is None or request_id in busy:

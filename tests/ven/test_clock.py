@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from openadr import CreatedEvent, Message, RequestEvent
+from openadr import CreatedEvent, Message, Report, RequestEvent
 from tests.ven.messages import HOUR, distribute, make_event, ok
-from tests.ven.site import NOW, Site
+from tests.ven.site import NOW, OFFER, USAGE, Site
+from tests.ven.test_report import Desk, held
 from tests.ven.test_session import make_session, names, ready, talk
 from ven.event import KEEP, followed
 from ven.session import Session
@@ -78,3 +80,33 @@ def test_goals_77_a_step_of_an_hour_neither_silences_the_ven_nor_doubles_a_decis
     assert site.decided == [("e1", 0)]
     assert not any(isinstance(each, RequestEvent) for each in asked)
     assert isinstance(asked[1], CreatedEvent)
+
+
+def starts(reports: Sequence[Report]) -> list[datetime | None]:
+    return [report.dtstart for report in reports]
+
+
+@pytest.mark.parametrize("days", [2, 1500])
+def test_goals_77_reports_go_on_after_a_clock_that_was_days_ahead(days: int) -> None:
+    forecast = held(OFFER, back=HOUR, r_ids=("offer",))
+    desk = Desk(held(back=HOUR), forecast)
+    ahead = NOW + timedelta(days=days)
+    assert desk.make(ahead)
+    back = NOW + 3 * HOUR
+    desk.make(back)
+    assert starts(desk.make(back + HOUR)) == [back, back + HOUR]  # what was metered, what is expected
+    assert set(desk.requests) == {f"ask-{USAGE}", f"ask-{OFFER}"}
+
+
+def test_a_clock_set_back_by_hours_sends_nothing_twice() -> None:
+    desk = Desk(held(back=HOUR))
+    assert starts(desk.make(NOW + 3 * HOUR)) == [NOW, NOW + HOUR, NOW + 2 * HOUR]
+    assert desk.make(NOW + HOUR) == []
+    assert starts(desk.make(NOW + 4 * HOUR)) == [NOW + 3 * HOUR]
+
+
+def test_a_request_that_begins_in_a_year_waits_until_then() -> None:
+    start = NOW + timedelta(days=365)
+    desk = Desk(held(start=start, back=HOUR))
+    assert desk.make(NOW) == []
+    assert starts(desk.make(start + HOUR)) == [start]

@@ -200,7 +200,7 @@ def written(work: Callable[[], object]) -> int:
 def test_goals_68_what_comes_with_each_poll_costs_a_card_little(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "ven.db")
     store.save(FULL)
-    polls = 200
+    polls = 100
     per_day = 8640 / polls  # at 10 s
 
     def signed() -> None:
