@@ -16,6 +16,7 @@ right before the sending, and again before each repeat.
 
 import base64
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -95,7 +96,7 @@ class Signer:
         private = read_key(*key, password)
         if not isinstance(private, PrivateKey) or private.public_key() != public_key(der):
             raise CertificateError(f"the key in {key[1]} is not that of the certificate in {certs[1]}")
-        self._key = private
+        self._sign = _signing(private)
         self.fingerprint = fingerprint(der)
         """SHA-256 of the certificate, 64 hex digits."""
         self.is_rsa = isinstance(private, rsa.RSAPrivateKey)
@@ -115,7 +116,7 @@ class Signer:
             message_digest=message.digest,
             replay_digest=_digest(f"<ds:Object{_NAMESPACES}{replay}".encode()),
         )
-        value = self._signed(f"<ds:SignedInfo{_NAMESPACES}{signed_info}".encode())
+        value = self._sign(f"<ds:SignedInfo{_NAMESPACES}{signed_info}".encode())
         return b"".join(
             (
                 _HEAD,
@@ -128,12 +129,18 @@ class Signer:
             )
         )
 
-    def _signed(self, octets: bytes) -> bytes:
-        if isinstance(self._key, rsa.RSAPrivateKey):
-            return self._key.sign(octets, padding.PKCS1v15(), hashes.SHA256())
-        size = coordinate_bytes(self._key)
-        r, s = decode_dss_signature(self._key.sign(octets, ec.ECDSA(hashes.SHA256())))
+
+def _signing(key: PrivateKey) -> Callable[[bytes], bytes]:
+    """What makes signature values with this key."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return lambda octets: key.sign(octets, padding.PKCS1v15(), hashes.SHA256())
+    size, method = coordinate_bytes(key), ec.ECDSA(hashes.SHA256())
+
+    def sign(octets: bytes) -> bytes:
+        r, s = decode_dss_signature(key.sign(octets, method))
         return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+
+    return sign
 
 
 def public_key(der: bytes) -> PublicKey:

@@ -9,7 +9,7 @@ expected is refused, so other transforms, methods and places need no list of the
 
 import base64
 import hmac
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -75,6 +75,8 @@ class Verified:
     signed_at: datetime
 
 
+Check = Callable[[bytes, bytes], None]
+"""Takes a signature value, r||s for ECDSA, and the bytes that it is of; InvalidSignature."""
 STRICT = Policy()
 _SIGNATURE_METHODS: Mapping[str, tuple[type[PublicKey], hashes.HashAlgorithm]] = MappingProxyType(
     {
@@ -248,37 +250,38 @@ def _check_value(signature: etree._Element, signers: Collection[str], policy: Po
     """Whose key made the signature value, SHA-256 of his certificate."""
     signed_info, value = signature[0], signature[1]
     exclusive = _c14n(signed_info[0], policy)
-    signer, key, digest = _signed_by(signature, signers, policy)
+    signer, check = _signed_by(signature, signers, policy)
     octets = _canonical(signed_info, exclusive=exclusive)
     try:
-        check_value(key, _octets(value), octets, digest)
+        check(_octets(value), octets)
     except InvalidSignature:
         raise BadSignature("the signature value is not of this message and this key") from None
     return signer
 
 
-def _signed_by(
-    signature: etree._Element, signers: Collection[str], policy: Policy
-) -> tuple[str, PublicKey, hashes.HashAlgorithm]:
-    """Who signed, with which key and method."""
+def _signed_by(signature: etree._Element, signers: Collection[str], policy: Policy) -> tuple[str, Check]:
+    """Who signed, and what checks the value."""
     method = signature[0][1]
     kind, digest = _SIGNATURE_METHODS[_algorithm(method, _SIGNATURE_METHODS, policy)]
     signer, key = _signer(signature, signers)
     if not isinstance(key, kind):
         raise BadSignature("the signature's method does not fit the key of the certificate")
-    return signer, key, digest
+    return signer, checking(key, digest)
 
 
-def check_value(key: PublicKey, value: bytes, octets: bytes, digest: hashes.HashAlgorithm) -> None:
-    """InvalidSignature where the value, r||s for ECDSA, is not of these bytes and this key."""
+def checking(key: PublicKey, digest: hashes.HashAlgorithm) -> Check:
+    """What checks signature values of this key and method."""
     if isinstance(key, rsa.RSAPublicKey):
-        key.verify(value, octets, padding.PKCS1v15(), digest)
-        return
-    size = coordinate_bytes(key)
-    if len(value) != 2 * size:
-        raise InvalidSignature
-    r, s = (int.from_bytes(half, "big") for half in (value[:size], value[size:]))
-    key.verify(encode_dss_signature(r, s), octets, ec.ECDSA(digest))
+        return lambda value, octets: key.verify(value, octets, padding.PKCS1v15(), digest)
+    size, method = coordinate_bytes(key), ec.ECDSA(digest)
+
+    def check(value: bytes, octets: bytes) -> None:
+        if len(value) != 2 * size:
+            raise InvalidSignature
+        r, s = (int.from_bytes(half, "big") for half in (value[:size], value[size:]))
+        key.verify(encode_dss_signature(r, s), octets, method)
+
+    return check
 
 
 def _signer(signature: etree._Element, signers: Collection[str]) -> tuple[str, PublicKey]:
@@ -312,7 +315,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:
-    """The parts of a message as texts, and whose key signs them by which digest."""
+    """The parts of a message as texts, who signs them, and what checks that."""
 
     message: Part
     replay: Part
@@ -321,8 +324,7 @@ class Anatomy:
     timestamp: str
     nonce: str
     signer: str
-    key: PublicKey
-    hash: hashes.HashAlgorithm
+    check: Check
 
 
 def anatomy(root: etree._Element, signers: Collection[str], policy: Policy) -> Anatomy | None:
@@ -338,7 +340,7 @@ def anatomy(root: etree._Element, signers: Collection[str], policy: Policy) -> A
     if cover is None:
         return None
     message_digest, cover_digest = digests[f"#{message.get(_ID)}"], digests[f"#{cover.get('Id')}"]
-    signer, key, algorithm = _signed_by(signature, signers, policy)
+    signer, check = _signed_by(signature, signers, policy)
     return Anatomy(
         _part(message, message_digest, policy),
         _part(cover, cover_digest, policy),
@@ -347,8 +349,7 @@ def anatomy(root: etree._Element, signers: Collection[str], policy: Policy) -> A
         replay[0].text or "",
         replay[1].text or "",
         signer,
-        key,
-        algorithm,
+        check,
     )
 
 

@@ -13,22 +13,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 from lxml import etree
 
 from openadr.errors import BadSignature
 from openadr.parser import DEFAULT_LIMITS, Limits, namespaces_in_scope, validate, with_tree
 from openadr.shape import MAX_HOLES, Shape, Template, marked, marker, taken_apart
-from openadr.signature import PublicKey
 from openadr.signed_tree import (
     DIGESTS,
     STRICT,
     Anatomy,
+    Check,
     Part,
     Policy,
     Verified,
     anatomy,
-    check_value,
     fresh,
     unsigned,
     verified,
@@ -112,7 +110,7 @@ class _Covered:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A shape of which a message was verified: its parts, the holes that matter, whose key signs it."""
+    """A shape of which a message was verified: its parts, the holes that matter, who signs it."""
 
     message: _Covered
     replay: _Covered
@@ -121,8 +119,7 @@ class _Known:
     timestamp: int
     nonce: int
     signer: str
-    key: PublicKey
-    hash: hashes.HashAlgorithm
+    check: Check
 
     @classmethod
     def of(cls, parts: Anatomy, holes: dict[str, int]) -> "_Known":
@@ -135,8 +132,7 @@ class _Known:
             holes[parts.timestamp],
             holes[parts.nonce],
             parts.signer,
-            parts.key,
-            parts.hash,
+            parts.check,
         )
 
 
@@ -158,7 +154,7 @@ def _recognised(raw: bytes, terms: _Terms, now: datetime) -> Verified | None:
         content = known.message.covered(texts)
         known.replay.covered(texts)
         value = base64.b64decode(texts[known.value], validate=True)
-        check_value(known.key, value, known.signed_info.filled(texts), known.hash)
+        known.check(value, known.signed_info.filled(texts))
     except (BadSignature, InvalidSignature, ValueError):
         return None  # the long way says what is wrong
     return Verified(unsigned(content), known.signer, nonce, signed_at)

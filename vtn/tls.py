@@ -40,6 +40,8 @@ class Client:
     certificate: Certificate
     cleared: int = 0
     """The generation of the files in which it was found not to be revoked."""
+    signer: Signer | None = None
+    """What its replies are signed with, once one was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +111,16 @@ class Tls:
         Of two families the cipher suite tells (SIG-07); those of TLS 1.3 do not, there it is P-256, which
         OpenSSL prefers.
         """
+        client = self._clients.get(connection)
+        if client is not None and client.signer is not None:
+            return client.signer
         signers = self._signers.get(connection.context, self._loaded.signers)
         suite = (connection.cipher() or ("",))[0]
         is_rsa = not suite.startswith("TLS_") and "ECDSA" not in suite
-        return next((signer for signer in signers if signer.is_rsa == is_rsa), signers[0])
+        found = next((signer for signer in signers if signer.is_rsa == is_rsa), signers[0])
+        if client is not None:
+            client.signer = found
+        return found
 
     def client(self, connection: ssl.SSLObject, now: datetime) -> Client:
         """Who is at the other end; CertificateError where the certificate has ended since the handshake."""
