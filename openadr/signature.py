@@ -64,22 +64,23 @@ _REFERENCE = (
     + INCLUSIVE_C14N
     + '"></ds:Transform></ds:Transforms><ds:DigestMethod Algorithm="'
     + SHA256
-    + '"></ds:DigestMethod><ds:DigestValue>{digest}</ds:DigestValue></ds:Reference>'
+    + '"></ds:DigestMethod><ds:DigestValue>%b</ds:DigestValue></ds:Reference>'
 )
 _SIGNED_INFO = (
     '><ds:CanonicalizationMethod Algorithm="'
     + INCLUSIVE_C14N
     + '"></ds:CanonicalizationMethod><ds:SignatureMethod Algorithm="{method}"></ds:SignatureMethod>'
-    + _REFERENCE.replace("{id}", _SIGNED_OBJECT_ID).replace("{digest}", "{message_digest}")
-    + _REFERENCE.replace("{id}", _REPLAY_PROTECT_ID).replace("{digest}", "{replay_digest}")
+    + _REFERENCE.replace("{id}", _SIGNED_OBJECT_ID)
+    + _REFERENCE.replace("{id}", _REPLAY_PROTECT_ID)
     + "</ds:SignedInfo>"
 )
 _OBJECT = (
     f' Id="{_REPLAY_PROTECT_ID}"><ds:SignatureProperties><ds:SignatureProperty Target="#signature">'
     f'<dsp:ReplayProtect xmlns:dsp="{NAMESPACES["dsp"]}"><dsp:timestamp>'
-    "{timestamp}</dsp:timestamp><dsp:nonce>{nonce}</dsp:nonce></dsp:ReplayProtect>"
+    "%b</dsp:timestamp><dsp:nonce>%b</dsp:nonce></dsp:ReplayProtect>"
     "</ds:SignatureProperty></ds:SignatureProperties></ds:Object>"
-)
+).encode()
+_OBJECT_APEX, _SIGNED_INFO_APEX = (f"<ds:{name}{_NAMESPACES}".encode() for name in ("Object", "SignedInfo"))
 
 
 class Signer:
@@ -101,29 +102,31 @@ class Signer:
         """SHA-256 of the certificate, 64 hex digits."""
         self.is_rsa = isinstance(private, rsa.RSAPrivateKey)
         """The family of the key, which should be the one of the TLS suite (SIG-07)."""
-        self._method = RSA_SHA256 if self.is_rsa else ECDSA_SHA256
+        method = RSA_SHA256 if self.is_rsa else ECDSA_SHA256
+        self._signed_info = _SIGNED_INFO.replace("{method}", method).encode()
         self._key_info = (
-            "<ds:KeyInfo><ds:X509Data><ds:X509Certificate>"
-            f"{_base64(der)}</ds:X509Certificate></ds:X509Data></ds:KeyInfo>"
+            b"<ds:KeyInfo><ds:X509Data><ds:X509Certificate>%b</ds:X509Certificate></ds:X509Data></ds:KeyInfo>"
+            % base64.b64encode(der)
         )
 
     def sign(self, body: bytes, now: datetime) -> bytes:
         """The same payload signed, as sent at `now`, with a new nonce; `body` comes from `openadr.encode`."""
         message = _sealed_small(body) if len(body) <= _CACHED_BODY_BYTES else _sealed(body)
-        replay = _OBJECT.format(timestamp=format_instant(now), nonce=secrets.token_hex(16))
-        signed_info = _SIGNED_INFO.format(
-            method=self._method,
-            message_digest=message.digest,
-            replay_digest=_digest(f"<ds:Object{_NAMESPACES}{replay}".encode()),
-        )
-        value = self._sign(f"<ds:SignedInfo{_NAMESPACES}{signed_info}".encode())
+        replay = _OBJECT % (format_instant(now).encode(), secrets.token_hex(16).encode())
+        signed_info = self._signed_info % (message.digest, _digest(_OBJECT_APEX + replay))
+        value = base64.b64encode(self._sign(_SIGNED_INFO_APEX + signed_info))
         return b"".join(
             (
                 _HEAD,
                 b"<ds:SignedInfo",
-                signed_info.encode(),
-                f"<ds:SignatureValue>{_base64(value)}</ds:SignatureValue>{self._key_info}".encode(),
-                f"<ds:Object{replay}</ds:Signature>".encode(),
+                signed_info,
+                b"<ds:SignatureValue>",
+                value,
+                b"</ds:SignatureValue>",
+                self._key_info,
+                b"<ds:Object",
+                replay,
+                b"</ds:Signature>",
                 message.octets,
                 b"</oadr:oadrPayload>",
             )
@@ -162,7 +165,7 @@ class _Sealed:
     """The canonical oadrSignedObject of a message, and its digest."""
 
     octets: bytes
-    digest: str
+    digest: bytes
 
 
 def _sealed(body: bytes) -> _Sealed:
@@ -189,9 +192,5 @@ def canonical(element: etree._Element, *, exclusive: bool = False) -> bytes:
         raise ValueError(f"there is no canonical form: {error}") from None
 
 
-def _digest(octets: bytes) -> str:
-    return _base64(sha256(octets).digest())
-
-
-def _base64(octets: bytes) -> str:
-    return base64.b64encode(octets).decode()
+def _digest(octets: bytes) -> bytes:
+    return base64.b64encode(sha256(octets).digest())

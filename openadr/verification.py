@@ -6,6 +6,7 @@ same shape (`openadr.shape`) was verified before, nothing is left but digests, t
 """
 
 import base64
+import binascii
 import re
 import threading
 from collections.abc import Collection
@@ -153,7 +154,7 @@ def _recognised(raw: bytes, terms: _Terms, now: datetime) -> Verified | None:
         signed_at = fresh(nonce, texts[known.timestamp].decode(), now, terms[1])
         content = known.message.covered(texts)
         known.replay.covered(texts)
-        value = base64.b64decode(texts[known.value], validate=True)
+        value = binascii.a2b_base64(texts[known.value], strict_mode=True)
         known.check(value, known.signed_info.filled(texts))
     except (BadSignature, InvalidSignature, ValueError):
         return None  # the long way says what is wrong

@@ -88,15 +88,17 @@ class Signatures:
     """How this server reads signed messages."""
 
     def __init__(self, settings: VtnSettings, limits: Limits) -> None:
-        self._window = timedelta(seconds=settings.signature_window_s)
-        self._sha1 = settings.signature_sha1
+        window = timedelta(seconds=settings.signature_window_s)
+        self._strict, self._lenient = (
+            Policy(window, settings.signature_sha1, lenient=lenient) for lenient in (False, True)
+        )
         self._limits = limits
         self.offered = bool(settings.pairs)
         """Whether VENs may register with signatures: without a certificate no reply can be signed."""
 
     async def check(self, raw: bytes, ven: Ven | None, principal: str, now: datetime) -> Proof:
         """What is believed of a message; BadSignature where it is to be ignored (SIG-06, SIG-08)."""
-        policy = Policy(self._window, self._sha1, ven is not None and ven.signature_leniency)
+        policy = self._lenient if ven is not None and ven.signature_leniency else self._strict
         if len(raw) > OFF_LOOP_BYTES:
             verified = await asyncio.to_thread(verify, raw, (principal,), now, policy, self._limits)
         else:
