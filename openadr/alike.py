@@ -16,12 +16,12 @@ Invariants:
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain, repeat
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, overload
 
 from openadr.enums import DataQuality
 from openadr.parser import Limits
@@ -65,15 +65,52 @@ _VARYING = {
 }
 
 
-class Series(tuple[ReportInterval, ...]):
-    """Intervals that differ in their start and their numbers alone, and the same by columns.
+class Series(Sequence[ReportInterval]):
+    """Intervals that differ in their start and their numbers alone, by columns; in all else a tuple of them.
 
-    `starts` are spelt `spelt`, with Z; `values` has a column for each payload of an interval.
+    `starts` are spelt `spelt`, with Z; `values` has a column for each payload of an interval. The intervals
+    themselves, which differ from `first`, are made when somebody looks at them.
     """
 
-    starts: tuple[datetime, ...]
-    spelt: tuple[str, ...]
-    values: tuple[tuple[float, ...], ...]
+    __slots__ = ("_made", "first", "spelt", "starts", "values")
+
+    def __init__(
+        self,
+        first: ReportInterval,
+        starts: tuple[datetime, ...],
+        spelt: tuple[str, ...],
+        values: tuple[tuple[float, ...], ...],
+    ) -> None:
+        self.first, self.starts, self.spelt, self.values = first, starts, spelt, values
+        self._made: tuple[ReportInterval, ...] | None = None
+
+    def _all(self) -> tuple[ReportInterval, ...]:
+        if self._made is None:
+            numbers = [{"payload_float": column} for column in self.values]
+            self._made = _intervals(self.first, len(self), {"dtstart": self.starts}, numbers)
+        return self._made
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @overload
+    def __getitem__(self, index: int) -> ReportInterval: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[ReportInterval, ...]: ...
+    def __getitem__(self, index: int | slice) -> ReportInterval | tuple[ReportInterval, ...]:
+        return self._all()[index]
+
+    def __iter__(self) -> Iterator[ReportInterval]:
+        return iter(self._all())
+
+    def __eq__(self, other: object) -> bool:
+        return self._all() == tuple(other) if isinstance(other, tuple | Series) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._all())
+
+    def __repr__(self) -> str:
+        return repr(self._all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,23 +144,16 @@ class Alike:
             intervals = self._intervals(report.intervals[0])
         except ValueError:  # no such instant
             return None
-        return replace(message, reports=(replace(report, intervals=intervals),))
+        made = replace(report, intervals=cast("tuple[ReportInterval, ...]", intervals))
+        return replace(message, reports=(made,))
 
-    def _intervals(self, first: ReportInterval) -> tuple[ReportInterval, ...]:
+    def _intervals(self, first: ReportInterval) -> Sequence[ReportInterval]:
         own = self._values(-1)
         numbers = [self._values(number) for number in range(len(first.payloads))]
-        payloads = (
-            _like(payload, self._count, columns)
-            for payload, columns in zip(first.payloads, numbers, strict=True)
-        )
-        intervals = _like(first, self._count, {**own, "payloads": zip(*payloads, strict=True)})
-        if own.keys() != {"dtstart"} or any(columns.keys() != {"payload_float"} for columns in numbers):
-            return tuple(intervals)
-        series = Series(intervals)
-        series.starts = own["dtstart"]
-        series.spelt = self._columns[0]
-        series.values = tuple(columns["payload_float"] for columns in numbers)
-        return series
+        if own.keys() == {"dtstart"} and all(columns.keys() == {"payload_float"} for columns in numbers):
+            values = tuple(columns["payload_float"] for columns in numbers)
+            return Series(first, own["dtstart"], self._columns[0], values)
+        return _intervals(first, self._count, own, numbers)
 
     def _values(self, part: int) -> dict[str, tuple[Any, ...]]:
         return {
@@ -229,6 +259,19 @@ def _local(name: str) -> str:
 def _is_plain(first: ReportInterval) -> bool:
     """Whether every value is a number: elsewhere in an interval the schema may allow less than here."""
     return not first.feeds and all(payload.payload_float is not None for payload in first.payloads)
+
+
+def _intervals(
+    first: ReportInterval,
+    count: int,
+    own: Mapping[str, tuple[Any, ...]],
+    numbers: Sequence[Mapping[str, tuple[Any, ...]]],
+) -> tuple[ReportInterval, ...]:
+    """So many intervals like the first but for these columns, its own and those of each payload."""
+    payloads = (
+        _like(payload, count, columns) for payload, columns in zip(first.payloads, numbers, strict=True)
+    )
+    return tuple(_like(first, count, {**own, "payloads": zip(*payloads, strict=True)}))
 
 
 def _like(first: Part, count: int, columns: Mapping[str, Iterable[Any]]) -> list[Part]:

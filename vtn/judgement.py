@@ -92,19 +92,20 @@ def judge(report: Report, expected: Expected, now: datetime) -> Judged:
 
 def _judge_series(series: Series, expected: Expected, window: tuple[datetime, datetime]) -> Judged | None:
     """What `_judge_each` says of a series without a fault, by columns; None where there may be one."""
-    duration, span = series[0].duration, _span(series[0].duration)
+    first = series.first
+    span = _span(first.duration)
     duration_s = 0.0 if span is None else max(0.0, span.total_seconds())
     start, end = min(series.starts), max(series.starts)
     numbers = list(chain.from_iterable(series.values))
     if (
-        (duration is not None and span is None)
+        (first.duration is not None and span is None)
         or not (duration_s <= LONGEST_S and window[0] <= start and end <= window[1])
         or max(map(abs, numbers)) > MAX_ABS_VALUE
-        or any(payload.r_id not in expected.r_ids for payload in series[0].payloads)
+        or any(payload.r_id not in expected.r_ids for payload in first.payloads)
     ):
         return None
     r_ids, qualities, lines = [], [], []
-    for payload, values in zip(series[0].payloads, series.values, strict=True):
+    for payload, values in zip(first.payloads, series.values, strict=True):
         r_id, quality = payload.r_id, payload.data_quality or GOOD
         r_ids += [r_id] * len(values)
         qualities += [quality] * len(values)

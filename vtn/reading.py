@@ -27,6 +27,7 @@ from vtn.schema import EPOCH, MICROSECOND, quarantine_table, reading_table
 MAX_QUARANTINED = 500
 """Of a report with more faulty values the first ones are kept; its journal fact counts all of them."""
 KEY = ("ts", "ven_id", "r_id", "report_name")
+DAY = 86_400_000_000  # microseconds
 _Cell = str | float | None
 
 
@@ -56,7 +57,8 @@ async def keep(
     """Write a judged report: good values to the readings, the others to the quarantine."""
     said = (ven_id, report_name, _microseconds(report.created_date_time), report.report_request_id)
     starts, r_ids, durations_s, values, qualities = judged.kept
-    ts = [(start - EPOCH) // MICROSECOND for start in starts]
+    ages = [start - EPOCH for start in starts]
+    ts = [DAY * age.days + 1_000_000 * age.seconds + age.microseconds for age in ages]
     columns: tuple[Sequence[_Cell], ...] = (ts, r_ids, durations_s, values, qualities)
     done, count = 0, len(ts)
     for size, statement in _KEEP_MANY.items():
