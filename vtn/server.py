@@ -238,8 +238,10 @@ class Server:
             raise Refused(403) from None
 
     def _known(self, fingerprint: str, connection: ssl.SSLObject | None, now: datetime) -> str:
-        if connection is None or self._tls is None:  # plain HTTP: the settings allow it on loopback only
+        if self._tls is None:  # plain HTTP: the settings allow it on loopback only
             return fingerprint
+        if connection is None:  # a header is no identity, least of all of one who has hung up
+            raise CertificateError("the client has gone before it was looked at")
         return self._tls.client(connection, now).fingerprint
 
     def _behind(self, forwarded: str, tls: Tls) -> str:

@@ -19,6 +19,7 @@ from openadr import CreatedPartyRegistration, CreatePartyRegistration, Message, 
 from tests.vtn.desk import ALICE, NOW
 from vtn import registration
 from vtn.errors import StartupError
+from vtn.request import Head, Whole
 from vtn.server import BASE, DEV_FINGERPRINT, Server
 from vtn.settings import TlsProfile, VtnSettings
 from vtn.store import Database
@@ -210,3 +211,15 @@ def test_authority_file_without_a_certificate_is_named(pki: Path, tmp_path: Path
 
 def test_compat_is_the_default() -> None:
     assert VtnSettings().tls_profile is TlsProfile.COMPAT
+
+
+async def test_sec_09_one_who_has_hung_up_is_nobody_whatever_a_header_claims(
+    pki: Path, database_path: Path
+) -> None:
+    """aiohttp may hand a request over when the connection, and with it the certificate, is gone."""
+    async with started(pki, database_path) as (server, database):
+        async with database.write() as conn:
+            await registration.enrol(conn, "victim", ALICE, NOW)
+        gone = Whole(Head(BASE + "OadrPoll", "OadrPoll", 0, None, ALICE), encode(Poll(ven_id="")), None)
+        assert (await server._answer(gone)).status == 403
+        assert server._at_once(gone.head, encode(Poll(ven_id="")), None) is None
