@@ -64,7 +64,7 @@ def _load_control(control: LoadControlState) -> dict[str, dict[str, float]]:
 
 async def keep(conn: AsyncConnection, ven_id: str, report: Report, report_name: str, judged: Judged) -> None:
     """Write what the good values of a report carry, and its feeds."""
-    if isinstance(report.intervals, Series) and not any(map(of, report.intervals[0].payloads)):
+    if isinstance(report.intervals, Series) and not any(map(of, report.intervals.first.payloads)):
         return  # the others carry the same: nothing
     contents = [of(payload) for interval in report.intervals for payload in interval.payloads]
     if any(contents):
