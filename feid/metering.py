@@ -33,6 +33,8 @@ GRACE = timedelta(minutes=45)
 an offer stands, which needs every register before it.
 """
 
+_AHEAD = timedelta(days=1)  # a clock set back by less is waited for
+
 Given = Mapping[tuple[str, datetime], MeterReading]
 
 
@@ -112,8 +114,10 @@ class Metering:
         A quarter hour that lacks a home is waited for during `GRACE`, then kept with what there is.
         """
         end = quarter_floor(now)
+        self._mend(end)
         begin = self.complete_until()
-        start = begin or end - min(history, KEPT)
+        first = end - min(history, KEPT)
+        start = first if begin is None else max(begin, end - KEPT)  # nothing older is kept
         quarters = 0
         while start < end:
             stop = min(end, start + timedelta(days=1))
@@ -127,6 +131,15 @@ class Metering:
                 break
             start = stop
         return quarters
+
+    def _mend(self, end: datetime) -> None:
+        """Begin anew after a clock that was far ahead: what was kept then is nobody's reading."""
+        until = self.complete_until()
+        if until is None or until - end <= _AHEAD:
+            return
+        log.error("the clock was ahead, at %s: readings are fetched again", until.isoformat())
+        self.store.forget_from(end)
+        self.store.keep_mark(COMPLETE_UNTIL, None)
 
     def _complete(self, given: Given, start: datetime, stop: datetime, now: datetime) -> datetime:
         """How far the given readings can be kept: to the first quarter hour that is worth waiting for."""

@@ -217,6 +217,12 @@ class Store:
             return None
         return json.loads(row[0])  # type: ignore[no-any-return]  # whatever freeze was given
 
+    def forget_from(self, at: datetime) -> None:
+        """Drop readings and offers of an instant and later."""
+        with self._db:
+            self._db.execute("DELETE FROM register WHERE start >= ?", (_unix(at),))
+            self._db.execute("DELETE FROM offer WHERE issued >= ?", (_unix(at),))
+
     def purge(self, now: datetime) -> None:
         """Drop readings and offers older than 35 days, and the plans of events that ended a day ago."""
         with self._db:

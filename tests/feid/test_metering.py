@@ -18,7 +18,7 @@ from feid.devices import (
 )
 from feid.guard import Limits
 from feid.metering import GRACE, Metering, judge, node_sums, quarter_floor, severity
-from feid.store import Register, Store
+from feid.store import OfferedQuarter, Register, Store
 from openadr.enums import DataQuality
 
 NOW = datetime(2026, 1, 20, 12, tzinfo=UTC)
@@ -199,3 +199,34 @@ def test_every_quality_of_the_standard_has_its_place() -> None:
 
 def test_quarter_hours_begin_at_the_clock_s_own() -> None:
     assert quarter_floor(NOW + timedelta(minutes=29, seconds=59, microseconds=1)) == NOW + METER_STEP
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=3), timedelta(days=1500)])
+async def test_goals_77_a_clock_that_was_days_ahead_costs_no_reading_and_little_room(
+    metering: Metering, meters: Meters, store: Store, ahead: timedelta
+) -> None:
+    meters.count(NOW - 20 * DAY, NOW)
+    await metering.collect(NOW, 20 * DAY)
+    before = store.registers(NOW - 20 * DAY, NOW)
+    await metering.collect(NOW + ahead, 20 * DAY)
+    store.keep_offer(NOW + ahead, [OfferedQuarter(NOW + ahead, 1, 1)])
+    store.purge(NOW + ahead)
+    assert len(store.registers(NOW - DAY, NOW + 2 * ahead)) <= 36 * 96 * len(HOMES)
+    back = NOW + timedelta(hours=1)
+    meters.count(NOW, back)
+    await metering.collect(back, 20 * DAY)
+    assert metering.complete_until() == back
+    assert store.registers(NOW - timedelta(days=19), NOW) == [
+        r for r in before if r.start >= NOW - timedelta(days=19)
+    ]
+    assert {r.quality for r in store.registers(NOW, NOW + 2 * ahead)} == {GOOD}
+    assert store.last_issued() is None
+
+
+async def test_a_clock_set_back_by_an_hour_fetches_nothing_twice(metering: Metering, meters: Meters) -> None:
+    meters.count(NOW - DAY, NOW)
+    await metering.collect(NOW, DAY)
+    meters.asked.clear()
+    await metering.collect(NOW - timedelta(hours=1), DAY)
+    assert meters.asked == []
+    assert metering.complete_until() == NOW
