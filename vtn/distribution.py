@@ -21,7 +21,7 @@ from openadr.interval import format_instant
 from vtn import outbox
 from vtn.bounded import Bounded
 from vtn.event_content import whole
-from vtn.event_fragment import ALWAYS_AFTER, ALWAYS_BEFORE, Fragment, fragment
+from vtn.event_fragment import ALWAYS_AFTER, Fragment, fragment
 from vtn.schema import EPOCH, MICROSECOND, micros
 
 OFFERS_WITHOUT_ANSWER = 3  # of an event that nobody answers by its own rule (responseRequired `never`, R52)
@@ -187,7 +187,7 @@ def _list(
     ends = (EPOCH + entry.row.ends_at * MICROSECOND for entry in entries if entry.row.ends_at is not None)
     return _List(
         version=version,
-        since=max((entry.fragment.since for entry in entries), default=ALWAYS_BEFORE),
+        since=now,  # a clock that is set back may find events that are over by now
         until=min((*(entry.fragment.until for entry in entries), *ends), default=ALWAYS_AFTER),
         pieces=_pieces(listed),
     )

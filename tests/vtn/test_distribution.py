@@ -107,6 +107,14 @@ async def test_joined_bytes_are_those_of_the_ordinary_encoder_at_every_instant(d
             assert body == await ordinary(desk, body, limit), (desk.now, limit)
 
 
+async def test_what_was_over_is_listed_again_when_the_clock_is_set_back(desk: Desk) -> None:
+    await told_before(desk)
+    desk.now = NOW + timedelta(days=1)
+    assert await names(desk) == []
+    desk.now = NOW + HOUR
+    assert await names(desk) == ["e0", "e1"]
+
+
 @asynccontextmanager
 async def elsewhere(path: Path) -> AsyncIterator[AsyncConnection]:
     """A transaction of another process: this listener hears nothing of it."""
