@@ -40,6 +40,7 @@ MAX_CANONICAL_COST = 5_000_000
 points comes to 4,080,000 with twenty namespaces."""
 MAX_SHAPES = 4096
 _SHAPE_BYTES = 4096
+_CHECKED_HOLES = 5  # two digests, value, timestamp, nonce
 _INSTANT = re.compile(rb"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?Z")  # as xs:dateTime
 
 
@@ -155,6 +156,8 @@ def _recognised(raw: bytes, terms: _Terms, now: datetime) -> Verified | None:
         content = known.message.covered(texts)
         known.replay.covered(texts)
         value = binascii.a2b_base64(texts[known.value], strict_mode=True)
+        if binascii.b2a_base64(value, newline=False) != texts[known.value]:
+            return None  # bits that say nothing, which the schema refuses
         known.check(value, known.signed_info.filled(texts))
     except (BadSignature, InvalidSignature, ValueError):
         return None  # the long way says what is wrong
@@ -176,8 +179,8 @@ def _remember(raw: bytes, terms: _Terms) -> None:
             return None
 
     known = with_tree(marked(shape), terms[2], read, validates=False)
-    if known is None:
-        return
+    if known is None or len(texts) != _CHECKED_HOLES + len(known.message.octets.holes):
+        return  # a text elsewhere in the signature would be held against its schema only once
     with _making_room:
         while len(_shapes) >= MAX_SHAPES:
             del _shapes[next(iter(_shapes))]

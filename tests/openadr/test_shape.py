@@ -130,6 +130,33 @@ def test_holes_inside_the_message_are_covered_by_its_digest(at_once: Ask) -> Non
     assert b">cd</x:nonce>" in found.body
 
 
+def test_value_with_bits_that_say_nothing_is_refused_as_by_the_schema(at_once: Ask) -> None:
+    verify(ALICE.signed(), ME, NOW)
+    raw = re.sub(rb"[AQgw](==</ds:SignatureValue>)", rb"B\1", ALICE.signed())
+    assert at_once(raw) is None
+    with pytest.raises(SchemaInvalid):
+        verify(raw, ME, NOW)
+
+
+@pytest.mark.parametrize(
+    ("place", "more"),
+    [
+        (
+            b'Id="replayProtect">',
+            b"<ds:Manifest><ds:Reference><ds:DigestMethod Algorithm='urn:m'/>"
+            b"<ds:DigestValue>AAAA</ds:DigestValue></ds:Reference></ds:Manifest>",
+        ),
+        (b"<ds:KeyInfo>", b"<x:nonce xmlns:x='urn:x'>AAAA</x:nonce>"),
+    ],
+)
+def test_shape_with_texts_that_only_the_schema_checks_is_not_remembered(
+    place: bytes, more: bytes, at_once: Ask
+) -> None:
+    raw = resigned(ALICE.signed().replace(place, place + more), ALICE)
+    verify(raw, ME, NOW)
+    assert at_once(raw) is None
+
+
 def test_every_text_is_checked(at_once: Ask) -> None:
     """One text of a message exchanged for the one of another, which is as good."""
     one, other = ALICE.signed(), ALICE.signed(now=NOW + timedelta(seconds=1))
