@@ -36,7 +36,6 @@ LEFT JOIN vtn_outbox AS b ON b.ven_id = e.ven_id AND b.kind = 'event' AND b.key 
 WHERE e.ven_id = ? AND (e.ends_at IS NULL OR e.ends_at > ?)
 """
 _OFFERED_ALL = "UPDATE vtn_outbox SET offers = offers + 1, offered_at = ? WHERE ven_id = ? AND kind = 'event'"
-_OFFERED = f"{_OFFERED_ALL} AND key = ?"
 _FIRST = "UPDATE vtn_event SET offered_at = ? WHERE ven_id = ? AND event_id = ?"
 _MET = "UPDATE vtn_event SET delivered_at = ? WHERE ven_id = ? AND event_id = ?"
 _OVER = """
@@ -228,12 +227,11 @@ async def _note(
     waiting = [entry.row for entry in listed if entry.waits]
     if not waiting:
         return
-    offered = [(micros(now), ven_id, row.event_id) for row in waiting]
     if len(waiting) == sum(entry.waits for entry in entries):
         await conn.exec_driver_sql(_OFFERED_ALL, (micros(now), ven_id))
     else:
-        await conn.exec_driver_sql(_OFFERED, offered)
-    first = [each for each, row in zip(offered, waiting, strict=True) if row.offered_at is None]
+        await outbox.offered(conn, ven_id, outbox.EVENT, [row.event_id for row in waiting], now)
+    first = [(micros(now), ven_id, row.event_id) for row in waiting if row.offered_at is None]
     if first:
         await conn.exec_driver_sql(_FIRST, first)
 

@@ -8,10 +8,12 @@ an event's end is kept as history and changes nothing. Schedules are read by `av
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import RowMapping, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import CreatedEvent, CreateOpt, EventResponse, encode, opt_rules
@@ -19,10 +21,34 @@ from openadr.errors import ComplianceError, InvalidData, InvalidId, OutOfSequenc
 from vtn import availability, journal, outbox, qualification
 from vtn.opt_policy import OptPolicies
 from vtn.registration import Ven
-from vtn.schema import event_table, opt_table
+from vtn.schema import micros, opt_table
 
 CREATED_EVENT = "created_event"
 CREATE_OPT = "create_opt"
+_STANDING = """
+SELECT e.event_id, e.modification_number, e.ends_at,
+    last.modification_number AS last_number, last.opt_type AS last_opt, last.response_code AS last_code,
+    EXISTS (
+        SELECT 1 FROM vtn_opt AS o
+        WHERE o.ven_id = e.ven_id AND o.event_id = e.event_id AND o.content IS NOT NULL
+    ) AS is_qualified
+FROM json_each(?) AS given
+JOIN vtn_event AS e ON e.ven_id = ? AND e.event_id = given.value
+LEFT JOIN vtn_opt AS last ON last.seq = (
+    SELECT max(o.seq) FROM vtn_opt AS o
+    WHERE o.ven_id = e.ven_id AND o.event_id = e.event_id AND o.source = 'created_event'
+)
+"""
+_KEEP = """
+INSERT INTO vtn_opt (ven_id, at, source, opt_type, event_id, modification_number, response_code)
+VALUES (?, ?, ?, ?, ?, ?, ?)
+"""
+_APPLY = """
+UPDATE vtn_event
+SET delivered_at = coalesce(delivered_at, ?), response_code = ?, responded_at = ?, opt = coalesce(?, opt)
+WHERE ven_id = ? AND event_id = ?
+"""
+_COUNT = "SELECT count(*) FROM vtn_opt WHERE ven_id = ?"
 ERRORS = {"OPT-04": InvalidId, "OPT-10": InvalidData}
 
 
@@ -83,72 +109,87 @@ async def created_event(
 
     Of several answers to one event in one message the last one to its newest modification counts.
     """
-    fault: ProtocolError | None = None
     if not message.response.is_success:
         return None  # EVT-35: then the answers are not examined
     answers = {r.event_id: r for r in sorted(message.event_responses, key=lambda r: r.modification_number)}
-    t = event_table
-    mine = (t.c.ven_id == ven.ven_id, t.c.event_id.in_(list(answers)))
-    known = set((await conn.execute(select(t.c.event_id).where(*mine))).scalars())
+    known = await _standing(conn, ven.ven_id, list(answers))
+    fault: ProtocolError | None = None
+    said, current = [], []
     for event_id, response in answers.items():
-        if event_id in known:  # a message full of others costs one query
-            fault = await _answer(conn, response, ven, now) or fault
+        row = known.get(event_id)
+        if row is None:
+            continue
+        if response.modification_number > row["modification_number"]:
+            fault = OutOfSequence("a modificationNumber was never sent", rule="EVT-38")
+            continue
+        last = (row["last_number"], row["last_opt"], row["last_code"])
+        if last != (response.modification_number, str(response.opt_type), response.code):
+            said.append(response)
+        if response.modification_number < row["modification_number"]:
+            fault = OutOfSequence("a newer modification of the event exists", rule="EVT-39")
+            continue
+        current.append((response, row))
+    await _keep_answers(conn, said, ven, now)
+    await _apply(conn, current, ven.ven_id, now)
     return fault if len(known) == len(answers) else InvalidId("an eventID is not known", rule="EVT-38")
 
 
-async def _answer(
-    conn: AsyncConnection, response: EventResponse, ven: Ven, now: datetime
-) -> ProtocolError | None:
-    t = event_table
-    mine = (t.c.ven_id == ven.ven_id, t.c.event_id == response.event_id)
-    columns = (t.c.modification_number, t.c.delivered_at, t.c.ends_at)
-    row = (await conn.execute(select(*columns).where(*mine))).one()
-    if response.modification_number > row.modification_number:
-        return OutOfSequence("a modificationNumber was never sent", rule="EVT-38")
-    await _keep_answer(conn, response, ven, now)
-    if response.modification_number < row.modification_number:
-        return OutOfSequence("a newer modification of the event exists", rule="EVT-39")
-    if row.ends_at is None or now < row.ends_at:
-        changes = {
-            "delivered_at": row.delivered_at or now,
-            "response_code": response.code,
-            "responded_at": now,
-        }
-        if not await qualification.is_settled(conn, ven.ven_id, response.event_id):
-            changes["opt"] = str(response.opt_type)
-        await conn.execute(update(t).where(*mine).values(**changes))
-    await outbox.answered(conn, ven.ven_id, outbox.EVENT, [response.event_id])
-    return None
+async def _standing(conn: AsyncConnection, ven_id: str, event_ids: Sequence[str]) -> dict[str, RowMapping]:
+    """Those of the events that the VEN has, with its last answer to each; others cost next to nothing."""
+    rows = await conn.exec_driver_sql(_STANDING, (json.dumps(event_ids), ven_id))
+    return {row["event_id"]: row for row in rows.mappings()}
 
 
-async def _keep_answer(conn: AsyncConnection, response: EventResponse, ven: Ven, now: datetime) -> None:
-    """Add the answer to the history and the journal, unless it repeats the VEN's last one to this event."""
-    t = opt_table
-    last = await conn.execute(
-        select(t.c.modification_number, t.c.opt_type, t.c.response_code)
-        .where(
-            t.c.ven_id == ven.ven_id,
-            t.c.event_id == response.event_id,
-            t.c.source == CREATED_EVENT,
-        )
-        .order_by(t.c.seq.desc())
-        .limit(1)
-    )
-    row = (response.modification_number, str(response.opt_type), response.code)
-    if last.one_or_none() == row:
+async def _keep_answers(
+    conn: AsyncConnection, said: Sequence[EventResponse], ven: Ven, now: datetime
+) -> None:
+    """Add answers to the history and the journal."""
+    if not said:
         return
-    await conn.execute(
-        insert(t).values(
-            ven_id=ven.ven_id,
-            at=now,
-            source=CREATED_EVENT,
-            opt_type=row[1],
-            event_id=response.event_id,
-            modification_number=row[0],
-            response_code=response.code,
+    before = await _count(conn, ven.ven_id)
+    rows = [
+        (
+            ven.ven_id,
+            micros(now),
+            CREATED_EVENT,
+            str(response.opt_type),
+            response.event_id,
+            response.modification_number,
+            response.code,
         )
-    )
-    await _record(conn, ven, response.event_id, row[0], opt_type=row[1], now=now, code=response.code)
+        for response in said
+    ]
+    await conn.exec_driver_sql(_KEEP, rows)
+    facts = [
+        _fact(
+            ven,
+            response.event_id,
+            response.modification_number,
+            number,
+            opt_type=str(response.opt_type),
+            code=response.code,
+        )
+        for number, response in enumerate(said, before + 1)
+    ]
+    await journal.record_all(conn, "opt", facts, now)
+
+
+async def _apply(
+    conn: AsyncConnection, current: Sequence[tuple[EventResponse, RowMapping]], ven_id: str, now: datetime
+) -> None:
+    """Let events say what was answered to their newest modification, and offer them no more."""
+    if not current:
+        return
+    changes = []
+    for response, row in current:
+        if row["ends_at"] is not None and row["ends_at"] <= micros(now):
+            continue
+        settled = row["is_qualified"] and await qualification.is_settled(conn, ven_id, response.event_id)
+        opt = None if settled else str(response.opt_type)
+        changes.append((micros(now), response.code, micros(now), opt, ven_id, response.event_id))
+    if changes:
+        await conn.exec_driver_sql(_APPLY, changes)
+    await outbox.answered(conn, ven_id, outbox.EVENT, [response.event_id for response, _ in current])
 
 
 async def create_opt(
@@ -181,16 +222,15 @@ async def create_opt(
     )
     if message.event_id is not None:
         await qualification.apply(conn, message.event_id, ven.ven_id, now)
-    number = message.modification_number or 0
-    await _record(
-        conn,
+    fact = _fact(
         ven,
         message.event_id or "",
-        number,
+        message.modification_number or 0,
+        await _count(conn, ven.ven_id),
         opt_type=str(message.opt_type),
-        now=now,
         opt_id=message.opt_id,
     )
+    await journal.record_all(conn, "opt", [fact], now)
 
 
 def _check(message: CreateOpt, ven: Ven) -> None:
@@ -200,20 +240,15 @@ def _check(message: CreateOpt, ven: Ven) -> None:
         raise InvalidId("the target names another venID", rule="OPT-05")
 
 
-async def _record(
-    conn: AsyncConnection,
-    ven: Ven,
-    event_id: str,
-    modification_number: int,
-    *,
-    opt_type: str,
-    now: datetime,
-    **more: str,
-) -> None:
+async def _count(conn: AsyncConnection, ven_id: str) -> int:
+    rows = await conn.exec_driver_sql(_COUNT, (ven_id,))
+    return int(rows.scalar_one())
+
+
+def _fact(
+    ven: Ven, event_id: str, modification_number: int, number: int, *, opt_type: str, **more: str
+) -> journal.New:
     """The fact of an opt; the number in its key tells an opt that comes back from a repeat of the first."""
-    t = opt_table
-    count = select(func.count()).select_from(t).where(t.c.ven_id == ven.ven_id)
-    number = (await conn.execute(count)).scalar_one()
     body = {
         "ven_id": ven.ven_id,
         "event_id": event_id,
@@ -221,5 +256,4 @@ async def _record(
         "opt_type": opt_type,
         **more,
     }
-    key = f"{event_id}/{modification_number}/{number}"
-    await journal.record(conn, "opt", ven.ven_id, key, body=body, now=now)
+    return journal.New(ven.ven_id, f"{event_id}/{modification_number}/{number}", body, None)

@@ -7,17 +7,18 @@ All events of a VEN are one payload, because a DistributeEvent always lists them
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import Message, decode, encode
 from openadr.parser import OWN
-from vtn.schema import outbox_table
+from vtn.schema import micros, outbox_table
 from vtn.store import after_commit
 
 OFFERS = 100  # without an answer: then it rests until it is queued anew (R52); events have caps of their own
@@ -29,6 +30,17 @@ CANCEL_REPORT = "cancel_report"
 UPDATE_REPORT = "update_report"
 CANCEL_PARTY_REGISTRATION = "cancel_party_registration"
 REQUEST_REREGISTRATION = "request_reregistration"
+
+
+# what each poll or answer says is SQL as it stands: to put a statement together costs more than to run it
+_NEXT = """
+SELECT kind, key, content FROM vtn_outbox WHERE ven_id = ? AND (kind = ? OR offers < ?)
+ORDER BY offers, seq LIMIT 1
+"""
+_OFFERED = """
+UPDATE vtn_outbox SET offers = offers + 1, offered_at = ? WHERE ven_id = ? AND kind = ? AND key = ?
+"""
+_ANSWERED = "DELETE FROM vtn_outbox WHERE ven_id = ? AND kind = ? AND key = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +101,16 @@ async def due(conn: AsyncConnection) -> set[str]:
 
 async def next_item(conn: AsyncConnection, ven_id: str) -> Item | None:
     """What is to be offered now: the least offered, then the oldest; not what was offered OFFERS times."""
-    t = outbox_table
-    rows = await conn.execute(
-        select(t.c.kind, t.c.key, t.c.content)
-        .where(t.c.ven_id == ven_id, or_(t.c.kind == EVENT, t.c.offers < OFFERS))
-        .order_by(t.c.offers, t.c.seq)
-        .limit(1)
-    )
-    row = rows.one_or_none()
+    row = (await conn.exec_driver_sql(_NEXT, (ven_id, EVENT, OFFERS))).mappings().one_or_none()
     if row is None:
         return None
-    return Item(row.kind, row.key, None if row.content is None else decode(row.content, OWN))
+    content = row["content"]
+    return Item(row["kind"], row["key"], None if content is None else decode(content, OWN))
+
+
+def is_empty(view: sqlite3.Connection, ven_id: str) -> bool:
+    """Whether nothing is to be offered."""
+    return view.execute(_NEXT, (ven_id, EVENT, OFFERS)).fetchone() is None
 
 
 async def resume(conn: AsyncConnection, ven_id: str, kind: str, key: str) -> None:
@@ -112,18 +123,14 @@ async def resume(conn: AsyncConnection, ven_id: str, kind: str, key: str) -> Non
 
 async def offered(conn: AsyncConnection, ven_id: str, kind: str, keys: Iterable[str], now: datetime) -> None:
     """Note that these rows are in the answer that is about to be sent."""
-    t = outbox_table
-    await conn.execute(
-        update(t)
-        .where(t.c.ven_id == ven_id, t.c.kind == kind, t.c.key.in_(list(keys)))
-        .values(offers=t.c.offers + 1, offered_at=now)
-    )
+    if rows := [(micros(now), ven_id, kind, key) for key in keys]:
+        await conn.exec_driver_sql(_OFFERED, rows)
 
 
 async def answered(conn: AsyncConnection, ven_id: str, kind: str, keys: Iterable[str]) -> None:
     """The VEN answered (or the matter is over): these rows are not offered again."""
-    t = outbox_table
-    await conn.execute(delete(t).where(t.c.ven_id == ven_id, t.c.kind == kind, t.c.key.in_(list(keys))))
+    if rows := [(ven_id, kind, key) for key in keys]:
+        await conn.exec_driver_sql(_ANSWERED, rows)
 
 
 async def withdraw(conn: AsyncConnection, ven_id: str, *kinds: str) -> None:

@@ -31,7 +31,7 @@ from openadr import (
 from openadr.enums import ServiceName
 from openadr.errors import BadSignature, TransportError
 from openadr.finding import Finding
-from vtn import certificate, finding, registration
+from vtn import certificate, finding, outbox, registration
 from vtn.distribution import Lists, written
 from vtn.exchange import Peer, Terms, exchange, refusal
 from vtn.hooks import pass_all
@@ -176,6 +176,8 @@ class Reception:
     async def _poll(self, letter: _Letter, message: Poll, guest: Guest) -> bytes:
         """What waits, or from memory that nothing does."""
         own = guest.registered and message.ven_id in ("", guest.ven.ven_id)
+        if own and guest.due:  # it may have answered what waited
+            guest.due = not self._db.look(lambda view: outbox.is_empty(view, guest.ven.ven_id))
         if own and not guest.due:
             await self._spend(letter.proof)
             return guest.nothing

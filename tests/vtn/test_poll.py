@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -175,3 +176,27 @@ async def test_the_mirror_of_the_listener_knows_what_waits_after_a_restart(desk:
     guest = presence.known(ALICE, NOW)
     assert guest is not None
     assert guest.due
+
+
+async def test_a_ven_that_has_answered_everything_waits_for_no_writer(desk: Desk) -> None:
+    await desk.settle_in()
+    await desk.publish(make_event())
+    told = await desk.poll()
+    assert isinstance(told, DistributeEvent)
+    await desk.answer(told.events[0])
+    async with desk.db.write(), asyncio.timeout(5):
+        assert isinstance(await desk.poll(), Response)
+    await desk.publish(make_event("e2"))
+    told = await desk.poll()
+    assert isinstance(told, DistributeEvent)
+    assert [each.event_id for each in told.events] == ["e1", "e2"]
+
+
+async def test_an_event_that_is_over_gives_way_to_what_waits_behind_it(desk: Desk) -> None:
+    ven_id = await desk.settle_in()
+    await desk.publish(make_event())
+    async with desk.db.write() as conn:
+        await registration.ask_to_register_again(conn, ven_id, NOW)
+    desk.now = NOW + timedelta(hours=3)
+    assert isinstance(await desk.poll(), RequestReregistration)
+    assert isinstance(await desk.poll(), RequestReregistration)
