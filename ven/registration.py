@@ -1,5 +1,6 @@
 """Registration of a VEN: the messages it sends and what it keeps of the VTN's answer. Pure."""
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -7,7 +8,10 @@ from openadr import CreatedPartyRegistration, CreatePartyRegistration
 from openadr.enums import ProfileName, TransportName
 from ven.settings import VenSettings
 
+log = logging.getLogger(__name__)
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_RAREST_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +65,15 @@ def accepted(
 
 
 def poll_period_s(answer: CreatedPartyRegistration) -> float | None:
-    """The rhythm that the VTN asks for in seconds, None where it asks for none."""
+    """The rhythm that the VTN asks for in seconds, a day at most; None where it asks for none.
+
+    A VTN reaches a VEN by its polls alone: after a slip of years it could not even take that back.
+    """
     period = answer.requested_poll_freq
     seconds = (period.after(_EPOCH) - _EPOCH).total_seconds() if period else 0
-    return seconds if seconds > 0 else None
+    if seconds > _RAREST_S:
+        log.warning("the VTN asks for a poll each %s: it is polled at least once a day", period)
+    return min(seconds, _RAREST_S) if seconds > 0 else None
 
 
 def speaks_our_profile(answer: CreatedPartyRegistration) -> bool:

@@ -92,6 +92,7 @@ def accept_all(
     for request in asked:
         known = requests.get(request.report_request_id)
         if known is not None and known.request == request:
+            requests[request.report_request_id] = replace(known, final=False)  # it goes on after all
             continue
         try:
             if known is None and len(requests) >= LIMIT:

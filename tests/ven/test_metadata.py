@@ -210,3 +210,14 @@ def test_a_vtn_has_so_many_requests_and_no_more() -> None:
         assert (refused.response.code, refused.requests) == ("451", full.requests)
     again = accept_all(full.requests, [*asked, wants()], offered, "c3", NOW)
     assert (again.response.code, again.requests) == ("200", full.requests)
+
+
+@pytest.mark.criterion("RPT-40", "RPT-22", who="ven")
+def test_a_report_that_was_to_end_goes_on_when_it_is_asked_for_again() -> None:
+    session = ready(ask(back=HOUR))
+    cancel = CancelReport(request_id="x", report_request_ids=("ask-TELEMETRY_USAGE",), report_to_follow=True)
+    asked = talk(session, cancel, ok(), create_report(ask(back=HOUR)), ok())
+    created = asked[-1]
+    assert isinstance(created, CreatedReport)
+    assert created.pending_reports == ("ask-TELEMETRY_USAGE",)
+    assert not session.saved.requests["ask-TELEMETRY_USAGE"].final

@@ -328,3 +328,13 @@ def test_a_renewal_that_was_asked_for_is_made_after_a_restart(steps: int, at_sta
     offered = ["RegisterReport"] if at_start and steps == 3 else ["Poll"]
     assert names(make_session(again.saved).due(NOW)) == ["Poll"]
     assert names(again.due(NOW)) == offered
+
+
+@pytest.mark.criterion("REG-24", who="ven")
+def test_a_rhythm_of_years_does_not_silence_the_ven(caplog: pytest.LogCaptureFixture) -> None:
+    session = make_session()
+    far = replace(registered(), requested_poll_freq=Duration(0, months=1200))
+    talk(session, registered(ven_id=None), far, metadata_taken(), distribute(), ok())
+    assert session.poll_period_s == 86_400
+    assert "at least once a day" in caplog.text
+    assert names(session.due(NOW + timedelta(days=1.1))) == ["Poll"]
