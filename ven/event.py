@@ -28,6 +28,8 @@ Draw = Callable[[], float]
 """A random number from [0, 1)."""
 
 KEEP = timedelta(days=1)
+OVER_KEPT = 500
+"""Events that are over, within that day: a VTN may make and cancel any number."""
 _NO_TIME = timedelta(0)
 
 
@@ -267,10 +269,9 @@ def _whole(span: timedelta) -> Duration:
 
 
 def prune(held: Mapping[str, HeldEvent], now: datetime) -> dict[str, HeldEvent]:
-    """What is still worth keeping: everything that ended less than a day ago."""
-    kept = {}
-    for event_id, known in held.items():
-        over = known.end
-        if over is None or now < later(max(over, known.received_at), KEEP):
-            kept[event_id] = known
-    return kept
+    """What is still worth keeping: everything that ended less than a day ago, of that the newest."""
+    ended = {key: max(known.end, known.received_at) for key, known in held.items() if known.end is not None}
+    over = [key for key, end in ended.items() if end <= now]
+    surplus = sorted(over, key=ended.__getitem__)[: max(0, len(over) - OVER_KEPT)]
+    gone = {key for key in over if now >= later(ended[key], KEEP)}.union(surplus)
+    return {key: known for key, known in held.items() if key not in gone}

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from openadr import CreatedEvent, Message, Report, RequestEvent
-from tests.ven.messages import HOUR, distribute, make_event, ok
+from openadr import CreatedEvent, Message, Poll, Report, RequestEvent
+from tests.ven.messages import HOUR, cancelled, distribute, make_event, ok
 from tests.ven.site import NOW, OFFER, USAGE, Site
 from tests.ven.test_report import Desk, held
 from tests.ven.test_session import make_session, names, ready, talk
-from ven.event import KEEP, followed
+from ven.event import KEEP, OVER_KEPT, followed
 from ven.session import Session
 from ven.store import Store
 
@@ -110,3 +110,19 @@ def test_a_request_that_begins_in_a_year_waits_until_then() -> None:
     desk = Desk(held(start=start, back=HOUR))
     assert desk.make(NOW) == []
     assert starts(desk.make(start + HOUR)) == [start]
+
+
+def test_of_events_that_are_over_the_newest_are_kept_and_no_more() -> None:
+    session = informed()
+    for step in range(4):
+        now = NOW + (step + 1) * HOUR
+        gone = [cancelled(make_event(f"g{step}-{number}", start=NOW + HOUR)) for number in range(200)]
+        while not isinstance(session.due(now)[0], Poll):
+            session.receive(ok(), now)
+        session.receive(distribute(EVENT, *gone, request_id=f"d{step}"), now)
+    session.due(NOW + 4.5 * HOUR)
+    over = [key for key in session.saved.events if key.startswith("g")]
+    assert len(over) == OVER_KEPT
+    assert {key[:2] for key in over if key[1] != "3"} <= {"g1", "g2"}
+    assert sum(key.startswith("g3") for key in over) == 200
+    assert "e1" in session.saved.events
