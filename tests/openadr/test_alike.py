@@ -22,7 +22,7 @@ from openadr import (
     decode,
     encode,
 )
-from openadr.alike import find_alike
+from openadr.alike import Series, find_alike
 from openadr.codec import check_size, payload_element, read
 from openadr.enums import DataQuality
 from openadr.errors import SchemaInvalid, TooLarge
@@ -114,6 +114,9 @@ NOT_ALIKE = {
     + b"load".join([b"", *PLAIN.rsplit(b"load", COUNT // 2)[2:]]),
     "a comment": PLAIN.replace(b"</ei:interval>", b"</ei:interval><!-- x -->", 7),
     "numbers written otherwise": PLAIN.replace(b"<ei:value>", b"<ei:value> ", 7),
+    "more white space in one place": pretty(PLAIN).replace(b"</ei:interval>\n", b"</ei:interval>\n\n", 9),
+    "much white space": PLAIN.replace(b"</ei:interval><ei:", b"</ei:interval>" + b" " * 300 + b"<ei:"),
+    "text between": PLAIN.replace(b"</ei:interval><ei:", b"</ei:interval>x<ei:", 5),
     "a character reference": PLAIN.replace(b"<ei:value>-9<", b"<ei:value>&#45;9<"),
     "words": counted().replace(b"Quality Good - Non Specific", b"x-good", 1),
 }
@@ -153,12 +156,23 @@ def test_what_is_not_quite_alike_is_read_in_full(name: str) -> None:
     assert outcome(decode, raw) == outcome(in_full, raw)
 
 
-def test_a_part_that_was_read_by_example_is_like_any_other() -> None:
-    message = decode(PLAIN)
-    assert isinstance(message, UpdateReport)
-    assert hash(message) == hash(in_full(PLAIN))
+def test_a_series_is_as_good_as_a_tuple_of_its_intervals() -> None:
+    message, full = decode(PLAIN), in_full(PLAIN)
+    assert isinstance(message, UpdateReport) and isinstance(full, UpdateReport)
+    series, made = message.reports[0].intervals, full.reports[0].intervals
+    assert isinstance(series, Series)
+    assert (len(series), hash(series), repr(series)) == (len(made), hash(made), repr(made))
+    assert series == made and made == series and series == decode(PLAIN).reports[0].intervals  # type: ignore[attr-defined] - a report
+    assert series != made[1:] and series != list(made)
+    assert (series[7], series[-1], series[2:4], list(series)) == (made[7], made[-1], made[2:4], list(made))
+    assert hash(message) == hash(full)
     assert encode(message) == PLAIN
-    assert message.reports[0].intervals[7].payloads[0].payload_float == 7 * 0.7 - 9
+
+
+def test_what_differs_in_quality_or_count_is_a_plain_tuple() -> None:
+    message = decode(counted())
+    assert isinstance(message, UpdateReport)
+    assert type(message.reports[0].intervals) is tuple
 
 
 # what may stand in the place of a tag or a text: legal, illegal, and what looks alike

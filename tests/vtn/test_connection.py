@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from openadr import Poll, QueryRegistration, Response, decode, encode
+from openadr import CreatedPartyRegistration, Poll, QueryRegistration, Response, decode, encode
 from tests.vtn.desk import ALICE, BOB, Desk
 from vtn import connection
 from vtn.connection import Connection, Service
@@ -118,13 +118,14 @@ async def test_requests_sent_ahead_are_answered_in_turn_simple_or_not(desk: Desk
 async def test_body_may_come_in_pieces(desk: Desk) -> None:
     poll = request("OadrPoll", encode(Poll(ven_id=await desk.settle_in())))
     reader, writer = await asyncio.open_connection("127.0.0.1", desk.server.port)
-    end = poll.index(b"\r\n\r\n") + 4
-    for _ in range(2):
-        for piece in (poll[:end], poll[end : end + 9], poll[end + 9 : -1], poll[-1:]):
+    query = request("EiRegisterParty", QUERY)
+    for whole, answer in ((poll, Response), (query, CreatedPartyRegistration), (poll, Response)):
+        end = whole.index(b"\r\n\r\n") + 4
+        for piece in (whole[:end], whole[end : end + 9], whole[end + 9 : -1], whole[-1:]):
             writer.write(piece)
             await writer.drain()
             await desk.poll()  # so that it has come in
-        assert isinstance(decode((await answers(reader, 1))[0]), Response)
+        assert isinstance(decode((await answers(reader, 1))[0]), answer)
     writer.close()
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -193,3 +194,35 @@ async def test_reading_comes_back_as_it_was_kept(database: Database) -> None:
         (kept,) = await reading.readings(conn)
     quality = "Quality Good - Non Specific"
     assert kept == reading.ReadingRow("ven", "home-01", start, 900.0, 1.25, quality, USAGE, NOW)
+
+
+@pytest.mark.parametrize("count", [59, 60, 480, 480 + 60 + 1])
+async def test_values_are_kept_however_many_go_into_a_statement(database: Database, count: int) -> None:
+    starts = [NOW - number * SECOND for number in range(count)]
+    first = report(*(interval(1.5, dtstart=start) for start in starts))
+    twice = report(
+        *(interval(2.5, dtstart=start) for start in (*starts, starts[0])), interval(3.5, dtstart=NOW)
+    )
+    async with database.write() as conn:
+        for made in (first, twice, first):
+            judged = judgement.judge(made, EXPECTED, NOW)
+            await reading.keep(conn, "ven", made, report_name=USAGE, judged=judged, now=NOW)
+    async with database.read() as conn:
+        kept = await reading.readings(conn)
+    assert [row.start for row in kept] == starts[::-1]
+    assert [row.value for row in kept] == [2.5] * (count - 1) + [3.5]
+
+
+async def test_fault_is_kept_once_by_the_hash_of_what_was_said(database: Database) -> None:
+    made = report(interval(math.inf, 'lo"ad\u00e9', dtstart=NOW), interval(1.0, "x" * 200))
+    async with database.write() as conn:
+        for _ in range(2):
+            judged = judgement.judge(made, EXPECTED, NOW)
+            await reading.keep(conn, "ven", made, report_name=USAGE, judged=judged, now=NOW)
+    async with database.read() as conn:
+        keys = set((await conn.execute(select(quarantine_table.c.key))).scalars())
+    said = [
+        ["ven", "ask", 'lo"ad\u00e9', "2026-03-02T12:00:00Z", "inf"],
+        ["ven", "ask", "x" * 128, "", "1.0"],
+    ]
+    assert keys == {hashlib.sha256(json.dumps(each).encode()).hexdigest() for each in said}
