@@ -131,7 +131,9 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _go_on(self) -> None:
-        """Answer what has come in whole."""
+        """Answer what has come in whole, unless nobody would hear it."""
+        if self._transport.is_closing():
+            self._rest = b""
         while self._rest and self.task is None and not self._full:
             head, end = self._begun or self._head()
             if head is None:
@@ -163,7 +165,13 @@ class Connection(asyncio.Protocol):
         return (self._service.head(bytes(self._rest[:end])) if end > 3 else None), end
 
     async def _answer(self, request: Whole) -> None:
-        reply = await self._service.answer(request)
+        try:
+            reply = await self._service.answer(request)
+        except BaseException:  # a fault of ours: who waits for an answer must see that none comes
+            self.task = None
+            self._host.gone(self)
+            self._transport.abort()
+            raise
         self.task = None
         self.heard_at = self._loop.time()
         if self._transport.is_closing():

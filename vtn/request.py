@@ -22,7 +22,9 @@ from vtn.headers import CLIENT_CERT, coding, is_xml, path_of
 DEV_FINGERPRINT = "X-Client-Fingerprint"  # believed on a plain loopback listener only
 # printable characters only, no folded lines
 _SIMPLE = re.compile(rb"POST (/[!-~]*) HTTP/1\.1\r\n((?:[A-Za-z0-9-]+:[ \t]*[ -~]*\r\n)+)\r\n")
-_NOT_SIMPLE = ("Transfer-Encoding", "Expect", "Upgrade", "Trailer", "HTTP2-Settings", CLIENT_CERT)
+_NOT_SIMPLE = (
+    "Transfer-Encoding", "Expect", "Upgrade", "Trailer", "HTTP2-Settings", "Proxy-Connection", CLIENT_CERT,
+)  # fmt: skip
 _LENGTH = re.compile(r"[0-9]{1,7}")
 
 
@@ -88,6 +90,7 @@ def simple_head(octets: bytes, services: Mapping[str, str]) -> Head | None:
     kept = fields.get(hdrs.CONNECTION, "keep-alive").lower() == "keep-alive"
     if (
         service is None
+        or hdrs.HOST not in fields
         or len(fields) != len(set(map(str.lower, fields)))
         or any(name in fields for name in _NOT_SIMPLE)
         or not (kept and _LENGTH.fullmatch(length) and is_xml(fields))

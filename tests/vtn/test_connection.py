@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -57,6 +58,8 @@ def test_simple_head_is_read() -> None:
         head(START, *USUAL, "Expect: 100-continue"),
         head(START, *USUAL, "Upgrade: h2c"),
         head(START, *USUAL, "Connection: close"),
+        head(START, *USUAL, "Proxy-Connection: close"),
+        head(START, *USUAL[1:]),
         head(START, *USUAL, "Client-Cert: :AA==:"),
         head(START, *USUAL, "Content-Encoding: gzip"),
         head(START, *USUAL, "content-length: 7"),
@@ -251,6 +254,38 @@ async def test_answer_under_way_is_carried_through_when_the_peer_goes() -> None:
     till.go.set()
     await task
     assert line.written == []
+
+
+async def test_nothing_is_begun_for_a_peer_that_was_hung_up_on() -> None:
+    till, line = Till(), Line()
+    one = Connection(till.service, till.listener)
+    one.connection_made(line)
+    one.pause_writing()
+    one.data_received(request("EiRegisterParty", b"0"))
+    one.end()
+    one.resume_writing()
+    one.data_received(request("OadrPoll", b"1"))
+    assert (one.task, line.written) == (None, [])
+    one.connection_lost(None)
+
+
+async def test_answer_that_fails_ends_its_connection_and_is_not_counted_any_more() -> None:
+    async def fail(_: Request) -> Reply:
+        raise RuntimeError("a fault of ours")
+
+    till, faults = Till(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: faults.append(told))
+    till.listener = Listener(
+        replace(till.service, answer=fail), header_timeout_s=30, max_per_address=1, keepalive_s=30
+    )
+    async with till.open() as (reader, writer), asyncio.timeout(30):
+        writer.write(request("EiRegisterParty", b"!"))
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        again, other = await asyncio.open_connection("127.0.0.1", till.listener.port)
+        other.write(request("OadrPoll", b"?"))
+        assert (await again.readuntil(b"?")).startswith(b"HTTP/1.1 200")
+        other.close()
 
 
 async def test_closing_listener_finishes_what_it_has_begun_and_hangs_up() -> None:
