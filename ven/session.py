@@ -86,8 +86,8 @@ class Session:
         self._facility = NumberedPoints(facility) if settings.numbered_points else facility
         self._new_id = new_id
         self._draw = draw
-        self._drained = 0
-        self._renewals = 0
+        self._drained = self._renewals = 0
+        self._leaves = False
         self._capabilities = tuple(self._facility.capabilities())
         self._offers = report.offers(self._capabilities)
         self._wait_until: datetime | None = None
@@ -133,7 +133,7 @@ class Session:
         until = self.waits_until
         # a clock that was set back must not make the pause longer
         set_back = self._wait_until is not None and now < self._waits_since
-        return until is not None and now < until and not set_back
+        return until is not None and now < until and not set_back and not self._leaves
 
     @property
     def waits_until(self) -> datetime | None:
@@ -145,6 +145,8 @@ class Session:
             self.state = State.UNREGISTERED
             self.saved = replace(self.saved, barred_until=None)
         known = self.saved.registration
+        if self._leaves and known is not None:
+            self.state, self._leaves = State.LEAVING, False
         if self.state is State.UNREGISTERED:
             return QueryRegistration(request_id=self._new_id())
         if known is None or self.state in {State.REGISTERING, State.REREGISTERING}:
@@ -216,6 +218,7 @@ class Session:
     def _apply(self, outcome: Answered) -> None:
         if self.saved.registration is not None and outcome.saved.registration is None:
             self._waiting.ended()
+            self._leaves = False
         self.saved = outcome.saved
         self.revoked |= outcome.revoked
         self._waiting.add(outcome.messages)
@@ -288,17 +291,17 @@ class Session:
 
     def _lose(self, now: datetime) -> None:
         """The VTN does not know us: start over, or done if that was our wish; events go on meanwhile."""
-        if self.state is State.LEAVING:
-            self._waiting.ended()
+        self._wait_until = None
+        self._start_over(now)
+        if self.state is not State.CANCELED:
+            log.warning("the VTN does not know this VEN any more: registering anew")
+            self._count_renewal(now)
+
+    def _start_over(self, now: datetime) -> None:
+        if self._leaves or self.state is State.LEAVING:
             self._apply(forgotten(self.saved, self._context(now)))
             self.state = State.CANCELED
             return
-        log.warning("the VTN does not know this VEN any more: registering anew")
-        self._start_over()
-        self._wait_until = None
-        self._count_renewal(now)
-
-    def _start_over(self) -> None:
         self.revoked |= set(self.saved.requests)
         self.saved = Saved(events=self.saved.events, opts=self.saved.opts)
         self._waiting.lost()
@@ -309,7 +312,7 @@ class Session:
         self._renewals += 1
         if self._renewals > RENEWAL_LIMIT:
             self._renewals = 0
-            self._start_over()
+            self._start_over(now)
             self._wait(self._settings.register_retry_s, now)
 
     # reports, beside the conversation
@@ -392,5 +395,5 @@ class Session:
     def leave(self) -> None:
         """Ends the registration (REG-18)."""
         if self.saved.registration is not None:
-            self.state = State.LEAVING
+            self._leaves = True  # from the next request on: one may be under way
             self._wait_until = None

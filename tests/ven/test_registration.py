@@ -338,3 +338,29 @@ def test_a_rhythm_of_years_does_not_silence_the_ven(caplog: pytest.LogCaptureFix
     assert session.poll_period_s == 86_400
     assert "at least once a day" in caplog.text
     assert names(session.due(NOW + timedelta(days=1.1))) == ["Poll"]
+
+
+@pytest.mark.criterion("REG-18", "GEN-18", who="ven")
+@pytest.mark.parametrize("answer", ["nothing", "events", "renewal", "463", "the end"])
+def test_a_ven_that_leaves_first_takes_the_answer_that_is_on_its_way(answer: str) -> None:
+    answers: dict[str, Message] = {
+        "nothing": ok(),
+        "events": distribute(make_event()),
+        "renewal": RequestReregistration(ven_id=VEN),
+        "463": no("463"),
+        "the end": CancelPartyRegistration(request_id="x", registration_id=REGISTRATION, ven_id=VEN),
+    }
+    session = ready()
+    assert names(session.due(NOW)) == ["Poll"]
+    session.leave()
+    session.receive(answers[answer], NOW)
+    asked = []
+    while session.state is not State.CANCELED:
+        (message, *_) = session.due(NOW)
+        asked.append(message)
+        ended = CanceledPartyRegistration(response=EiResponse.ok(), registration_id=REGISTRATION)
+        session.receive(ended if isinstance(message, CancelPartyRegistration) else ok(), NOW)
+    said = {"events": ["CreatedEvent"], "renewal": ["Response"]}.get(answer, [])
+    over = answer in {"463", "the end"}
+    assert names(asked) == said + ([] if over else ["CancelPartyRegistration"])
+    assert session.saved.registration is None
