@@ -244,7 +244,7 @@ def _example(interval: str) -> _Example | None:
         pattern += f"{re.escape(f'<{name}>')}({varying.spelling})"
         groups.append((payload if varying.field in _OF_PAYLOAD else -1, varying))
         fixed_chars -= len(text)
-    if above or at != len(interval) or not groups:
+    if above or not groups:
         return None
     return _Example(pattern, tuple(groups), len(interval), fixed_chars, elements)
 

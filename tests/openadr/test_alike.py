@@ -88,6 +88,9 @@ ALIKE = {
     "one point": PLAIN,
     "two points": report(*intervals("load", "home")),
     "accuracy and confidence": report(*intervals("load", accuracy=0.5, confidence=95)),
+    "a point without an end": re.sub(
+        rb"(pv</.{20,30}?value>)[^<]*", rb"\1INF", report(*intervals("load", "pv"))
+    ),
     "indented": pretty(PLAIN),
     "with other prefixes": PLAIN.replace(b"ei:", b"a.b-c:").replace(b":ei=", b":a.b-c="),
     "with a name space of its own": re.sub(rb"(</?)strm:", rb"\1", PLAIN).replace(
@@ -260,6 +263,21 @@ def test_the_values_are_those_of_the_report_not_of_a_place_that_only_looks_like_
     for variant in (raw, raw.replace(b"</ei:interval></strm:", b"</ei:interval ></strm:")):
         assert outcome(decode, variant) == outcome(in_full, variant)
     assert decode(raw) == decode(one)
+
+
+def test_numbers_in_a_foreign_tree_are_no_values() -> None:
+    feed = (
+        b'<oadr:oadrGBPayload><a:feed xmlns:a="http://www.w3.org/2005/Atom"><a:id>x</a:id>'
+        b"<ei:payloadFloat><ei:value>%d</ei:value></ei:payloadFloat></a:feed></oadr:oadrGBPayload></ei:interval>"
+    )
+    bare = feed.replace(b' xmlns:a="http://www.w3.org/2005/Atom"', b"")
+    parts = PLAIN.replace(b"xmlns:ei", b'xmlns:a="http://www.w3.org/2005/Atom" xmlns:ei').split(
+        b"</ei:interval>"
+    )
+    for made in (feed, bare):
+        raw = b"".join(part + made % number for number, part in enumerate(parts[:-1])) + parts[-1]
+        assert taken(raw) is None
+        assert decode(raw) == in_full(raw)
 
 
 def test_metadata_are_no_data() -> None:
