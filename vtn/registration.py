@@ -9,7 +9,7 @@ the operator suspended is answered as if it were not registered; what waits for 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,22 +35,6 @@ from vtn.store import after_commit
 
 NOT_REGISTERED = "the party is not registered here"
 PENDING_LIMIT = 1000
-COLUMNS = (
-    ven_table.c.ven_id,
-    ven_table.c.ven_name,
-    ven_table.c.enrolled_at,
-    ven_table.c.registration_id,
-    ven_table.c.registered_at,
-    ven_table.c.last_contact,
-    ven_table.c.report_only,
-    ven_table.c.suspended_at,
-    ven_table.c.lenient,
-    ven_table.c.poll_period_s,
-    ven_table.c.ended_registration_id,
-    ven_table.c.xml_signature,
-    ven_table.c.signature_required,
-    ven_table.c.signature_leniency,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +68,9 @@ class Ven:
     def registered(self) -> bool:
         """Whether its messages are taken: it has a registration and is not suspended."""
         return self.registration_id is not None and self.suspended_at is None
+
+
+COLUMNS = tuple(ven_table.c[field.name] for field in fields(Ven))
 
 
 @dataclass(frozen=True, slots=True)
