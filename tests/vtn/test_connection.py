@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -15,7 +15,7 @@ import pytest
 
 from openadr import CreatedPartyRegistration, Poll, QueryRegistration, Response, decode, encode
 from tests.vtn.desk import ALICE, BOB, Desk
-from vtn import connection
+from vtn import connection, trace
 from vtn.connection import Connection, Service
 from vtn.listener import Listener
 from vtn.reply import Reply, payload
@@ -146,6 +146,23 @@ async def test_one_connection_answers_each_ven_for_itself(desk: Desk) -> None:
     (refused,) = (decode(body) for body in await answers(reader, 1))
     assert isinstance(refused, Response)
     assert refused.response.code == "452"
+    writer.close()
+
+
+async def test_poll_that_finds_nothing_is_traced_and_counts_as_heard(desk: Desk) -> None:
+    alice, bob = await desk.settle_in(), await desk.settle_in(BOB, "bob")
+    async with desk.db.write() as conn:
+        await trace.turn(conn, alice, True, desk.now)
+    desk.now += timedelta(minutes=5)
+    reader, writer = await asyncio.open_connection("127.0.0.1", desk.server.port)
+    for ven_id, who in ((alice, ALICE), (bob, BOB)):
+        writer.write(request("OadrPoll", encode(Poll(ven_id=ven_id)), who=who))
+        await answers(reader, 1)
+        assert desk.server.last_contacts()[ven_id] == desk.now
+    async with desk.db.read() as conn:
+        ((_, kept),) = await trace.newest(conn, alice, 9, desk.now)
+        assert (kept.request_name, kept.response_name) == ("oadrPoll", "oadrResponse")
+        assert await trace.newest(conn, bob, 9, desk.now) == []
     writer.close()
 
 
