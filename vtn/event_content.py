@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
+from hashlib import sha256
 from math import isfinite
 from typing import Any
 
-from openadr import DistributeEvent, Duration, Event, Signal, decode, encode, rules
+from openadr import DistributeEvent, Duration, Event, ServiceArea, Signal, Target, decode, encode, rules
 from openadr.enums import EventStatus, ResponseRequired
 from openadr.interval import ZERO
 from openadr.parser import OWN
@@ -60,7 +61,28 @@ def as_of(event: Event, now: datetime, *, cancelled: bool) -> Event:
     signals = tuple(
         replace(signal, current_value=_current_value(signal, event, active, now)) for signal in event.signals
     )
-    return replace(event, descriptor=descriptor, signals=signals)
+    return replace(event, descriptor=descriptor, signals=signals, target=_own_ids(event))
+
+
+def _own_ids(event: Event) -> Target:
+    """The target, whose areas have XML ids of this event's own: two events of one list may name one area."""
+    target = event.target
+    if not target.service_area and not target.service_location:
+        return target
+
+    def own(name: str | None) -> str | None:
+        return None if name is None else "id-" + sha256(f"{event.event_id} {name}".encode()).hexdigest()[:32]
+
+    def renamed(areas: tuple[ServiceArea, ...]) -> tuple[ServiceArea, ...]:
+        return tuple(
+            replace(area, feature_id=own(area.feature_id), polygon_id=own(area.polygon_id)) for area in areas
+        )
+
+    return replace(
+        target,
+        service_area=renamed(target.service_area),
+        service_location=renamed(target.service_location),
+    )
 
 
 def _current_value(signal: Signal, event: Event, active: bool, now: datetime) -> float | None:

@@ -236,6 +236,18 @@ def test_tgt_01_targets_of_every_kind_are_sent_in_the_order_of_the_schema() -> N
     assert found == sorted(found)
 
 
+def test_tgt_01_two_events_of_one_list_may_name_the_same_area() -> None:
+    target = replace(FULL_TARGET, ven_id=("alice",))
+    kept = [for_ven(replace(make_event(name), target=target), "alice", 0, NOW) for name in ("e1", "e2")]
+    events = tuple(as_of(event, NOW, cancelled=False) for event in kept)
+    told = decode(encode(DistributeEvent(request_id="1", vtn_id="vtn", events=events)))
+    assert isinstance(told, DistributeEvent)
+    assert [event.target.service_area[0].positions for event in told.events] == [
+        FULL_TARGET.service_area[0].positions
+    ] * 2
+    assert as_of(kept[0], NOW, cancelled=False) == events[0]
+
+
 def test_tgt_03_a_signal_is_addressed_to_device_classes_of_the_standard() -> None:
     for name in (*DEVICE_CLASSES, "x-sauna-oven"):
         check(for_ven(with_signals(signal(1.0, target=Target(end_device_asset=(name,)))), "v", 0, NOW))
