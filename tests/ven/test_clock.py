@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from openadr import CreatedEvent, Message, Poll, Report, RequestEvent
+from tests.ven.conversation import make_session, names, ready, talk
 from tests.ven.messages import HOUR, cancelled, distribute, make_event, ok
 from tests.ven.site import NOW, OFFER, USAGE, Site
 from tests.ven.test_report import Desk, held
-from tests.ven.test_session import make_session, names, ready, talk
 from ven.event import KEEP, OVER_KEPT, followed
 from ven.session import Session
 from ven.store import Store

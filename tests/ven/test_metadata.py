@@ -17,9 +17,9 @@ from openadr import (
     ReportRequest,
     RequestEvent,
 )
+from tests.ven.conversation import make_session, names, ready, talk
 from tests.ven.messages import HOUR, VEN, ask, create_report, distribute, metadata_taken, no, ok, registered
 from tests.ven.site import NOW, Site, all_capabilities, capability
-from tests.ven.test_session import make_session, names, ready, talk
 from ven.offer import offers
 from ven.request import LIMIT, accept_all
 from ven.session import Session

@@ -12,9 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from openadr import CreatedEvent, Event, Message, Poll, decode, encode
 from openadr.enums import OptType
+from tests.ven.conversation import make_session, ready
 from tests.ven.messages import HOUR, cancelled, distribute, make_event, ok
-from tests.ven.site import Site
-from tests.ven.test_session import NOW, make_session, ready
+from tests.ven.site import NOW, Site
 from ven.event import followed
 from ven.saved import Saved
 from ven.session import Session

@@ -25,9 +25,9 @@ from openadr import (
 )
 from openadr.enums import OptReason, OptType, ResponseRequired
 from tests.openadr.samples import MESSAGES
+from tests.ven.conversation import make_session, names, ready, talk
 from tests.ven.messages import REGISTRATION, VEN, distribute, make_event, no, ok, registered
 from tests.ven.site import NOW
-from tests.ven.test_session import make_session, names, ready, talk
 from ven.errors import UnexpectedMessageError
 from ven.saved import Saved
 from ven.session import Session

@@ -33,6 +33,7 @@ from openadr import (
     encode,
 )
 from openadr.enums import OptType
+from tests.ven.conversation import SETTINGS, make_session, names, ready, talk
 from tests.ven.messages import (
     HOUR,
     REGISTRATION,
@@ -48,7 +49,6 @@ from tests.ven.messages import (
     signal,
 )
 from tests.ven.site import HISTORY, NOW, Site
-from tests.ven.test_session import SETTINGS, make_session, names, ready, talk
 from tests.ven.test_transport import answering, xml
 from tests.ven.wire import plain
 from ven import transport

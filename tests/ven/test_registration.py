@@ -28,6 +28,7 @@ from openadr import (
 )
 from openadr.enums import OptType, ProfileName, ServiceName, TransportName
 from tests.openadr.samples import MESSAGES
+from tests.ven.conversation import SETTINGS, make_session, names, ready, talk
 from tests.ven.messages import (
     REGISTRATION,
     VEN,
@@ -41,7 +42,6 @@ from tests.ven.messages import (
     registered,
 )
 from tests.ven.site import NOW
-from tests.ven.test_session import SETTINGS, make_session, names, ready, talk
 from ven.errors import UnexpectedMessageError
 from ven.registration import Registration, create
 from ven.session import Session

@@ -27,10 +27,10 @@ from openadr.enums import DataQuality, OptType
 from openadr.interval import END_OF_TIME
 from openadr.rules import check
 from openadr.timeline import Timeline
+from tests.ven.conversation import SETTINGS, make_session, ready, talk
 from tests.ven.messages import HOUR, VEN, ask, create_report, make_event, metadata_taken, ok
 from tests.ven.site import HISTORY, NOW, OFFER, QUARTER, USAGE, Site, all_capabilities, capability
 from tests.ven.test_report import Desk, held
-from tests.ven.test_session import SETTINGS, make_session, ready, talk
 from ven.facility import Capability, Reading, Unit
 from ven.numbered import NumberedPoints
 from ven.offer import metadata, offers

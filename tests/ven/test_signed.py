@@ -20,9 +20,9 @@ from openadr.certificate import KeyKind
 from openadr.signature import EXCLUSIVE_C14N, INCLUSIVE_C14N, Signer
 from openadr.verification import Policy, Verified, verify
 from tests.openadr.signing import Identity, identity, resigned
+from tests.ven.conversation import make_session, talk
 from tests.ven.messages import REGISTRATION, VEN, VTN, metadata_taken, ok, registered
 from tests.ven.site import NOW, Site
-from tests.ven.test_session import make_session, talk
 from tests.ven.test_transport import answering
 from tests.ven.wire import FastClock, eventually, running
 from tests.vtn.desk import anything_goes, make_event, request_all

@@ -24,6 +24,7 @@ from openadr import (
     RequestReregistration,
 )
 from openadr.enums import OptType
+from tests.ven.conversation import make_session, names, ready, talk
 from tests.ven.messages import (
     HOUR,
     REGISTRATION,
@@ -39,7 +40,6 @@ from tests.ven.messages import (
 )
 from tests.ven.site import NOW, Site
 from tests.ven.test_opt import PERIODS, Speaking
-from tests.ven.test_session import make_session, names, ready, talk
 from tests.ven.wire import eventually, plain
 from ven.client import Client
 from ven.states import State
