@@ -151,6 +151,8 @@ async def test_one_connection_answers_each_ven_for_itself(desk: Desk) -> None:
 
 async def test_poll_that_finds_nothing_is_traced_and_counts_as_heard(desk: Desk) -> None:
     alice, bob = await desk.settle_in(), await desk.settle_in(BOB, "bob")
+    for who in (ALICE, BOB):
+        await desk.poll(who)  # from now on it is known that nothing waits
     async with desk.db.write() as conn:
         await trace.turn(conn, alice, True, desk.now)
     desk.now += timedelta(minutes=5)
