@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from itertools import count
 
-from openadr import Message
+from openadr import EiResponse, Message
 from tests.ven.messages import distribute, metadata_taken, ok, registered
 from tests.ven.site import NOW, Site
 from ven.saved import Saved
@@ -55,3 +55,9 @@ def ready(*requests: object, site: Site | None = None, settings: VenSettings = S
 
 def names(messages: list[Message]) -> list[str]:
     return [type(message).__name__ for message in messages]
+
+
+def response_of(message: Message) -> EiResponse:
+    response = getattr(message, "response", None)
+    assert isinstance(response, EiResponse)
+    return response
