@@ -150,10 +150,11 @@ async def _judge(report: Report, expected: judgement.Expected, now: datetime) ->
 
 def _is_small(report: Report) -> bool:
     """Whether judging it delays nobody."""
-    if isinstance(report.intervals, Series):
-        return True  # a thousandth of a second for a thousand values
-    feeds = any(interval.feeds for interval in report.intervals)
-    return not feeds and sum(len(interval.payloads) for interval in report.intervals) <= SAMPLES_PER_THREAD
+    series = report.intervals
+    if isinstance(series, Series):
+        return len(series) * len(series.values) <= SAMPLES_PER_THREAD
+    feeds = any(interval.feeds for interval in series)
+    return not feeds and sum(len(interval.payloads) for interval in series) <= SAMPLES_PER_THREAD
 
 
 async def _record(
