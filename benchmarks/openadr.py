@@ -129,10 +129,11 @@ def metadata(now: datetime) -> RegisterReport:
 
 
 class Days:
-    """Reports of 960 minutes each, of a day that did not come before."""
+    """Reports of 960 minutes each, of the last five weeks: all are kept, and none came before."""
 
     def __init__(self, request_id: str) -> None:
-        self._day = datetime(2025, 1, 1, tzinfo=UTC)
+        self._first = datetime.now(UTC).replace(microsecond=0) - timedelta(days=34)
+        self._day, self._round = self._first, 0
         self._request_id = request_id
 
     def __call__(self, count: int) -> list[bytes]:
@@ -141,6 +142,9 @@ class Days:
 
     def _next(self) -> bytes:
         self._day += timedelta(days=1)
+        if self._day > self._first + timedelta(days=33):
+            self._round += 1  # the same days again, each minute a second later
+            self._day = self._first + timedelta(seconds=self._round)
         intervals = tuple(
             ReportInterval(
                 dtstart=self._day + step * MINUTE,
