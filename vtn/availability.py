@@ -31,7 +31,7 @@ LIMIT = 1000  # of schedules of one VEN, and of opts for one event
 PERIODS = 10_000  # of all schedules of one VEN: they are read anew for every message and every question
 _KEPT_OF_ALL = """
 SELECT o.ven_id, o.content, o.at FROM json_each(?) AS given
-JOIN vtn_opt AS o ON o.ven_id = given.value AND o.event_id IS NULL
+CROSS JOIN vtn_opt AS o ON o.ven_id = given.value AND o.event_id IS NULL
 WHERE o.content IS NOT NULL AND o.cancelled_at IS NULL ORDER BY o.seq
 """
 _START_OF_TIME = datetime.min.replace(tzinfo=UTC)

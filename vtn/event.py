@@ -29,7 +29,7 @@ from vtn.schema import EPOCH, MICROSECOND, event_table, micros
 
 _CURRENT = """
 SELECT e.ven_id, e.content, e.cancelled_at, e.responded_at FROM json_each(?) AS given
-JOIN vtn_event AS e ON e.ven_id = given.value AND (e.ends_at IS NULL OR e.ends_at > ?)
+CROSS JOIN vtn_event AS e ON e.ven_id = given.value AND (e.ends_at IS NULL OR e.ends_at > ?)
 """
 ANSWER_WITHIN = timedelta(minutes=10)  # at the least: a VEN that polls every 5 minutes has met it by then
 

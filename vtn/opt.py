@@ -25,6 +25,7 @@ from vtn.schema import micros, opt_table
 
 CREATED_EVENT = "created_event"
 CREATE_OPT = "create_opt"
+# CROSS JOIN here and elsewhere keeps the order of the tables: one look for each id that is given
 _STANDING = """
 SELECT e.event_id, e.modification_number, e.ends_at,
     last.modification_number AS last_number, last.opt_type AS last_opt, last.response_code AS last_code,
@@ -33,7 +34,7 @@ SELECT e.event_id, e.modification_number, e.ends_at,
         WHERE o.ven_id = e.ven_id AND o.event_id = e.event_id AND o.content IS NOT NULL
     ) AS is_qualified
 FROM json_each(?) AS given
-JOIN vtn_event AS e ON e.ven_id = ? AND e.event_id = given.value
+CROSS JOIN vtn_event AS e ON e.ven_id = ? AND e.event_id = given.value
 LEFT JOIN vtn_opt AS last ON last.seq = (
     SELECT max(o.seq) FROM vtn_opt AS o
     WHERE o.ven_id = e.ven_id AND o.event_id = e.event_id AND o.source = 'created_event'

@@ -29,10 +29,10 @@ Admit = Callable[[AsyncConnection, Event, str, datetime], Awaitable[None]]
 PER_TURN = 100
 _KNOWN = """
 SELECT e.ven_id, e.content FROM json_each(?) AS given
-JOIN vtn_event AS e ON e.ven_id = given.key AND e.event_id = given.value
+CROSS JOIN vtn_event AS e ON e.ven_id = given.key AND e.event_id = given.value
 """
 _REPORT_ONLY = """
-SELECT v.ven_id FROM json_each(?) AS given JOIN vtn_ven AS v ON v.ven_id = given.key WHERE v.report_only
+SELECT v.ven_id FROM json_each(?) AS given CROSS JOIN vtn_ven AS v ON v.ven_id = given.key WHERE v.report_only
 """
 
 

@@ -160,6 +160,7 @@ event_table = Table(
     Column("response_code", Text),
     Column("responded_at", Instant),
     Index("vtn_event_by_end", "ven_id", "ends_at"),
+    Index("vtn_event_by_id", "event_id"),
 )
 # What is offered to a VEN at its polls until it is answered. Kinds: event (its content is in vtn_event);
 # register_report, create_report, cancel_report, update_report, cancel_party_registration,
