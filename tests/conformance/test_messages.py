@@ -23,7 +23,8 @@ from openadr.enums import TransportName
 from openadr.errors import SchemaInvalid
 from openadr.parser import parse, validate
 from openadr.wire import clark
-from tests.openadr.samples import MESSAGES, event
+from tests.openadr.samples import MESSAGES
+from tests.openadr.samples.event import event
 
 SAMPLES = [pytest.param(message, id=name) for name, message in MESSAGES.items()]
 TIMES = {clark(name) for name in ("xcal:date-time", "ei:createdDateTime", "ei:modificationDateTime")}

@@ -7,7 +7,7 @@ from lxml import etree
 
 from openadr.parser import schema_directory
 from openadr.tree import write_tree
-from tests.openadr.samples import FEED
+from tests.openadr.samples.feed import FEED
 
 XS = "{http://www.w3.org/2001/XMLSchema}"
 FILES = (

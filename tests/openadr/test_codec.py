@@ -25,7 +25,10 @@ from openadr.codec import messages
 from openadr.errors import InvalidData, MalformedXml, SchemaInvalid, TooLarge
 from openadr.parser import Limits, parse, validate
 from openadr.wire import NAMESPACES
-from tests.openadr.samples import MESSAGES, USAGE, at, event
+from tests.openadr.samples import MESSAGES
+from tests.openadr.samples.event import event
+from tests.openadr.samples.parts import at
+from tests.openadr.samples.report import USAGE
 
 # what XML can carry: no control characters, no surrogates; a lone CR is read as LF by XML itself
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Cn")), max_size=128) | st.text(

@@ -8,7 +8,8 @@ import pytest
 from openadr import ActivePeriod, Duration, Event
 from openadr.enums import EventStatus
 from openadr.overlap import effective_end, overlap, overlapping
-from tests.openadr.samples import HOUR, at, event, minutes
+from tests.openadr.samples.event import event
+from tests.openadr.samples.parts import HOUR, at, minutes
 
 
 def timed(

@@ -8,7 +8,8 @@ from openadr import ActivePeriod, Duration, Event
 from openadr.interval import END_OF_TIME
 from openadr.ramp import ramps
 from openadr.timeline import Timeline
-from tests.openadr.samples import at, event, minutes
+from tests.openadr.samples.event import event
+from tests.openadr.samples.parts import at, minutes
 
 TEN, MINUS_TEN = minutes(10), minutes(-10)
 

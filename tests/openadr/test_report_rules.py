@@ -21,7 +21,7 @@ from openadr import (
 from openadr.report_request import longer
 from openadr.report_rules import data_of
 from openadr.rules import check
-from tests.openadr.samples import at, minutes
+from tests.openadr.samples.parts import at, minutes
 
 LEVEL = LoadControlState(level_offset=LoadControlValue(current=2.0))
 

@@ -34,19 +34,11 @@ from openadr import (
 from openadr.enums import EventStatus, OptType, SignalName, SignalType, TransportName
 from openadr.event_rules import SIGNALS
 from openadr.rules import check
-from tests.openadr.samples import (
-    DISPATCH,
-    FEED,
-    FULL_EVENT,
-    MESSAGES,
-    METADATA_USAGE,
-    REQUESTS,
-    USAGE,
-    at,
-    event,
-    minutes,
-    steps,
-)
+from tests.openadr.samples import MESSAGES
+from tests.openadr.samples.event import DISPATCH, FULL_EVENT, event, steps
+from tests.openadr.samples.feed import FEED
+from tests.openadr.samples.parts import at, minutes
+from tests.openadr.samples.report import METADATA_USAGE, REQUESTS, USAGE
 
 
 def distribute(*events: Event, **changes: Any) -> DistributeEvent:

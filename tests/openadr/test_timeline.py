@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from openadr import ActivePeriod, Duration, Event, ItemBase, Signal, SignalInterval
 from openadr.enums import EventStatus, SignalName, SignalType, SiScaleCode
 from openadr.timeline import Precedence, Timeline, event_status, in_order
-from tests.openadr.samples import DISPATCH, HOUR, at, event, minutes, steps
+from tests.openadr.samples.event import DISPATCH, event, steps
+from tests.openadr.samples.parts import HOUR, at, minutes
 
 
 def simple(*values: float, length: Duration) -> tuple[Signal, ...]:

@@ -6,7 +6,7 @@ from openadr import DistributeEvent, ProtocolError, UnreadableEvent, decode, enc
 from openadr.checker import Outcome, check_bytes
 from openadr.enums import ResponseRequired
 from openadr.rules import check
-from tests.openadr.samples import event
+from tests.openadr.samples.event import event
 
 GOOD = DistributeEvent(
     request_id="r",

@@ -20,7 +20,9 @@ from openadr.enums import EventStatus, OptType, SiScaleCode
 from openadr.errors import InvalidData
 from openadr.tree import read_tree, write_tree
 from openadr.wire import clark
-from tests.openadr.samples import MESSAGES, event, minutes
+from tests.openadr.samples import MESSAGES
+from tests.openadr.samples.event import event
+from tests.openadr.samples.parts import minutes
 
 XSI_TYPE = clark("xsi:type")
 

@@ -26,7 +26,7 @@ from openadr import (
 from openadr.enums import ResponseRequired
 from openadr.parser import Limits
 from openadr.timeline import in_order
-from tests.openadr.samples import FULL_EVENT
+from tests.openadr.samples.event import FULL_EVENT
 from tests.vtn.desk import ALICE, NOW, Desk, anything_goes, make_event, with_period
 from vtn import certificate, distribution, event, event_fragment, registration
 from vtn.bounded import Bounded

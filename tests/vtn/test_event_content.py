@@ -23,7 +23,7 @@ from openadr import (
 from openadr.enums import EventStatus, SignalName, SignalType
 from openadr.event_rules import DEVICE_CLASSES, SIGNALS
 from openadr.rules import check as findings
-from tests.openadr.samples import FULL_TARGET
+from tests.openadr.samples.parts import FULL_TARGET
 from tests.openadr.test_rules import BROKEN
 from tests.vtn.desk import NOW, make_event, with_period
 from vtn.errors import NotAdmitted

@@ -20,7 +20,7 @@ from openadr import (
     UpdatedReport,
     UpdateReport,
 )
-from tests.openadr.samples import FEED
+from tests.openadr.samples.feed import FEED
 from tests.vtn.desk import NOW, QUARTER, USAGE, Desk, metadata, usage
 from vtn.reading import ReadingRow, readings
 from vtn.reading_detail import ReadingDetail, details, green_button
