@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from ledger import store
 from ledger.anchor import Anchorer, AnchorState
@@ -18,6 +19,7 @@ from ledger.node import ChainKey, Node
 from ledger.record import Record
 from ledger.rpc import RpcServer
 from ledger.settings import AnchorSettings
+from tests.ledger.line import Line
 from vtn.store import Database
 
 ORIGIN = "example.org/log"
@@ -91,6 +93,11 @@ def record(key: str, **changes: object) -> Record:
     return Record(**{**values, **changes})  # type: ignore[arg-type] # fields by name
 
 
+async def nothing_is_signed(site: Site) -> bool:
+    async with site.database.read() as conn:
+        return await store.signed_transition(conn) is None
+
+
 @pytest.fixture
 def clock() -> SteppedClock:
     return SteppedClock()
@@ -123,3 +130,16 @@ async def site(
     yield made
     for anchorer in made.anchorers:
         await anchorer.close()
+
+
+@pytest.fixture
+async def line(site: Site) -> AsyncIterator[Line]:
+    made = Line(site.server.url)
+    app = web.Application()
+    app.router.add_post("/", made.forward)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield made
+    await runner.cleanup()
