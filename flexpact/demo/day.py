@@ -164,8 +164,10 @@ class Day:
 
         A quarter-hour that a meter has marked as bad is reported as well, but its load is not known.
         """
-        last = {"start": _text(self.plan.end - QUARTER), "end": _text(max(self.clock(), self.plan.end))}
-        return any(kw is not None for kw in (await self.control.get("/profiles", **last))["metered_kw"])
+        # from the start, since the sum is of the nodes that have reported anything in the period
+        period = {"start": _text(self.plan.start), "end": _text(max(self.clock(), self.plan.end))}
+        metered_kw = (await self.control.get("/profiles", **period))["metered_kw"]
+        return any(kw is not None for kw in metered_kw[(self.plan.end - self.plan.start) // QUARTER - 1 :])
 
     @property
     def called(self) -> list[str]:
