@@ -1,6 +1,6 @@
 """The servers that the protocol benchmarks compare, each in a process of its own, pinned to one core.
 
-    python benchmarks/servers.py NAME DIRECTORY [--signed]
+    python benchmarks/servers.py NAME DIRECTORY [--signed EC|RSA]
 
 NAME is `ours`, `openleadr` or `bare`; DIRECTORY was made by `prepare`. The process prints `PORT n`, takes
 commands as lines (`publish`, `answers`), answers each with a line, and ends with its standard input.
@@ -58,12 +58,12 @@ from vtn.tls import server_tls  # noqa: E402 - see above
 
 CORES = os.sched_getaffinity(0)
 VENS = 1000
-REGISTERED = VENS + 2
+REGISTERED = VENS + 3
 POLL_PERIOD_S = 10
 EVENTS = 100
 REQUEST_ID = "ask-usage"
-WITH_EVENTS, SIGNING, REPORTING = VENS, VENS + 1, 3
-"""VENs with a part of their own: one has a hundred events and one signs, beside the thousand; one reports."""
+WITH_EVENTS, SIGNING, SIGNING_RSA, REPORTING = VENS, VENS + 1, VENS + 2, 3
+"""VENs with a part of their own: one has a hundred events and two sign, beside the thousand; one reports."""
 
 
 def ven_id(number: int) -> str:
@@ -73,12 +73,12 @@ def ven_id(number: int) -> str:
 
 def identity_of(directory: Path, number: int) -> Identity:
     """The certificate of a VEN."""
-    return identity(directory, ven_id(number), KeyKind.EC)
+    return identity(directory, ven_id(number), KeyKind.RSA if number == SIGNING_RSA else KeyKind.EC)
 
 
-def settings(directory: Path) -> VtnSettings:
+def settings(directory: Path, kind: KeyKind = KeyKind.EC) -> VtnSettings:
     """Of our listener; the bare one takes its TLS context too."""
-    mine = identity(directory, "vtn", KeyKind.EC)
+    mine = identity(directory, "vtn", kind)
     return VtnSettings(
         port=0, cert=mine.cert, key=mine.key, ca=mine.ca, tls_profile="modern", poll_period_s=POLL_PERIOD_S
     )
@@ -131,18 +131,20 @@ def ask_usage(_ven: Ven, reports: Sequence[Report], now: datetime) -> list[Repor
 async def prepare(directory: Path) -> None:
     """Certificates of all VENs, and a database in which they are registered."""
     now = datetime.now(UTC)
-    make_authority(directory, now)
-    issue(directory, "vtn", now, server=True)
+    make_authority(directory, now, tuple(KeyKind))
+    for kind in KeyKind:
+        issue(directory, "vtn", now, server=True, kind=kind)
     upgrade(directory / "vtn.db")
     db = await Database.open(directory / "vtn.db")
     async with db.write() as conn:
         for number in range(REGISTERED):
             name = ven_id(number)
-            mark = issue(directory, name, now, server=False).fingerprint
+            kind = KeyKind.RSA if number == SIGNING_RSA else KeyKind.EC
+            mark = issue(directory, name, now, server=False, kind=kind).fingerprint
             await registration.enrol(conn, name, mark, now, ven_id=name)
         registered = {"registration_id": "reg-" + ven_table.c.ven_id, "registered_at": now}
         await conn.execute(update(ven_table).values(registered))
-        signing = ven_table.c.ven_id == ven_id(SIGNING)
+        signing = ven_table.c.ven_id.in_([ven_id(SIGNING), ven_id(SIGNING_RSA)])
         await conn.execute(update(ven_table).where(signing).values(xml_signature=True))
         start = now.replace(microsecond=0) + timedelta(days=2)
         for number in range(EVENTS):
@@ -154,10 +156,11 @@ async def prepare(directory: Path) -> None:
 class Ours:
     """Our VTN, everything on."""
 
-    async def start(self, directory: Path, _signed: bool) -> int:
+    async def start(self, directory: Path, signed: KeyKind | None) -> int:
         """Its port."""
         self._db = await Database.open(directory / "vtn.db")
-        server = Server(settings(directory), self._db, lambda: datetime.now(UTC), ask_usage)
+        own = settings(directory, signed or KeyKind.EC)
+        server = Server(own, self._db, lambda: datetime.now(UTC), ask_usage)
         await server.start()
         return server.port
 
@@ -180,7 +183,7 @@ class Ours:
 class Bare:
     """The least that aiohttp can do: read the body, answer with fixed bytes of the same length."""
 
-    async def start(self, directory: Path, _signed: bool) -> int:
+    async def start(self, directory: Path, _signed: KeyKind | None) -> int:
         """Its port."""
         answer = encode(nothing_waits(ven_id(0)))
 
@@ -201,12 +204,12 @@ class Bare:
 class Openleadr:
     """Their VTN, with its VENs in a dictionary; it signs and verifies only where asked to."""
 
-    async def start(self, directory: Path, signed: bool) -> int:
+    async def start(self, directory: Path, signed: KeyKind | None) -> int:
         """Its port."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from openleadr import OpenADRServer  # noqa: PLC0415 - in its own process only
-        mine = identity(directory, "vtn", KeyKind.EC)
+        mine = identity(directory, "vtn", signed or KeyKind.EC)
         vens = {ven_id(number): self._ven(directory, number) for number in range(REGISTERED)}
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = int(probe.getsockname()[1])
@@ -215,7 +218,7 @@ class Openleadr:
             vtn_id="FLEXPACT",
             http_port=port,
             ven_lookup=lambda ven_id: vens.get(ven_id),  # noqa: PLW0108 - it is called by keyword
-            verify_message_signatures=signed,
+            verify_message_signatures=signed is not None,
             show_fingerprint=False,
             requested_poll_freq=timedelta(seconds=POLL_PERIOD_S),
             http_cert=mine.cert,
@@ -264,7 +267,7 @@ class Openleadr:
 KINDS = {"ours": Ours, "openleadr": Openleadr, "bare": Bare}
 
 
-def serve(name: str, directory: Path, signed: bool) -> None:
+def serve(name: str, directory: Path, signed: KeyKind | None) -> None:
     """Run one server until the parent closes our standard input."""
 
     async def main() -> None:
@@ -312,9 +315,9 @@ class Running:
 
 
 @contextmanager
-def running(name: str, directory: Path, *, signed: bool = False) -> Iterator[Running]:
+def running(name: str, directory: Path, *, signed: KeyKind | None = None) -> Iterator[Running]:
     """A server, until the block is left."""
-    command = [sys.executable, __file__, name, str(directory), *(["--signed"] if signed else [])]
+    command = [sys.executable, __file__, name, str(directory), *(["--signed", signed] if signed else [])]
     process = subprocess.Popen(
         ["taskset", "--cpu-list", str(min(CORES)), *command],
         stdin=subprocess.PIPE,
@@ -334,7 +337,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("name", choices=KINDS)
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--signed", action="store_true")
+    parser.add_argument("--signed", type=KeyKind)
     arguments = parser.parse_args()
     serve(arguments.name, arguments.directory, arguments.signed)
 
