@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from flexpact.pki import issue, make_authority
+from openadr.certificate import KeyKind
 from tests.vtn.desk import Desk
 from tests.vtn.office import Clerk, opened
+from tests.vtn.table import Table
 from vtn.store import Database
 
 
@@ -25,3 +29,25 @@ async def desk(database: Database) -> AsyncIterator[Desk]:
 async def clerk(database: Database, tmp_path: Path) -> AsyncIterator[Clerk]:
     async with opened(database, tmp_path) as one:
         yield one
+
+
+@pytest.fixture(scope="session")
+def signing_pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One authority with a server that has both kinds of keys, and two VENs."""
+    directory = tmp_path_factory.mktemp("pki")
+    now = datetime.now(UTC)
+    make_authority(directory, now, (KeyKind.EC, KeyKind.RSA))
+    issue(directory, "vtn", now, server=True)
+    issue(directory, "vtn", now, server=True, kind=KeyKind.RSA)
+    for name in ("alice", "bob"):
+        issue(directory, name, now, server=False)
+    return directory
+
+
+@pytest.fixture
+async def table(signing_pki: Path, database_path: Path) -> AsyncIterator[Table]:
+    async with aiohttp.ClientSession() as http:
+        opened = Table(signing_pki, database_path, http)
+        await opened.worker()
+        yield opened
+        await opened.close()
