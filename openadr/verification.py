@@ -12,6 +12,7 @@ import threading
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from lxml import etree
@@ -38,7 +39,8 @@ __all__ = ["MAX_CANONICAL_COST", "Policy", "Verified", "verify"]
 MAX_CANONICAL_COST = 5_000_000
 """Tags times the square of the namespaces in scope: a tenth of a second in libxml2. A day's report of twelve
 points comes to 4,080,000 with twenty namespaces."""
-MAX_SHAPES = 4096
+MAX_SHAPES = 16  # of one sender: a poll, and what else it sends again and again
+MAX_SENDERS = 1024
 _SHAPE_BYTES = 4096
 _CHECKED_HOLES = 5  # two digests, value, timestamp, nonce
 _INSTANT = re.compile(rb"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?Z")  # as xs:dateTime
@@ -139,15 +141,16 @@ class _Known:
 
 
 # By the whole shape and the terms, so an entry cannot be stale: certificates and clocks are looked at each
-# time. The oldest go first; who polls on comes back.
-_shapes: dict[tuple[Shape, _Terms], _Known] = {}
+# time. The oldest go first; who polls on comes back. One sender's make no room by pushing out another's.
+_shapes: dict[_Terms, dict[Shape, _Known]] = {}
+_NONE: dict[Shape, _Known] = {}
 _making_room = threading.Lock()
 
 
 def _recognised(raw: bytes, terms: _Terms, now: datetime) -> Verified | None:
     """What a message says whose shape was verified on the same terms; None where that is not certain."""
     shape, texts = taken_apart(raw)
-    known = _shapes.get((shape, terms))
+    known = _shapes.get(terms, _NONE).get(shape)
     if known is None or not _INSTANT.fullmatch(texts[known.timestamp]):
         return None
     nonce = texts[known.nonce].decode()
@@ -182,6 +185,13 @@ def _remember(raw: bytes, terms: _Terms) -> None:
     if known is None or len(texts) != _CHECKED_HOLES + len(known.message.octets.holes):
         return  # a text elsewhere in the signature would be held against its schema only once
     with _making_room:
-        while len(_shapes) >= MAX_SHAPES:
-            del _shapes[next(iter(_shapes))]
-        _shapes[shape, terms] = known
+        if terms not in _shapes:
+            _make_room(_shapes, MAX_SENDERS)
+        own = _shapes.setdefault(terms, {})
+        _make_room(own, MAX_SHAPES)
+        own[shape] = known
+
+
+def _make_room(kept: dict[Any, Any], most: int) -> None:
+    while len(kept) >= most:
+        del kept[next(iter(kept))]

@@ -15,7 +15,7 @@ from openadr.signed_tree import STRICT
 from openadr.verification import Policy, Verified, verify
 from tests.openadr.signing import EC, NOW, RSA, identity, resigned
 
-ALICE = identity("alice")
+ALICE, BOB = identity("alice"), identity("bob")
 ME = (ALICE.fingerprint,)
 
 
@@ -185,6 +185,19 @@ def test_a_bounded_number_is_remembered_and_the_oldest_go(
     assert at_once(ALICE.signed("a")) is None
     assert at_once(ALICE.signed("c")) is not None
     assert decode(verify(ALICE.signed("a"), ME, NOW).body) == decode(verify(ALICE.signed("a"), ME, NOW).body)
+
+
+def test_who_sends_many_shapes_pushes_out_none_of_another(
+    monkeypatch: pytest.MonkeyPatch, at_once: Ask
+) -> None:
+    monkeypatch.setattr(verification, "MAX_SHAPES", 1)
+    verify(BOB.signed("b"), {BOB.fingerprint}, NOW)
+    for ven_id in ("a", "c", "d"):
+        verify(ALICE.signed(ven_id), ME, NOW)
+    assert [len(own) for own in verification._shapes.values()] == [1, 1]
+    monkeypatch.setattr(verification, "MAX_SENDERS", 1)
+    verify(BOB.signed("e"), {BOB.fingerprint, ALICE.fingerprint}, NOW)
+    assert len(verification._shapes) == 1
 
 
 def test_message_with_too_many_texts_is_not_remembered(at_once: Ask) -> None:
