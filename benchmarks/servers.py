@@ -28,6 +28,7 @@ import uvloop  # noqa: E402 - see above
 from aiohttp import web  # noqa: E402 - see above
 from sqlalchemy import func, select, update  # noqa: E402 - see above
 
+from flexpact.collector import leave_what_is_loaded  # noqa: E402 - see above
 from flexpact.migrations import upgrade  # noqa: E402 - see above
 from flexpact.pki import Identity, identity, issue, make_authority  # noqa: E402 - see above
 from openadr import (  # noqa: E402 - see above
@@ -162,6 +163,7 @@ class Ours:
         own = settings(directory, signed or KeyKind.EC)
         server = Server(own, self._db, lambda: datetime.now(UTC), ask_usage)
         await server.start()
+        leave_what_is_loaded()  # as `flexpact vtn serve` does
         return server.port
 
     async def publish(self) -> str:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flexpact.clock import Clock
+from flexpact.collector import leave_what_is_loaded
 from flexpact.migrations import upgrade
 from openadr import Event
 from openadr.enums import ProfileName
@@ -88,6 +89,7 @@ async def serve(database: Path, settings: Settings, clock: Clock) -> None:
             typer.echo(f"the operator is heard on {control.path}")
             if control.port is not None:
                 typer.echo(f"and on 127.0.0.1 port {control.port}, with the token")
+        leave_what_is_loaded()
         typer.echo(f"listening on {settings.vtn.host} port {server.port}")
         await _signal()
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flexpact.clock import Clock, ClockError
+from flexpact.collector import leave_what_is_loaded
 from flexpact.control import ask, show
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ async def _serve(settings: "AggregatorSettings", clock: Clock) -> None:
     aggregator = Aggregator(settings, clock, clock.sleep)
     try:
         await aggregator.start()
+        leave_what_is_loaded()
         loop.add_signal_handler(signal.SIGHUP, aggregator.reload)
         await stop.wait()
     finally:
