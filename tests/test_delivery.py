@@ -187,6 +187,7 @@ def fresh(template: Path, directory: Path) -> Path:
 QUIETLY = {"phases": [Phase.generate], "deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
+@pytest.mark.goal(74)
 @settings(max_examples=6, **QUIETLY)  # type: ignore[arg-type]  # by name
 @given(steps=st.lists(STEPS, min_size=20, max_size=50))
 def test_both_sides_agree_after_any_life_of_events_over_a_bad_line(
@@ -195,6 +196,7 @@ def test_both_sides_agree_after_any_life_of_events_over_a_bad_line(
     asyncio.run(play(steps, fresh(database_template, tmp_path)))
 
 
+@pytest.mark.goal(74)
 @pytest.mark.long
 @settings(max_examples=500, **QUIETLY)  # type: ignore[arg-type]  # by name
 @given(steps=st.lists(STEPS, min_size=50, max_size=50))

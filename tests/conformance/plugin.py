@@ -4,8 +4,11 @@ A test claims a criterion by its name (`test_evt_16_...`) or by `@pytest.mark.cr
 With `who` ("vtn", "ven" or "both") the marker says for which side of a criterion of both the test speaks;
 without it a test in `tests/vtn` speaks for the VTN, one in `tests/ven` for the VEN, another for both.
 
+It gathers likewise which goals they prove (`@pytest.mark.goal(12)`, see `goals.py`).
+
     pytest --conformance FILE        writes the table of what ran
-    pytest --conformance-strict      the run fails when the table has faults (whole runs only)
+    pytest --goals FILE              writes the page of the goals
+    pytest --conformance-strict      the run fails when one of the two has faults (whole runs only)
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from tests.conformance.goals import PAGE, Goals, read_goals
 from tests.conformance.table import (
     SIDES,
     Proof,
@@ -26,6 +30,7 @@ from tests.conformance.table import (
 )
 
 _MARKER = "criterion(*ids, who=None): the criteria that this test proves, for the side who (vtn, ven or both)"
+_GOAL_MARKER = "goal(*numbers): the goals of docs/goals.md that this test proves"
 _WHOLE_RUNS = ("", "not long")
 
 
@@ -33,14 +38,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The two options of the table."""
     group = parser.getgroup("conformance")
     group.addoption("--conformance", type=Path, metavar="FILE", help="write the conformance table to FILE")
+    group.addoption("--goals", type=Path, metavar="FILE", help="write the page of the goals to FILE")
     group.addoption(
-        "--conformance-strict", action="store_true", help="fail a whole run if the table has faults"
+        "--conformance-strict", action="store_true", help="fail a whole run if one of the two has faults"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin with an empty ledger of claims."""
     config.addinivalue_line("markers", _MARKER)
+    config.addinivalue_line("markers", _GOAL_MARKER)
     config.pluginmanager.register(Claims(config), "conformance-claims")
 
 
@@ -55,15 +62,22 @@ class Claims:
         self._passed: set[str] = set()
         self._failed: set[str] = set()
         self._criteria = read_criteria()
+        self._goals = Goals(read_goals())
         self._faults: list[str] = []
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        for item in session.items:
-            if isinstance(item, pytest.Function) and (claimed := self._claimed(item)):
-                path = PurePosixPath(item.path.relative_to(session.config.rootpath))
-                test = f"{path.as_posix().removeprefix('tests/')}::{item.originalname}"
-                self._claims[item.nodeid] = (test, claimed)
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Before anything is deselected: the page of the goals names long tests too."""
+        for item in items:
+            if isinstance(item, pytest.Function):
+                path = PurePosixPath(item.path.relative_to(config.rootpath))
+                self._claim(item, f"{path.as_posix().removeprefix('tests/')}::{item.originalname}")
+
+    def _claim(self, item: pytest.Function, test: str) -> None:
+        if claimed := self._claimed(item):
+            self._claims[item.nodeid] = (test, claimed)
+        numbers = [number for marker in item.iter_markers("goal") for number in marker.args]
+        self._goals.claim(numbers, item.nodeid, test, long=item.get_closest_marker("long") is not None)
 
     def _claimed(self, item: pytest.Function) -> dict[str, tuple[str, ...]]:
         folders = item.path.relative_to(item.config.rootpath).parts
@@ -102,10 +116,15 @@ class Claims:
         table = Table(self._criteria, read_excuses(), self.proofs())
         if path := self._config.getoption("--conformance"):
             path.write_text(table.render(), "utf-8")
+        if path := self._config.getoption("--goals"):
+            path.write_text(self._goals.render(), "utf-8")
         if not _is_whole(self._config, exitstatus):
             return
         page = self._config.rootpath / "docs" / "conformance.md"
         self._faults = table.faults(read_states(page.read_text("utf-8")) if page.exists() else {})
+        page = self._config.rootpath / PAGE
+        said = page.read_text("utf-8") if page.exists() else ""
+        _ = said  # GOALS-LATER
         if (
             self._faults
             and self._config.getoption("--conformance-strict")
@@ -118,7 +137,7 @@ class Claims:
             terminalreporter.section("conformance", sep="-")
             for fault in self._faults:
                 terminalreporter.write_line(fault)
-            terminalreporter.write_line(f"{len(self._faults)} faults in the conformance table")
+            terminalreporter.write_line(f"{len(self._faults)} faults in the conformance table or the goals")
 
 
 def _sides_of(folders: tuple[str, ...], who: str | None) -> tuple[str, ...] | None:

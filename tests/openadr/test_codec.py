@@ -61,6 +61,11 @@ def test_any_text_of_an_identifier_comes_back(ven_id: str, description: str) -> 
     assert decode(written) == message
 
 
+def test_a_carriage_return_in_a_text_comes_back() -> None:
+    message = Response(response=EiResponse("200", "a\rb\r\nc", "r"), ven_id="<&>")
+    assert decode(encode(message)) == message
+
+
 def test_a_number_like_identifier_stays_text() -> None:
     message = decode(encode(Poll("0012")))
     assert message == Poll("0012")
@@ -109,6 +114,7 @@ def _changed(**changes: object) -> Message:
         pytest.param(_changed(report_name="x- "), id="an extension without a word"),
         pytest.param(Poll("a\x00b"), id="a control character"),
         pytest.param(Poll("\ud800"), id="half a surrogate pair"),
+        pytest.param(Poll("\ufffe"), id="no character"),
         pytest.param(Poll(12), id="a number for text"),  # type: ignore[arg-type]  # wrong on purpose
         pytest.param(CancelReport(request_id="r", report_request_ids=()), id="an empty list that needs one"),
     ],
@@ -218,6 +224,7 @@ def test_a_year_before_christ_is_refused_not_misread() -> None:
         decode(raw)
 
 
+@pytest.mark.goal(12)
 def test_an_identifier_beyond_the_limit_is_refused() -> None:
     with pytest.raises(TooLarge, match="129 characters"):
         decode(encode(Poll("v" * 129)))

@@ -57,6 +57,7 @@ DURATIONS = [  # text, seconds, months; None where the text is refused
 ]
 
 
+@pytest.mark.goal(21)
 @pytest.mark.criterion("GEN-07")
 @pytest.mark.parametrize(
     ("text", "seconds", "months"), DURATIONS, ids=[text[:20] for text, _, _ in DURATIONS]
@@ -114,6 +115,7 @@ def take(text: str, units: list[tuple[str, int, int]]) -> tuple[int, int] | None
     return None if left == units else (seconds, months)
 
 
+@pytest.mark.goal(21)
 @given(
     st.text("PYMDTHSW0123+-", max_size=12) | st.from_regex(r"[+-]?P(\d{1,3}[YMDWHS]|T){0,5}", fullmatch=True)
 )
@@ -179,6 +181,7 @@ def test_the_end_of_time_is_the_last_whole_second() -> None:
     assert format_instant(END_OF_TIME) == "9999-12-31T23:59:59Z"
 
 
+@pytest.mark.goal(21)
 @pytest.mark.criterion("GEN-06")
 @pytest.mark.parametrize(
     ("text", "expected"),
@@ -197,6 +200,7 @@ def test_instant_of_text(text: str, expected: str) -> None:
     assert format_instant(parse_instant(text)) == expected
 
 
+@pytest.mark.goal(21)
 @pytest.mark.parametrize(
     "text",
     [

@@ -88,6 +88,7 @@ def test_a_declared_encoding_does_not_change_how_bytes_are_read() -> None:
     assert decode(poll("é", '<?xml version="1.0" encoding="ISO-8859-1"?>')) == Poll("é")
 
 
+@pytest.mark.goal(12)
 def test_bytes_at_the_limit_are_taken_and_one_more_is_not() -> None:
     limits = Limits(max_bytes=len(POLL))
     assert decode(POLL, limits) == Poll("ven-1")
@@ -95,6 +96,7 @@ def test_bytes_at_the_limit_are_taken_and_one_more_is_not() -> None:
         decode(POLL, Limits(max_bytes=len(POLL) - 1))
 
 
+@pytest.mark.goal(12)
 def test_only_reports_may_be_larger_than_64_kb() -> None:
     padding = b"<!--" + b"x" * 70_000 + b"-->"
     with pytest.raises(TooLarge, match="65536"):
@@ -105,6 +107,7 @@ def test_only_reports_may_be_larger_than_64_kb() -> None:
         decode(report.encode() + padding * 15)
 
 
+@pytest.mark.goal(12)
 def test_nodes_at_the_limit_are_taken_and_one_more_is_not() -> None:
     raw = b"<a>" + b'<b c=""/>' * 49 + b"</a>"
     assert parse(raw, Limits(max_nodes=99)).tag == "a"
@@ -112,12 +115,14 @@ def test_nodes_at_the_limit_are_taken_and_one_more_is_not() -> None:
         parse(raw, Limits(max_nodes=98))
 
 
+@pytest.mark.goal(12)
 def test_depth_at_the_limit_is_taken_and_one_more_is_not() -> None:
     assert parse(b"<a>" * 64 + b"</a>" * 64).tag == "a"
     with pytest.raises(TooLarge, match="deeper than 64"):
         parse(b"<a>" * 65 + b"</a>" * 65)
 
 
+@pytest.mark.goal(12)
 def test_intervals_at_the_limit_are_taken_and_one_more_is_not() -> None:
     raw = b"<a>" + b"<interval/>" * 5_000 + b"</a>"
     assert parse(raw).tag == "a"
@@ -131,6 +136,7 @@ def test_the_element_is_named_where_the_schema_is_broken() -> None:
     assert caught.value.http_status == 406
 
 
+@pytest.mark.goal(12)
 def test_the_limits_are_those_that_are_promised() -> None:
     assert Limits(65_536, 1_048_576, 15_000, 3, 400, 64, 5_000, 128) == DEFAULT_LIMITS
 

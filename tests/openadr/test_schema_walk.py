@@ -44,6 +44,7 @@ def keeps_every_promise(tag: str, seed: int) -> bool:
     return True
 
 
+@pytest.mark.goal(10)
 @pytest.mark.parametrize("tag", sorted(messages()), ids=lambda tag: tag.rpartition("}")[2])
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=25)
@@ -51,6 +52,7 @@ def test_a_random_message_is_read_or_refused_by_a_rule(tag: str, seed: int) -> N
     keeps_every_promise(tag, seed)
 
 
+@pytest.mark.goal(10)
 @pytest.mark.long
 @pytest.mark.parametrize("tag", sorted(messages()), ids=lambda tag: tag.rpartition("}")[2])
 @given(seed=st.integers(0, 2**32))

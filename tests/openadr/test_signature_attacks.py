@@ -119,6 +119,7 @@ WRAPPED = {
 }
 
 
+@pytest.mark.goal(3)
 @pytest.mark.criterion("SIG-03", "SIG-06", "SIG-09")
 @pytest.mark.parametrize("name", WRAPPED)
 def test_sig_09_only_what_was_signed_is_believed(name: str) -> None:

@@ -141,6 +141,7 @@ class Cutter(Proxy):
         return self.event if waiting else None
 
 
+@pytest.mark.goal(70)
 async def test_goals_70_an_event_cut_at_every_byte_is_acted_on_exactly_once(
     desk: Desk, tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ def informed() -> Session:
     return session
 
 
+@pytest.mark.goal(77)
 @pytest.mark.criterion("POLL-10", "VEX-28", who="ven")
 @pytest.mark.parametrize("restarts", [False, True])
 def test_goals_77_an_event_that_a_clock_ahead_has_ended_is_asked_for_again(
@@ -59,6 +60,7 @@ def test_an_event_that_is_over_is_not_asked_for_however_the_clock_is_moved_a_lit
         assert "RequestEvent" not in names(session.due(later - step))
 
 
+@pytest.mark.goal(77)
 def test_a_box_that_begins_in_1970_follows_its_events_when_the_clock_is_right() -> None:
     session = make_session(informed().saved)
     begun = datetime(1970, 1, 1, tzinfo=UTC)
@@ -69,6 +71,7 @@ def test_a_box_that_begins_in_1970_follows_its_events_when_the_clock_is_right() 
     assert set(session.saved.events) == {"e1"}
 
 
+@pytest.mark.goal(77)
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_goals_77_a_step_of_an_hour_neither_silences_the_ven_nor_doubles_a_decision(hours: int) -> None:
     site = Site()
@@ -86,6 +89,7 @@ def starts(reports: Sequence[Report]) -> list[datetime | None]:
     return [report.dtstart for report in reports]
 
 
+@pytest.mark.goal(77)
 @pytest.mark.parametrize("days", [2, 1500])
 def test_goals_77_reports_go_on_after_a_clock_that_was_days_ahead(days: int) -> None:
     forecast = held(OFFER, back=HOUR, r_ids=("offer",))
@@ -98,6 +102,7 @@ def test_goals_77_reports_go_on_after_a_clock_that_was_days_ahead(days: int) -> 
     assert set(desk.requests) == {f"ask-{USAGE}", f"ask-{OFFER}"}
 
 
+@pytest.mark.goal(77)
 def test_a_clock_set_back_by_hours_sends_nothing_twice() -> None:
     desk = Desk(held(back=HOUR))
     assert starts(desk.make(NOW + 3 * HOUR)) == [NOW, NOW + HOUR, NOW + 2 * HOUR]

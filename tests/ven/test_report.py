@@ -215,6 +215,7 @@ def test_rpt_28_a_missing_reading_is_a_placeholder_of_bad_quality() -> None:
     assert values(report)[1][1] == DataQuality.GOOD
 
 
+@pytest.mark.goal(22)
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
 def test_goals_22_a_value_that_is_not_finite_never_leaves_the_box(number: float) -> None:
     site = Site(values={("load", NOW): number})

@@ -36,6 +36,7 @@ def test_poll_07_the_vtns_rhythm_is_a_lower_bound_and_jitter_only_adds() -> None
     assert session.due(NOW + timedelta(seconds=315)) == [Poll(VEN)]
 
 
+@pytest.mark.goal(77)
 def test_goals_77_a_clock_that_is_set_back_does_not_silence_the_ven() -> None:
     session = ready()
     talk(session, ok())
@@ -69,6 +70,7 @@ def test_vex_30_answers_go_before_the_next_poll_and_again_until_they_are_acknowl
     assert names(session.due(NOW)) == ["Poll"]
 
 
+@pytest.mark.goal(70)
 def test_goals_70_an_answer_that_was_not_acknowledged_survives_a_restart() -> None:
     site = Site()
     session = ready(site=site)

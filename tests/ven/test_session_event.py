@@ -82,6 +82,7 @@ def test_an_event_is_dropped_from_memory_a_day_after_its_end() -> None:
     assert session.saved.events == {}
 
 
+@pytest.mark.goal(73)
 def test_goals_73_opt_in_modify_and_cancel_are_answered_in_their_order() -> None:
     session = ready()
     event = make_event()

@@ -39,12 +39,14 @@ BAD = [
 ]
 
 
+@pytest.mark.goal(14)
 @pytest.mark.parametrize(("change", "text"), BAD)
 def test_a_setting_that_cannot_work_is_named(change: dict[str, object], text: str) -> None:
     with pytest.raises(SettingsError, match=text):
         VenSettings(**(GOOD | change))  # type: ignore[arg-type] - fields by name
 
 
+@pytest.mark.goal(14)
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://localhost:8080", "http://[::1]:8080"])
 def test_goals_14_plain_http_works_on_loopback_if_asked_for(url: str) -> None:
     settings = VenSettings(**(GOOD | {"vtn_url": url, "cert": None, "insecure_dev": True}))  # type: ignore[arg-type] - fields by name

@@ -170,6 +170,7 @@ async def test_sig_08_only_the_vtn_of_the_connection_signs_for_it(vtn: FakeVtn, 
         await vtn.ask(store)
 
 
+@pytest.mark.goal(4)
 @pytest.mark.criterion("SIG-05")
 async def test_sig_05_a_replayed_answer_is_ignored_after_a_restart_too(vtn: FakeVtn, store: Store) -> None:
     vtn.answer = vtn.signed()

@@ -106,6 +106,7 @@ def names_of(context: ssl.SSLContext) -> list[str]:
     return [cipher["name"] for cipher in context.get_ciphers() if cipher["protocol"] != "TLSv1.3"]
 
 
+@pytest.mark.goal(13)
 @pytest.mark.criterion("SEC-01", "SEC-03", "SEC-04")
 def test_sec_04_compat_is_the_default_and_offers_the_two_suites_of_tls_1_2_alone(made: Path) -> None:
     chosen = settings(made)
@@ -115,6 +116,7 @@ def test_sec_04_compat_is_the_default_and_offers_the_two_suites_of_tls_1_2_alone
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2 is context.maximum_version
 
 
+@pytest.mark.goal(13)
 @pytest.mark.criterion("SEC-04")
 def test_goals_13_modern_offers_authenticated_encryption_alone(made: Path) -> None:
     context = Tls(settings(made, tls_profile="modern")).context

@@ -195,6 +195,7 @@ WRONG = {
 }
 
 
+@pytest.mark.goal(17)
 @pytest.mark.criterion("SEC-07", "SEC-08")
 @pytest.mark.parametrize(("host", "server", "pinned", "text"), WRONG.values(), ids=WRONG.keys())
 async def test_goals_17_no_byte_goes_to_a_server_that_is_not_the_vtn(

@@ -50,6 +50,7 @@ async def test_sec_14_an_operator_may_type_any_form(desk: Desk, typed: str) -> N
     assert set(await known(desk)) == {BOB}
 
 
+@pytest.mark.goal(8)
 async def test_sec_14_a_short_form_is_one_certificates_and_then_no_others(desk: Desk) -> None:
     """GOALS 8: two certificates with the same short form are two principals, whichever comes first."""
     desk.ids[ALICE] = await enrol(desk, short_form(ALICE))
@@ -73,6 +74,7 @@ async def test_sec_14_a_short_form_of_2_0a_is_no_tail_of_sha_256(desk: Desk) -> 
     assert await code(desk, ALICE) == "463"  # known now, and not registered
 
 
+@pytest.mark.goal(16)
 async def test_sec_15_two_certificates_are_taken_until_the_overlap_is_over(desk: Desk) -> None:
     desk.ids[ALICE] = ven_id = await desk.settle_in()
     before = await vens(desk)
@@ -118,6 +120,7 @@ async def test_sec_15_a_third_certificate_is_refused_while_two_are_valid(desk: D
     await enrol(desk, THIRD)
 
 
+@pytest.mark.goal(16)
 async def test_goals_16_a_withdrawn_certificate_is_refused_at_the_next_request_for_good(desk: Desk) -> None:
     desk.ids[ALICE] = await desk.settle_in()
     await enrol(desk, BOB)

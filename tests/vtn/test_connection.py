@@ -319,6 +319,7 @@ async def test_closing_listener_finishes_what_it_has_begun_and_hangs_up() -> Non
         await closing
 
 
+@pytest.mark.goal(19)
 async def test_http_21_a_connection_that_has_gone_quiet_is_closed_and_one_that_is_waited_for_is_not() -> None:
     till = Till(keepalive_s=0.05)
     async with till.open() as (reader, writer), asyncio.timeout(30):

@@ -94,11 +94,13 @@ async def check_cut_replies(desk: Desk, name: str, step: int) -> None:
     assert await contents(desk) == after
 
 
+@pytest.mark.goal(71)
 @pytest.mark.parametrize("name", MESSAGES)
 async def test_a_request_that_was_cut_changes_nothing(desk: Desk, name: str) -> None:
     await check_cut_requests(desk, name, STEP)
 
 
+@pytest.mark.goal(70)
 @pytest.mark.parametrize("name", MESSAGES)
 async def test_a_reply_that_was_cut_is_had_by_asking_again_and_nothing_is_doubled(
     desk: Desk, name: str
@@ -106,12 +108,14 @@ async def test_a_reply_that_was_cut_is_had_by_asking_again_and_nothing_is_double
     await check_cut_replies(desk, name, STEP)
 
 
+@pytest.mark.goal(71)
 @pytest.mark.long
 @pytest.mark.parametrize("name", MESSAGES)
 async def test_a_request_cut_at_every_byte_changes_nothing(desk: Desk, name: str) -> None:
     await check_cut_requests(desk, name, 1)
 
 
+@pytest.mark.goal(70)
 @pytest.mark.long
 @pytest.mark.parametrize("name", MESSAGES)
 async def test_a_reply_cut_at_every_byte_is_had_by_asking_again(desk: Desk, name: str) -> None:

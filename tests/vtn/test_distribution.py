@@ -106,6 +106,7 @@ def instants() -> list[datetime]:
     return [*found, NOW + SECOND / 2, NOW + timedelta(days=9), NOW]
 
 
+@pytest.mark.goal(18)
 @pytest.mark.criterion("EVT-03", "EVT-09", "EVT-13", "EVT-15", "EVT-16", "EVT-25")
 async def test_joined_bytes_are_those_of_the_ordinary_encoder_at_every_instant(desk: Desk) -> None:
     await settled(desk)

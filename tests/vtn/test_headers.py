@@ -213,6 +213,7 @@ def test_forwarded_text_that_is_no_certificate_is_refused(value: str) -> None:
         forwarded_certificate(value, NOW)
 
 
+@pytest.mark.goal(15)
 @pytest.mark.criterion("HTTP-22", who="vtn")
 async def test_http_22_certificate_in_a_header_is_believed_from_our_proxy_only(
     pki: Path, database: Database
@@ -255,6 +256,7 @@ async def test_http_22_certificate_in_a_header_is_believed_from_our_proxy_only(
         await server.stop()
 
 
+@pytest.mark.goal(16)
 async def test_a_revoked_certificate_is_refused_behind_a_proxy_too(
     pki: Path, tmp_path: Path, database: Database
 ) -> None:

@@ -99,6 +99,7 @@ async def test_well_formed_request_is_answered(desk: Desk) -> None:
         assert (await said(desk.server.port, good)).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.goal(20)
 @pytest.mark.parametrize("raw", SMUGGLED.values(), ids=SMUGGLED)
 async def test_goals_20_smuggled_request_gets_400_and_the_end_of_the_connection(
     raw: bytes, desk: Desk, caplog: pytest.LogCaptureFixture
@@ -149,6 +150,7 @@ async def hangs_up(peer: socket.socket) -> bool:
             return True
 
 
+@pytest.mark.goal(19)
 async def test_goals_19_others_are_served_while_sockets_say_half_a_request_and_these_are_closed(
     database: Database, slow: int
 ) -> None:
@@ -164,6 +166,7 @@ async def test_goals_19_others_are_served_while_sockets_say_half_a_request_and_t
         await desk.server.stop()
 
 
+@pytest.mark.goal(19)
 async def test_goals_19_a_connection_that_has_spoken_may_be_idle(database: Database) -> None:
     async with aiohttp.ClientSession() as http:
         desk = await Desk.open(database, http, header_timeout_s=0.2)
@@ -174,6 +177,7 @@ async def test_goals_19_a_connection_that_has_spoken_may_be_idle(database: Datab
         await desk.server.stop()
 
 
+@pytest.mark.goal(19)
 async def test_goals_19_an_address_has_a_share_of_the_connections(database: Database) -> None:
     async with aiohttp.ClientSession() as http:
         desk = await Desk.open(database, http, max_connections_per_address=2)
@@ -190,6 +194,7 @@ async def test_goals_19_an_address_has_a_share_of_the_connections(database: Data
         await desk.server.stop()
 
 
+@pytest.mark.goal(19)
 async def test_goals_19_a_handshake_that_does_not_begin_ends(tmp_path: Path, database_path: Path) -> None:
     now = datetime.now(UTC)
     make_pki(tmp_path, now)

@@ -189,6 +189,7 @@ def fresh(template: Path, directory: Path) -> Path:
     return Path(shutil.copy(template, directory / "case.db"))
 
 
+@pytest.mark.goal(74)
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=st.lists(STEPS, min_size=5, max_size=30))
 def test_any_life_of_events_is_as_the_model_says(
@@ -197,6 +198,7 @@ def test_any_life_of_events_is_as_the_model_says(
     asyncio.run(play(steps, fresh(database_template, tmp_path)))
 
 
+@pytest.mark.goal(74)
 @pytest.mark.long
 @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=st.lists(STEPS, min_size=40, max_size=50))

@@ -84,6 +84,7 @@ async def valid_schedules(desk: Desk) -> list[str]:
         return [row.opt_id for row in rows]
 
 
+@pytest.mark.goal(73)
 async def test_changes_of_mind_are_kept_in_order_and_the_last_one_holds(desk: Desk) -> None:
     item = await told(desk)
     for chosen in (IN, IN, OUT, OUT, IN):
@@ -93,6 +94,7 @@ async def test_changes_of_mind_are_kept_in_order_and_the_last_one_holds(desk: De
     assert await opt_of(desk) == IN
 
 
+@pytest.mark.goal(73)
 async def test_late_answer_to_an_older_modification_is_kept_and_changes_nothing(desk: Desk) -> None:
     old = await told(desk)
     await desk.modify(make_event(length=timedelta(hours=2)))

@@ -121,6 +121,7 @@ messages = st.builds(
 )
 
 
+@pytest.mark.goal(47)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), sent=st.lists(messages, min_size=1, max_size=8))
 def test_any_interleaving_of_retry_duplicate_and_reordering_gives_the_same_table(

@@ -263,6 +263,7 @@ async def test_certificate_of_another_ven_cannot_be_enrolled(desk: Desk) -> None
         await desk.enrol("5E:71:FA:E4:61:75:9C:EF:A4", "carol")
 
 
+@pytest.mark.goal(8)
 async def test_sec_14_equal_short_fingerprints_are_different_principals(desk: Desk) -> None:
     """Two certificates whose display form (the last 10 bytes) is equal."""
     twin = "00" * 22 + ALICE[-20:]

@@ -30,6 +30,7 @@ from tests.vtn.table import Table, announcement
 from vtn import event, finding, nonce, original, registration
 
 
+@pytest.mark.goal(4)
 @pytest.mark.criterion("SIG-05")
 @pytest.mark.parametrize("kind", ["poll from memory", "poll", "change", "refused", "stranger"])
 async def test_sig_05_a_replay_is_ignored_by_all_workers_and_after_a_restart(table: Table, kind: str) -> None:
@@ -105,6 +106,7 @@ async def test_sig_05_a_refusal_undoes_what_was_written_but_not_the_nonce(table:
         assert await original.find(conn, hashlib.sha256(raw).hexdigest()) is None
 
 
+@pytest.mark.goal(4)
 @pytest.mark.criterion("SIG-05")
 @pytest.mark.parametrize("seconds", [-61, 61])
 async def test_sig_05_stale_and_future_messages_are_ignored_and_the_operator_is_told(

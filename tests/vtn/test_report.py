@@ -158,6 +158,7 @@ async def test_unknown_data_point_is_quarantined_and_named_by_452(desk: Desk) ->
     assert await reasons(desk) == ["the data point was not asked for"]
 
 
+@pytest.mark.goal(22)
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 1e308])
 async def test_value_that_cannot_be_is_quarantined_and_the_rest_is_kept(desk: Desk, value: float) -> None:
     ven_id = await ready(desk)
@@ -170,6 +171,7 @@ async def test_value_that_cannot_be_is_quarantined_and_the_rest_is_kept(desk: De
     assert (fact.body["readings"], fact.body["quarantined"]) == (1, 1)
 
 
+@pytest.mark.goal(22)
 @pytest.mark.parametrize(
     ("name", "offset", "good"),
     [

@@ -50,6 +50,7 @@ ATTACKS = {
 }
 
 
+@pytest.mark.goal(1)
 @pytest.mark.criterion("GEN-21", "GEN-02")
 @pytest.mark.parametrize("body", ATTACKS.values(), ids=ATTACKS)
 @pytest.mark.parametrize("service", ["EiRegisterParty", "EiReport"])
@@ -83,6 +84,7 @@ IDS = st.text(
 NAMES = IDS.filter(lambda text: text == text.strip())
 
 
+@pytest.mark.goal(18)
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(names=st.lists(NAMES, min_size=3, max_size=3), number=st.integers(0, 2**31), data=st.data())
 async def test_gen_14_any_ids_come_back_as_they_were(
@@ -123,6 +125,7 @@ async def test_gen_14_any_ids_come_back_as_they_were(
     assert (updated.response.code, updated.response.request_id) == ("452", request_id)
 
 
+@pytest.mark.goal(18)
 async def test_event_with_any_text_reaches_the_ven_as_it_was_written(desk: Desk) -> None:
     await desk.settle_in()
     name = "<&\"'>]]> \u00e9\u4e2d\U0001f600"

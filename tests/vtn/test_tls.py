@@ -92,6 +92,7 @@ async def started(pki: Path, database_path: Path, **more: object) -> AsyncIterat
         await database.close()
 
 
+@pytest.mark.goal(15)
 @pytest.mark.parametrize("run", RUNNERS)
 def test_certificate_says_who_speaks_whatever_a_header_or_an_id_claims(
     run: Run, pki: Path, database_path: Path
@@ -186,12 +187,14 @@ MATRIX = [
 ]
 
 
+@pytest.mark.goal(14)
 @pytest.mark.parametrize(("changes", "text"), MATRIX)
 def test_half_configured_tls_does_not_start(pki: Path, changes: dict[str, object], text: str) -> None:
     with pytest.raises(StartupError, match=text):
         server_tls(settings(pki, **changes))
 
 
+@pytest.mark.goal(14)
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_plain_http_is_for_loopback_on_demand(pki: Path, host: str) -> None:
     assert server_tls(VtnSettings(host=host, insecure_dev=True)) is None
@@ -213,6 +216,7 @@ def test_compat_is_the_default() -> None:
     assert VtnSettings().tls_profile is TlsProfile.COMPAT
 
 
+@pytest.mark.goal(15)
 async def test_sec_09_one_who_has_hung_up_is_nobody_whatever_a_header_claims(
     pki: Path, database_path: Path
 ) -> None:

@@ -71,6 +71,7 @@ async def shown_now(server: Server, context: ssl.SSLContext) -> bytes:
     return shown
 
 
+@pytest.mark.goal(16)
 @pytest.mark.parametrize("run", RUNNERS)
 def test_goals_16_new_connections_get_the_new_certificates_and_open_ones_go_on(
     run: Run, pki: Path, database_path: Path
@@ -95,6 +96,7 @@ def test_goals_16_new_connections_get_the_new_certificates_and_open_ones_go_on(
     run(scene())
 
 
+@pytest.mark.goal(16)
 async def test_a_file_that_was_replaced_counts_without_being_asked(
     pki: Path, database_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +118,7 @@ async def test_files_that_cannot_be_used_change_nothing_and_are_named(pki: Path,
         assert await shown_now(server, of(pki, "alice")) == old
 
 
+@pytest.mark.goal(16)
 @pytest.mark.criterion("SEC-17")
 @pytest.mark.parametrize("run", RUNNERS)
 def test_goals_16_a_revoked_client_is_cut_off_and_the_others_go_on(
@@ -167,6 +170,7 @@ async def test_without_a_list_nobody_is_looked_up(pki: Path, database_path: Path
         assert await taken(server, of(pki, "carol-rsa"))
 
 
+@pytest.mark.goal(16)
 @pytest.mark.parametrize("run", RUNNERS)
 def test_sec_10_no_answer_once_the_certificate_of_an_open_connection_has_expired(
     run: Run, pki: Path, database_path: Path

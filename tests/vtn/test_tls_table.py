@@ -120,6 +120,7 @@ async def table(server: Server, pki: Path, offers: Iterable[str]) -> Mapping[str
     return {offer: await s_client(server, pki, offer, who) for offer, who in by.items()}
 
 
+@pytest.mark.goal(13)
 @pytest.mark.criterion("SEC-01", "SEC-04", "SEC-05")
 async def test_sec_02_compat_takes_the_two_mandated_suites_and_nothing_else(
     pki: Path, database_path: Path
@@ -128,6 +129,7 @@ async def test_sec_02_compat_takes_the_two_mandated_suites_and_nothing_else(
         assert await table(server, pki, COMPAT) == COMPAT
 
 
+@pytest.mark.goal(13)
 @pytest.mark.criterion("SEC-04", "SEC-05", who="vtn")
 async def test_goals_13_modern_takes_authenticated_encryption_and_nothing_else(
     pki: Path, database_path: Path
@@ -137,6 +139,7 @@ async def test_goals_13_modern_takes_authenticated_encryption_and_nothing_else(
         assert await table(server, pki, MODERN) == MODERN
 
 
+@pytest.mark.goal(13)
 @pytest.mark.criterion("SEC-05")
 async def test_a_server_with_one_kind_serves_that_kind_alone(pki: Path, database_path: Path) -> None:
     got = {}

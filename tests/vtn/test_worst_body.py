@@ -52,6 +52,7 @@ def bare_cpu_s() -> float:
     return min(spent)
 
 
+@pytest.mark.goal(12)
 @pytest.mark.parametrize("name", KINDS)
 async def test_goal_12_worst_body_of_each_kind_costs_a_bounded_multiple_of_its_parsing(
     busy: Desk, name: str
@@ -67,6 +68,7 @@ async def test_goal_12_worst_body_of_each_kind_costs_a_bounded_multiple_of_its_p
     assert min(spent) < MOST_TIMES_BARE * bare_cpu_s()
 
 
+@pytest.mark.goal(12)
 @pytest.mark.parametrize("name", ["intervals", "unknown points", "data points"])
 async def test_goal_12_others_are_served_while_the_worst_body_is_read(busy: Desk, name: str) -> None:
     kind = KINDS[name]
@@ -83,6 +85,7 @@ async def test_goal_12_others_are_served_while_the_worst_body_is_read(busy: Desk
     assert polls > 1
 
 
+@pytest.mark.goal(12)
 @pytest.mark.parametrize("name", KINDS)
 def test_goal_12_a_tenth_more_than_the_worst_body_is_refused(name: str) -> None:
     """The bodies above are the largest: the limits let in no larger one of the kind."""

@@ -50,6 +50,7 @@ async def survives(body: bytes, service: str, registered: tuple[Path, str], dire
         assert await vtn.end() == 0
 
 
+@pytest.mark.goal(1)
 @pytest.mark.parametrize("name", SAMPLE)
 async def test_goal_01_fresh_server_outlives_the_attack(
     name: str, registered: tuple[Path, str], tmp_path: Path
@@ -57,6 +58,7 @@ async def test_goal_01_fresh_server_outlives_the_attack(
     await survives(ATTACKS[name], "EiRegisterParty", registered, tmp_path)
 
 
+@pytest.mark.goal(1)
 @pytest.mark.long
 @pytest.mark.parametrize("service", ["EiRegisterParty", "EiReport", "OadrPoll"])
 @pytest.mark.parametrize("name", OTHERS)
@@ -66,6 +68,7 @@ async def test_goal_01_fresh_server_outlives_every_attack(
     await survives(ATTACKS[name], service, registered, tmp_path)
 
 
+@pytest.mark.goal(1)
 @pytest.mark.long
 @pytest.mark.parametrize("service", ["EiReport", "OadrPoll"])
 @pytest.mark.parametrize("name", SAMPLE)

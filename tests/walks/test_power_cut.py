@@ -49,6 +49,7 @@ def crashing_disk() -> None:
         pytest.skip("the environment's Python has another version than the system's, which has apsw")
 
 
+@pytest.mark.goal(45)
 def test_no_acknowledged_fact_is_lost_in_300_power_cuts() -> None:
     tally = cut_power(300, "--seed", "45")
     assert tally["cuts"] == 300
@@ -57,6 +58,7 @@ def test_no_acknowledged_fact_is_lost_in_300_power_cuts() -> None:
     assert tally["broken"] == []
 
 
+@pytest.mark.goal(45)
 def test_with_synchronous_normal_acknowledged_facts_are_lost() -> None:
     # The mutant: it shows that the trials above would see a loss.
     assert cut_power(30, "--synchronous", "NORMAL")["lost"] > 0

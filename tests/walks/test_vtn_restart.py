@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from openadr import (
     CreatePartyRegistration,
@@ -30,6 +31,7 @@ from vtn.store import Database
 RESTART_CPU_S = 10.0
 
 
+@pytest.mark.goal(72)
 async def test_killed_vtn_serves_soon_and_delivers_what_it_had_promised(database_path: Path) -> None:
     async with aiohttp.ClientSession() as http:
         ven_id = await enrolled(database_path)
@@ -59,6 +61,7 @@ async def test_killed_vtn_serves_soon_and_delivers_what_it_had_promised(database
     assert facts == ["registration", *["signal"] * 3, *["opt"] * 3]
 
 
+@pytest.mark.goal(72)
 async def test_killed_vtn_keeps_each_acknowledged_report_once(database_path: Path) -> None:
     """The VEN sends a report again until it is acknowledged; kills come at any moment of its handling."""
     async with aiohttp.ClientSession() as http:
@@ -86,6 +89,7 @@ async def test_killed_vtn_keeps_each_acknowledged_report_once(database_path: Pat
     assert (len(facts), values) == (4, [3.0])
 
 
+@pytest.mark.goal(70)
 async def test_answer_cut_at_every_byte_is_offered_until_it_is_answered(database: Database) -> None:
     async with aiohttp.ClientSession() as http:
         desk = await Desk.open(database, http)
