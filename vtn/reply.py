@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 from vtn.headers import XML, compressed
 
 NAME = "flexpact"
-CLOSING = frozenset({403, 408, 413})  # after these, the rest of the body is not read
+CLOSING = frozenset({400, 403, 408, 413})  # after these, what else was sent is not read
 Fields = tuple[tuple[str, str], ...]
 _NAMED: Fields = ((hdrs.SERVER, NAME),)
 _PAYLOAD: Fields = ((hdrs.CONTENT_TYPE, XML), *_NAMED)

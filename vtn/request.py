@@ -142,6 +142,8 @@ class Streamed:
         accepted = request.headers.get(hdrs.ACCEPT_ENCODING)
         self.coding = coding(accepted) if accepted else None
         self.fingerprint = request.headers.get(DEV_FINGERPRINT, "").lower()
+        self.last = b""
+        """The end of its body, once that was read."""
         # of two, one may be the client's own invention: together they are no certificate
         self.forwarded = ",".join(request.headers.getall(CLIENT_CERT, [])) or None
 
@@ -158,6 +160,11 @@ class Streamed:
 
     async def body(self, limit: int, timeout_s: float) -> bytes:
         """The body, waited for."""
+        whole = await self._body(limit, timeout_s)
+        self.last = whole[-64:]
+        return whole
+
+    async def _body(self, limit: int, timeout_s: float) -> bytes:
         request = self._request
         if (request.content_length or 0) > limit:
             raise TooLarge

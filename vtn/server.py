@@ -34,6 +34,7 @@ from vtn.exchange import SERVICES, Terms
 from vtn.headers import forwarded_certificate
 from vtn.hooks import Review, pass_all
 from vtn.listener import Listener
+from vtn.open_files import room_for
 from vtn.reception import Reception
 from vtn.renewal import Renewal
 from vtn.reply import Reply, payload, status
@@ -110,6 +111,7 @@ class Server:
         listener = Listener(
             service,
             header_timeout_s=settings.header_timeout_s,
+            max_connections=room_for(settings.max_connections),
             max_per_address=settings.max_connections_per_address,
             keepalive_s=settings.keepalive_s,
         )

@@ -108,9 +108,12 @@ class VtnSettings(BaseModel):
     )
     header_timeout_s: float = Field(
         default=10.0,
-        description="How long a new connection may take to say what it wants, seconds.",
+        description="How long a TLS handshake may take, and the head of each request, seconds.",
         gt=0,
         le=300,
+    )
+    max_connections: int = Field(
+        default=16_384, description="Connections at a time; each is an open file.", ge=1, le=1_000_000
     )
     max_connections_per_address: int = Field(
         default=4096, description="Connections from one address at a time.", ge=1, le=1_000_000

@@ -211,7 +211,7 @@ class Till:
             30.0,
         )
         self.listener = Listener(
-            self.service, header_timeout_s=30, max_per_address=9, keepalive_s=keepalive_s
+            self.service, header_timeout_s=30, max_connections=9, max_per_address=9, keepalive_s=keepalive_s
         )
 
     async def _answer(self, asked: Request) -> Reply:
@@ -295,7 +295,11 @@ async def test_answer_that_fails_ends_its_connection_and_is_not_counted_any_more
     till, faults = Till(), []
     asyncio.get_running_loop().set_exception_handler(lambda _, told: faults.append(told))
     till.listener = Listener(
-        replace(till.service, answer=fail), header_timeout_s=30, max_per_address=1, keepalive_s=30
+        replace(till.service, answer=fail),
+        header_timeout_s=30,
+        max_connections=9,
+        max_per_address=1,
+        keepalive_s=30,
     )
     async with till.open() as (reader, writer), asyncio.timeout(30):
         writer.write(request("EiRegisterParty", b"!"))
