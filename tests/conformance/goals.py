@@ -15,7 +15,7 @@ _HEAD = [
     "# Goals",
     "",
     "What this project promises of security, durability and delivery, and the tests that prove it. Written",
-    "by a test run, never by hand; the gate refuses a goal without a passing test, and a page of another run:",
+    "by a test run, never by hand; the gate refuses a goal without a passing test and a page of another run:",
     "",
     "    .venv/bin/pytest -m 'not long' --goals docs/goals.md",
     "",
