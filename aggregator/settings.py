@@ -220,14 +220,12 @@ class AggregatorSettings(_Section):
     def _below(self, folder: Path) -> "AggregatorSettings":
         log = self.log.model_copy(update={"key_file": folder / self.log.key_file})
         chain = self.chain and self.chain.model_copy(update={"key_file": folder / self.chain.key_file})
-        files = {name: folder / path for name in ("cert", "key", "ca") if (path := getattr(self.vtn, name))}
-        vtn = self.vtn.model_copy(update=files)
         paths = {
             "state": folder / self.state,
             "socket": folder / self.socket,
             "loopback": self.loopback and self.loopback.below(folder),
             "log": log,
             "chain": chain,
-            "vtn": vtn,
+            "vtn": self.vtn.below(folder),
         }
         return self.model_copy(update=paths)

@@ -43,7 +43,7 @@ class Settings:
 
 
 def read_settings(config: Path) -> Settings:
-    """The settings in a TOML file; StartupError names the field and what is wrong with it."""
+    """The settings in a TOML file, whose paths start at its folder; StartupError names field and fault."""
     try:
         content = tomllib.loads(config.read_text(encoding="utf-8"))
     except OSError as error:
@@ -53,7 +53,7 @@ def read_settings(config: Path) -> Settings:
     unknown = sorted(content.keys() - {"vtn", "operator"})
     if unknown:
         raise StartupError(f"{config}: {unknown[0]}: there are the tables [vtn] and [operator] only")
-    vtn = _section(config, "vtn", VtnSettings, content.get("vtn", {}))
+    vtn = _section(config, "vtn", VtnSettings, content.get("vtn", {})).below(config.parent)
     if "operator" not in content:
         return Settings(vtn, None)
     operator = _section(config, "operator", OperatorSettings, content["operator"])

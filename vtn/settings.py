@@ -13,6 +13,8 @@ from openadr.enums import ServiceName
 from vtn.errors import StartupError
 from vtn.opt_policy import OptPolicies
 
+TLS_FILES = ("cert", "key", "rsa_cert", "rsa_key", "key_password_file", "ca", "crl")
+
 
 class TlsProfile(StrEnum):
     """Which TLS the listener speaks (SEC-04)."""
@@ -148,8 +150,14 @@ class VtnSettings(BaseModel):
     @property
     def tls_files(self) -> tuple[Path, ...]:
         """Every file that TLS is made of."""
-        files = (self.cert, self.key, self.rsa_cert, self.rsa_key, self.key_password_file, self.ca, self.crl)
-        return tuple(path for path in files if path is not None)
+        return tuple(self._files().values())
+
+    def below(self, folder: Path) -> VtnSettings:
+        """The same with its files below the folder."""
+        return self.model_copy(update={name: folder / path for name, path in self._files().items()})
+
+    def _files(self) -> dict[str, Path]:
+        return {name: path for name in TLS_FILES if (path := getattr(self, name)) is not None}
 
     def check(self) -> None:
         """StartupError where these settings would leave the listener half secured."""

@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="The OpenADR server by itself.")
 def serve(
     database: Annotated[Path, typer.Option(help="SQLite file; made if it is missing.")],
     config: Annotated[
-        Path, typer.Option(help="TOML file: the listener in [vtn], the operator's API in [operator].")
+        Path, typer.Option(help="TOML file: the listener in `vtn`, the operator's API in `operator`.")
     ],
     clock: Annotated[str, typer.Option(help="`real`, or START@UNIX_SECONDSxSPEED.")] = "real",
 ) -> None:

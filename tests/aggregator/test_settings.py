@@ -58,6 +58,9 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert settings.database == tmp_path / "state" / "aggregator.sqlite"
     assert settings.socket == tmp_path / "control"
     assert settings.vtn.cert == tmp_path / "vtn.pem"
+    more = GOOD.replace('cert = "vtn.pem"', 'rsa_cert = "rsa.pem"\ncrl = "lists/crl.pem"')
+    vtn = load(tmp_path, more).vtn
+    assert (vtn.rsa_cert, vtn.crl) == (tmp_path / "rsa.pem", tmp_path / "lists" / "crl.pem")
     assert settings.vtn.key is None
     assert settings.log.key_file == tmp_path / "log.key"
     assert settings.chain is not None

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from flexpact.bare_vtn import read_settings
 from tests.vtn.desk import ALICE
 
 
@@ -70,3 +71,18 @@ def test_settings_that_are_no_text_are_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith(f"flexpact vtn: {path} cannot be read: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_files_in_the_settings_start_at_the_folder_of_the_settings(tmp_path: Path) -> None:
+    names = ("cert", "key", "ca", "crl", "rsa_cert", "rsa_key", "key_password_file")
+    path = config(tmp_path, "\n".join(f'{name} = "pki/{name}.pem"' for name in names))
+    settings = read_settings(path).vtn
+    assert {getattr(settings, name) for name in names} == set(settings.tls_files)
+    assert {file.parent for file in settings.tls_files} == {tmp_path / "pki"}
+
+
+def test_help_names_the_tables_of_the_settings() -> None:
+    shown = flexpact("serve", "--help").stdout
+    about = shown.split("--config")[1].split("[required]")[0]
+    assert "listener in vtn" in about.replace("`", "")
+    assert "in operator" in " ".join(about.replace("`", "").replace("│", " ").split())
