@@ -26,8 +26,8 @@ from vtn import (
     api_vens,
 )
 from vtn.api_route import Call, Office, Route
-from vtn.openapi import document
-from vtn.problem import LARGE, Problem, answer_problems, invalid
+from vtn.openapi import JSON, document
+from vtn.problem import LARGE, MEDIA_TYPE, Problem, answer_problems, invalid
 from vtn.store import Database
 
 PREFIX = "/vtn"
@@ -100,6 +100,9 @@ async def _body(request: web.Request) -> bytes:
 
 def _checked(route: Route, request: web.Request, raw: bytes) -> tuple[Any, Any]:
     """Body and query as the route's models; a body or query that the route has none of is refused."""
+    if route.body and raw and request.content_type != JSON:
+        # a page in a browser can post a form or plain text to any address, JSON only where it is let
+        raise Problem(MEDIA_TYPE, f"a body has the type {JSON}, not {request.content_type}")
     try:
         body = route.body.model_validate_json(raw or b"{}") if route.body else None
         query = route.query.model_validate(dict(request.query)) if route.query else None

@@ -17,6 +17,7 @@ VERSION = "1"
 JSON = "application/json"
 REF = "#/components/schemas/"
 OF_ALL = (413, 422, 500, 503)
+WITH_BODY = (400, 415)
 PARAMETERS = {
     "ven": "Id of the VEN, or its name.",
     "event_id": "Id of the event.",
@@ -95,7 +96,7 @@ def _responses(route: Route, names: Any) -> dict[str, Any]:
             "content": {JSON: {"schema": schema}},
         }
     }
-    own = (400,) if route.body is not None else ()
+    own = WITH_BODY if route.body is not None else ()
     unknown = (404,) if "{" in route.path else ()
     for status in sorted({*OF_ALL, *own, *unknown, *route.refusals}):
         responses[str(status)] = {

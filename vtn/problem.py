@@ -7,6 +7,7 @@ status  type
 405     method           the path has other methods
 409     conflict         it contradicts what is there: an id in use, an event that is over, an overlap
 413     too-large        the body is larger than the limit
+415     media-type       the body does not say that it is JSON
 422     invalid          fields cannot be taken; `errors` names field, value and reason of each
 422     not-admitted     a clause of an agreement stands against it; `clause` names it
 503     store            the database did not take the change, nothing was kept
@@ -73,6 +74,7 @@ UNKNOWN = Kind("unknown", 404, "There is no such thing")
 METHOD = Kind("method", 405, "The path has other methods")
 CONFLICT = Kind("conflict", 409, "It contradicts what is there")
 LARGE = Kind("too-large", 413, "The body is too large")
+MEDIA_TYPE = Kind("media-type", 415, "The body does not say that it is JSON")
 INVALID = Kind("invalid", 422, "Fields cannot be taken")
 NOT_ADMITTED = Kind("not-admitted", 422, "An agreement stands against it")
 FAULT = Kind("fault", 500, "The server made a mistake")

@@ -52,14 +52,21 @@ class Clerk:
     owners: dict[str, str] = field(default_factory=dict)
 
     async def ask(
-        self, method: str, path: str, body: Any = None, raw: bytes | BytesIO | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        raw: bytes | BytesIO | None = None,
+        kind: str = "application/json",
     ) -> tuple[int, Any]:
         """Status and JSON of any answer."""
-        sent: dict[str, Any] = {"data": raw} if raw is not None else {} if body is None else {"json": body}
+        sent: dict[str, Any] = {} if body is None else {"json": body}
+        if raw is not None:
+            sent = {"data": raw, "headers": {"Content-Type": kind}}
         async with self.http.request(method, path, **sent) as answer:
             said = await answer.json(content_type=None)
-            kind = "application/problem+json" if answer.status >= 400 else "application/json"
-            assert answer.content_type == kind, (answer.status, answer.content_type)
+            told = "application/problem+json" if answer.status >= 400 else "application/json"
+            assert answer.content_type == told, (answer.status, answer.content_type)
             schema = openapi.answer_of(method, path, answer.status)
             if schema is not None:
                 openapi.check(schema, said)
