@@ -149,8 +149,8 @@ def _standing(
             return Answered(replace(saved, synced=saved.synced or good))
         case CancelPartyRegistration():
             return _ended(message, saved, known, context, good=good)
-        case CanceledPartyRegistration() if good:
-            return forgotten(saved, context)
+        case CanceledPartyRegistration() | Response() if isinstance(asked, CancelPartyRegistration):
+            return forgotten(saved, context) if good else Answered(_kept_here(saved))
         case CreatedOpt() | Response() if isinstance(asked, CreateOpt):
             taken = replace(saved, opts=opt.superseded(asked, saved.opts))
             return Answered(taken if good else _untold(asked, saved))
@@ -214,7 +214,15 @@ def never_taken(asked: Message, saved: Saved, now: datetime) -> Saved:
     """What is remembered after the VTN would not take a request, however often it was sent."""
     if isinstance(asked, RegisterReport):
         return given(asked, saved, now)
+    if isinstance(asked, CancelPartyRegistration):
+        return _kept_here(saved)
     return _untold(asked, saved) if isinstance(asked, CreateOpt) else saved
+
+
+def _kept_here(saved: Saved) -> Saved:
+    """The VTN does not let us go: the registration goes on, and so does the VEN."""
+    log.error("the VTN does not end the registration: it goes on, say it again to leave")
+    return replace(saved, leaving=False)
 
 
 def _untold(asked: CreateOpt, saved: Saved) -> Saved:

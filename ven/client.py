@@ -11,7 +11,17 @@ from datetime import datetime
 from random import SystemRandom
 from uuid import uuid4
 
-from openadr import EiResponse, Event, Message, Poll, ProtocolError, Response, UpdateReport, lenient
+from openadr import (
+    CancelPartyRegistration,
+    EiResponse,
+    Event,
+    Message,
+    Poll,
+    ProtocolError,
+    Response,
+    UpdateReport,
+    lenient,
+)
 from openadr.codec import decode, encode
 from openadr.finding import Finding
 from openadr.parser import DEFAULT_LIMITS, Limits
@@ -163,7 +173,7 @@ class Client:
     async def _failed(self, message: Message, error: ExchangeError, backoff: Backoff) -> None:
         name = type(message).__name__
         pause_s = backoff.pause_s(self._cap_s(message))
-        if _is_final(error, backoff):
+        if _is_final(error, backoff) and not _must_be_heard(message, error):
             if _is_broken(error) and self.session.put_off():
                 log.warning("%s waits until the VTN answers again: %s", name, error)
             else:
@@ -286,6 +296,12 @@ def _is_final(error: ExchangeError, backoff: Backoff) -> bool:
         return error.refused
     backoff.strikes += 1
     return backoff.strikes >= TRIES
+
+
+def _must_be_heard(message: Message, error: ExchangeError) -> bool:
+    """Whether it is repeated until the VTN answers, however often it breaks: the wish to leave (REG-18)."""
+    refused = isinstance(error, WrongStatusError) and error.refused
+    return isinstance(message, CancelPartyRegistration) and not refused
 
 
 def _is_broken(error: ExchangeError) -> bool:

@@ -199,13 +199,15 @@ def _cancelled(known: HeldEvent | None, event: Event, request_id: str, desk: Des
         return HeldEvent(event, request_id, desk.now, OptType.OPT_IN, stop_at=desk.now)
     # what it asked for stays: a randomised event runs on until its spread end
     body = replace(known.event, descriptor=event.descriptor, response_required=event.response_required)
+    again = known.event.is_cancelled and known.event.modification_number == event.modification_number
     stop_at = known.stop_at if known.stop_at is not None else _stop(known, desk)
     was_followed = known.is_followed
     return replace(
         known,
         event=body,
         request_id=request_id,
-        received_at=desk.now,
+        # not renewed by a VTN that repeats its list: each poll would be a change, which is written
+        received_at=known.received_at if again else desk.now,
         opt_type=OptType.OPT_IN,
         code="200",
         description="OK",

@@ -21,6 +21,8 @@ class Saved:
     """Whether the events were asked for since the registration (REG-11)."""
     renewing: bool = False
     """Whether the VTN has asked for a renewal that it has not granted yet (REG-16)."""
+    leaving: bool = False
+    """Whether the site wants the registration to end, and the VTN has not answered yet (REG-18)."""
     barred_until: datetime | None = None
     """Set when the registration was ended: no new one before."""
     pruned_at: datetime | None = None
@@ -31,6 +33,21 @@ class Saved:
     """What the VTN has not acknowledged, in order."""
     opts: tuple[CreateOpt, ...] = ()
     """Schedules and qualified events that the VTN was told of, oldest first."""
+
+
+def steady(before: Saved, after: Saved) -> Saved:
+    """`after`, but events that the VTN has only repeated, under another request id, as they were `before`.
+
+    A VTN may repeat its whole list at each poll: that is no change, and nothing that a card must wear out by.
+    """
+    if after.events is before.events:
+        return after
+    events = {key: _unless_repeated(before.events.get(key), held) for key, held in after.events.items()}
+    return replace(after, events=events)
+
+
+def _unless_repeated(before: HeldEvent | None, after: HeldEvent) -> HeldEvent:
+    return before if before is not None and replace(after, request_id=before.request_id) == before else after
 
 
 def tidied(saved: Saved, now: datetime, pause: timedelta | None) -> Saved:

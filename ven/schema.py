@@ -32,5 +32,9 @@ MIGRATIONS = (
     "ALTER TABLE ven_state ADD COLUMN xml_signature INTEGER NOT NULL DEFAULT 0;",
     "ALTER TABLE ven_state ADD COLUMN renewing INTEGER NOT NULL DEFAULT 0;",
     "ALTER TABLE ven_state ADD COLUMN pruned_at TEXT;",
+    """
+    ALTER TABLE ven_state ADD COLUMN leaving INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE ven_spent (id INTEGER PRIMARY KEY CHECK (id = 1), until TEXT NOT NULL);
+    """,
 )
 """The schema's history; `PRAGMA user_version` counts what has been applied."""

@@ -17,7 +17,7 @@ from it is sent, so an event is stored before its CreatedEvent leaves.
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from openadr import (
     CancelPartyRegistration,
@@ -41,9 +41,10 @@ from ven.errors import UnexpectedMessageError
 from ven.facility import Facility
 from ven.numbered import NumberedPoints
 from ven.offer import Pace
-from ven.report import Limits
-from ven.request import Reporting, make_reports, metadata_due, next_due
-from ven.saved import Saved, tidied
+from ven.reporter import Reporter
+from ven.request import metadata_due
+from ven.rhythm import Rhythm
+from ven.saved import Saved, steady, tidied
 from ven.settings import VenSettings
 from ven.skew import Skew
 from ven.states import TRANSITIONS, Next, State
@@ -54,8 +55,6 @@ __all__ = ["Delivery", "Session"]
 
 log = logging.getLogger(__name__)
 
-DRAIN_LIMIT = 32
-"""Polls in a row before the VEN waits although the VTN still has something (POLL-03)."""
 RENEWAL_LIMIT = 2
 """Renewals and losses of the registration in a row before the VEN waits (REG-28)."""
 _HEARD = frozenset({State.READY, State.LEAVING})
@@ -86,12 +85,10 @@ class Session:
         self._facility = NumberedPoints(facility) if settings.numbered_points else facility
         self._new_id = new_id
         self._draw = draw
-        self._drained = self._renewals = 0
-        self._leaves = False
+        self._renewals = 0
         self._capabilities = tuple(self._facility.capabilities())
-        self._offers = report.offers(self._capabilities)
-        self._wait_until: datetime | None = None
-        self._waits_since = datetime.min.replace(tzinfo=UTC)
+        self._reporter = Reporter.of(settings, self._facility, self._capabilities, new_id)
+        self._rhythm = Rhythm()
         self._pace = Pace(timedelta(seconds=settings.register_retry_s))
         self.state = self._resumed()
         if settings.metadata_at_start and self.state in _WITH_REPORTS and not saved.renewing:
@@ -119,7 +116,7 @@ class Session:
         """The requests to send now, in order, each after the answer to the one before; empty: wait."""
         self._tidy(now)
         if not self._waiting and not self._is_waiting(now):
-            self._wait_until = None
+            self._rhythm.end()
             self._waiting.add([self._next(now)])
         return self._waiting.now
 
@@ -131,22 +128,20 @@ class Session:
 
     def _is_waiting(self, now: datetime) -> bool:
         until = self.waits_until
-        # a clock that was set back must not make the pause longer
-        set_back = self._wait_until is not None and now < self._waits_since
-        return until is not None and now < until and not set_back and not self._leaves
+        return until is not None and now < until and not self._rhythm.set_back(now) and not self.saved.leaving
 
     @property
     def waits_until(self) -> datetime | None:
         """Before this instant `due` has nothing by itself; None: at once."""
-        return self.saved.barred_until if self.state is State.CANCELED else self._wait_until
+        return self.saved.barred_until if self.state is State.CANCELED else self._rhythm.until
 
     def _next(self, now: datetime) -> Message:
         if self.state is State.CANCELED:
             self.state = State.UNREGISTERED
             self.saved = replace(self.saved, barred_until=None)
         known = self.saved.registration
-        if self._leaves and known is not None:
-            self.state, self._leaves = State.LEAVING, False
+        if self.saved.leaving:
+            self.state = State.LEAVING
         if self.state is State.UNREGISTERED:
             return QueryRegistration(request_id=self._new_id())
         if known is None or self.state in {State.REGISTERING, State.REREGISTERING}:
@@ -218,10 +213,10 @@ class Session:
     def _apply(self, outcome: Answered) -> None:
         if self.saved.registration is not None and outcome.saved.registration is None:
             self._waiting.ended()
-            self._leaves = False
+        news = steady(self.saved, outcome.saved) != self.saved
         self.saved = outcome.saved
         self.revoked |= outcome.revoked
-        self._waiting.add(outcome.messages)
+        self._waiting.add(outcome.messages, news=news)
         self._remember()
 
     def _remember(self) -> None:
@@ -263,20 +258,16 @@ class Session:
                 "the VTN refused %s: %s %s", type(asked).__name__, response.code, response.description
             )
         if state is not State.READY or isinstance(asked, Poll):
-            self._wait_until = None  # what the site says by itself makes no poll come early (POLL-07)
+            self._rhythm.end()  # what the site says by itself makes no poll come early (POLL-07)
         if state is State.UNREGISTERED:
             self._waiting.lost()
-            self._wait(self._settings.register_retry_s, now)
-        elif isinstance(asked, Poll):
-            idle = message is None or isinstance(message, Response)
-            self._drained = 0 if idle else (self._drained + 1) % DRAIN_LIMIT
-            if not self._drained:
-                # only longer: the VTN's rhythm is a lower bound (POLL-07)
-                self._wait(self.poll_period_s * (1 + self._settings.poll_jitter * self._draw()), now)
-
-    def _wait(self, seconds: float, now: datetime) -> None:
-        self._wait_until = now + timedelta(seconds=seconds)
-        self._waits_since = now
+            self._rhythm.pause(self._settings.register_retry_s, now)
+        elif isinstance(asked, Poll) and self._rhythm.polled(
+            idle=message is None or isinstance(message, Response)
+        ):
+            # only longer: the VTN's rhythm is a lower bound (POLL-07)
+            jitter = 1 + self._settings.poll_jitter * self._draw()
+            self._rhythm.pause(self.poll_period_s * jitter, now)
 
     @property
     def clock_skew(self) -> timedelta:
@@ -291,14 +282,14 @@ class Session:
 
     def _lose(self, now: datetime) -> None:
         """The VTN does not know us: start over, or done if that was our wish; events go on meanwhile."""
-        self._wait_until = None
+        self._rhythm.end()
         self._start_over(now)
         if self.state is not State.CANCELED:
             log.warning("the VTN does not know this VEN any more: registering anew")
             self._count_renewal(now)
 
     def _start_over(self, now: datetime) -> None:
-        if self._leaves or self.state is State.LEAVING:
+        if self.saved.leaving:
             self._apply(forgotten(self.saved, self._context(now)))
             self.state = State.CANCELED
             return
@@ -313,7 +304,7 @@ class Session:
         if self._renewals > RENEWAL_LIMIT:
             self._renewals = 0
             self._start_over(now)
-            self._wait(self._settings.register_retry_s, now)
+            self._rhythm.pause(self._settings.register_retry_s, now)
 
     # reports, beside the conversation
 
@@ -322,21 +313,14 @@ class Session:
 
         `busy`: requests whose earlier reports still wait to be sent.
         """
-        known = self.saved.registration
-        if known is None or self.state not in _WITH_REPORTS or not self.saved.requests:
+        if self.state not in _WITH_REPORTS:
             return []
-        limits = Limits(
-            self._settings.report_parts, self._settings.report_readings_limit, self._settings.catch_up
-        )
-        desk = Reporting(self._facility, self._offers, limits, known.ven_id, self._new_id, now)
-        requests, made = make_reports(self.saved.requests, desk, busy)
-        if requests != self.saved.requests:
-            self.saved = replace(self.saved, requests=requests)
+        self.saved, made = self._reporter.make(self.saved, now, busy)
         return made
 
     def next_report_at(self) -> datetime | None:
         """When the next report falls due; its data may come later. None while nothing is asked for."""
-        return next_due(self.saved.requests, self._offers)
+        return self._reporter.next_at(self.saved)
 
     def reported(self, message: Message, request_id: str | None = None) -> Delivery:
         """Takes the VTN's answer to an UpdateReport; UnexpectedMessageError where it is none.
@@ -365,7 +349,7 @@ class Session:
     def _poll_soon(self) -> None:
         # the poll meets the same answer, and the registration is renewed in one place
         if self.state is State.READY:
-            self._wait_until = None
+            self._rhythm.end()
 
     # what the site wants to say by itself
 
@@ -393,7 +377,7 @@ class Session:
             self.send(QueryRegistration(request_id=self._new_id()))
 
     def leave(self) -> None:
-        """Ends the registration (REG-18)."""
+        """Ends the registration (REG-18): a wish that lasts until the VTN has answered it."""
         if self.saved.registration is not None:
-            self._leaves = True  # from the next request on: one may be under way
-            self._wait_until = None
+            self.saved = replace(self.saved, leaving=True)  # from the next request on: one may be under way
+            self._rhythm.end()

@@ -18,7 +18,7 @@ _MESSAGES = ("ven_answer", "ven_opt")
 
 def save(connection: sqlite3.Connection, before: Saved, saved: Saved) -> None:
     """Turns the rows of `before` into those of `saved`; the caller's transaction makes them last."""
-    _save_state(connection, saved)
+    _save_state(connection, before, saved)
     _save_events(connection, before.events, saved.events)
     _save_requests(connection, before.requests, saved.requests)
     for table, old, new in zip(_MESSAGES, _messages(before), _messages(saved), strict=True):
@@ -29,7 +29,7 @@ def load(connection: sqlite3.Connection) -> Saved:
     """What the tables hold; ProtocolError, ValueError, KeyError, TypeError where it is none of ours."""
     row = connection.execute(
         "SELECT ven_id, registration_id, vtn_id, poll_period_s, metadata, synced, barred_until,"
-        " xml_signature, renewing, pruned_at FROM ven_state"
+        " xml_signature, renewing, pruned_at, leaving FROM ven_state"
     ).fetchone()
     if row is None:
         return Saved()
@@ -44,6 +44,7 @@ def load(connection: sqlite3.Connection) -> Saved:
         signs,
         renewing,
         pruned_at,
+        leaving,
     ) = row
     answers, opts = (_load_messages(connection, table) for table in _MESSAGES)
     return Saved(
@@ -53,6 +54,7 @@ def load(connection: sqlite3.Connection) -> Saved:
         metadata=metadata,
         synced=bool(synced),
         renewing=bool(renewing),
+        leaving=bool(leaving),
         pruned_at=_time(pruned_at),
         barred_until=_time(barred_until),
         events=_load_events(connection),
@@ -60,6 +62,34 @@ def load(connection: sqlite3.Connection) -> Saved:
         answers=answers,
         opts=tuple(each for each in opts if isinstance(each, CreateOpt)),
     )
+
+
+def has_nonce(connection: sqlite3.Connection, key: tuple[str, str]) -> bool:
+    """Whether this nonce of this signer is in the tables."""
+    query = "SELECT 1 FROM ven_nonce WHERE (signer, nonce) = (?, ?)"
+    return connection.execute(query, key).fetchone() is not None
+
+
+def save_nonces(
+    connection: sqlite3.Connection, nonces: Mapping[tuple[str, str], datetime], oldest: datetime
+) -> None:
+    """Adds nonces with the times of their signatures, and drops those signed before `oldest`."""
+    rows = [(*key, as_text(signed_at)) for key, signed_at in nonces.items()]
+    connection.execute("DELETE FROM ven_nonce WHERE signed_at < ?", (as_text(oldest),))
+    connection.executemany("INSERT OR IGNORE INTO ven_nonce VALUES (?, ?, ?)", rows)
+
+
+def spent_until(connection: sqlite3.Connection) -> datetime | None:
+    """Up to when answers count as spent, because the nonces of the last of them may be lost."""
+    row = connection.execute("SELECT until FROM ven_spent").fetchone()
+    return None if row is None else datetime.fromisoformat(row[0])
+
+
+def save_spent_until(connection: sqlite3.Connection, until: datetime | None) -> None:
+    """Puts that mark elsewhere; None: no nonce can be lost."""
+    connection.execute("DELETE FROM ven_spent")
+    if until is not None:
+        connection.execute("INSERT INTO ven_spent VALUES (1, ?)", (as_text(until),))
 
 
 def as_text(instant: datetime | None) -> str | None:
@@ -71,22 +101,28 @@ def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def _save_state(connection: sqlite3.Connection, saved: Saved) -> None:
+def _save_state(connection: sqlite3.Connection, before: Saved, saved: Saved) -> None:
+    row = _state(saved)
+    if row == _state(before) and connection.execute("SELECT 1 FROM ven_state").fetchone():
+        return
+    places = ", ".join("?" * len(row))
+    connection.execute(f"INSERT OR REPLACE INTO ven_state VALUES (1, {places})", row)  # noqa: S608 - question marks
+
+
+def _state(saved: Saved) -> tuple[object, ...]:
     known = saved.registration
-    connection.execute(
-        "INSERT OR REPLACE INTO ven_state VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            known.ven_id if known else None,
-            known.registration_id if known else None,
-            known.vtn_id if known else None,
-            known.poll_period_s if known else None,
-            saved.metadata,
-            saved.synced,
-            as_text(saved.barred_until),
-            known is not None and known.xml_signature,
-            saved.renewing,
-            as_text(saved.pruned_at),
-        ),
+    return (
+        known.ven_id if known else None,
+        known.registration_id if known else None,
+        known.vtn_id if known else None,
+        known.poll_period_s if known else None,
+        saved.metadata,
+        saved.synced,
+        as_text(saved.barred_until),
+        known is not None and known.xml_signature,
+        saved.renewing,
+        as_text(saved.pruned_at),
+        saved.leaving,
     )
 
 
@@ -123,6 +159,16 @@ def _save_requests(
     kept = _kept(before, after)
     for position, (request_id, held) in enumerate(after.items()):
         if request_id in kept:
+            continue
+        known = before.get(request_id)
+        if known is not None and known.request == held.request:
+            # its progress alone: the request itself is long, and written to a card each time
+            progress = (position, as_text(held.accepted_at), as_text(held.next_start), held.final, request_id)
+            connection.execute(
+                "UPDATE ven_request SET position = ?, accepted_at = ?, next_start = ?, final = ?"
+                " WHERE report_request_id = ?",
+                progress,
+            )
             continue
         connection.execute(
             "INSERT OR REPLACE INTO ven_request VALUES (?, ?, ?, ?, ?, ?)",

@@ -1,15 +1,20 @@
 """What a VEN remembers, in one SQLite file: SQL stands here and in `ven.state_rows`, and nowhere else.
 
 A commit is on the disk before it counts (WAL, `synchronous=FULL`): a power cut loses nothing that was saved.
-Beside the file lies its last good copy (`.good`), written whenever registration, events or requests change (a
-repeated event is no change: a card in a small box wears out by what is written). A damaged file is put aside
-(`.damaged`) and the copy takes its place: its events go on with their limits, the VTN is asked for its list
-again. The copy holds no unsent reports; those made since are made again.
+Beside the file lies its last good copy (`.good`), written whenever registration, events or requests change. A
+damaged file is put aside (`.damaged`) and the copy takes its place: its events go on with their limits, the
+VTN is asked for its list again. The copy holds no unsent reports; those made since are made again.
+
+A card in a small box wears out by what is written, so what brings nothing new is not: an event that is only
+repeated stays as it was, and two things wait in memory for the next change, which takes them along:
+- nonces of signed answers, for a minute at most. A mark on the disk runs ahead of them: after a crash all
+  that was signed up to the mark counts as a replay, so a VEN that signs may hear nothing for that minute;
+- reports that the VTN has acknowledged. A crash in between sends them once more, the same bytes.
 """
 
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,13 +23,15 @@ from openadr import ProtocolError, UpdateReport
 from openadr.codec import encode
 from ven import state_file, state_rows
 from ven.errors import StateError
-from ven.event import HeldEvent
-from ven.saved import Saved
-from ven.state_rows import as_text
+from ven.saved import Saved, steady
 
 REFUSED_KEPT = 100
 NONCES_KEPT = timedelta(minutes=15)
 """More than twice the widest window, so that what it forgets cannot be accepted any more."""
+DELIVERED_KEPT = 20
+"""Reports acknowledged that wait for another change to be forgotten with."""
+SPENT_AHEAD = timedelta(minutes=1)
+"""How far the mark runs ahead of the newest answer: so long nonces need not be written."""
 # a database, but not one that we wrote: damaged all the same
 _UNREADABLE = (ProtocolError, ValueError, KeyError, TypeError)
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -47,6 +54,11 @@ class Store:
         self._path = path
         self._connection = connection
         self._saved = saved
+        self._nonces: dict[tuple[str, str], datetime] = {}  # those not in the file, as they came
+        # up to here everything counts as spent: if we crash, and since the crash before this start
+        self._mark = self._gap = state_rows.spent_until(connection)
+        self._delivered_to = 0  # reports up to this one; they are sent oldest first
+        self._unwritten = 0  # how many of them are still in the file
 
     @classmethod
     def open(cls, path: Path) -> "Store":
@@ -99,6 +111,7 @@ class Store:
     def save(self, saved: Saved, reports: Sequence[UpdateReport] = (), revoked: Collection[str] = ()) -> None:
         """Makes `saved` last, queues `reports` and drops unsent ones of `revoked`: all or nothing."""
         before = self._saved
+        saved = steady(before, saved)
         if saved == before and not reports and not revoked:
             return
         with self._transaction() as connection:
@@ -120,7 +133,9 @@ class Store:
     def next_queued(self) -> Queued | None:
         """The oldest report that the VTN has not acknowledged."""
         row = self._connection.execute(
-            "SELECT seq, report_request_id, body FROM ven_queue WHERE refused IS NULL ORDER BY seq LIMIT 1"
+            "SELECT seq, report_request_id, body FROM ven_queue WHERE refused IS NULL AND seq > ?"
+            " ORDER BY seq LIMIT 1",
+            (self._delivered_to,),
         ).fetchone()
         return None if row is None else Queued(*row)
 
@@ -128,15 +143,18 @@ class Store:
         """How many reports of each request wait to be sent."""
         return dict(
             self._connection.execute(
-                "SELECT report_request_id, count(*) FROM ven_queue WHERE refused IS NULL"
-                " GROUP BY report_request_id"
+                "SELECT report_request_id, count(*) FROM ven_queue WHERE refused IS NULL AND seq > ?"
+                " GROUP BY report_request_id",
+                (self._delivered_to,),
             ).fetchall()
         )
 
     def delivered(self, seq: int) -> None:
-        """Forgets a report: the VTN has it."""
-        with self._transaction() as connection:
-            connection.execute("DELETE FROM ven_queue WHERE seq = ?", (seq,))
+        """Forgets the oldest report, which the VTN has."""
+        self._delivered_to = seq
+        self._unwritten += 1
+        if self._unwritten >= DELIVERED_KEPT:
+            self._flush()
 
     def refuse(self, seq: int, reason: str) -> None:
         """Sets a report aside that the VTN will never take; the newest hundred of those are kept."""
@@ -154,30 +172,55 @@ class Store:
         return self._connection.execute(query).fetchall()
 
     def spend(self, signer: str, nonce: str, signed_at: datetime) -> bool:
-        """Takes note of the nonce of a signed answer; False where it came before: a replay (SIG-05).
+        """Takes note of the nonce of a signed answer; False where it came before: a replay (SIG-05), or
+        may have come before a crash.
 
         `signed_at` lies in the window around now; nonces that are older than any window are forgotten.
         """
-        row = (signer, nonce, as_text(signed_at))
-        with self._transaction() as connection:
-            connection.execute(
-                "DELETE FROM ven_nonce WHERE signed_at < ?", (as_text(signed_at - NONCES_KEPT),)
-            )
-            done = connection.execute("INSERT OR IGNORE INTO ven_nonce VALUES (?, ?, ?)", row)
-        return done.rowcount == 1
+        key = (signer, nonce)
+        known = key in self._nonces or state_rows.has_nonce(self._connection, key)
+        if known or _covers(self._gap, signed_at):
+            return False
+        self._nonces[key] = signed_at
+        if not _covers(self._mark, signed_at):
+            self._flush()
+        return True
 
     def close(self) -> None:
-        """Closes the file."""
+        """Writes what has waited, and closes the file."""
+        with suppress(StateError):  # a disk that is full: then it is as after a crash
+            if self._nonces or self._unwritten or self._mark != self._gap:
+                with self._transaction() as connection:
+                    state_rows.save_spent_until(connection, self._gap)
         self._connection.close()
+
+    def _flush(self) -> None:
+        with self._transaction():
+            pass
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             with self._connection:  # commits, or rolls back
+                mark = self._write_what_waits()
                 yield self._connection
+            self._mark, self._unwritten = mark, 0
+            self._nonces.clear()
         except sqlite3.DatabaseError as error:
             raise StateError(f"the state file {self._path} cannot be written: {error}") from error
+
+    def _write_what_waits(self) -> datetime | None:
+        """Reports that are done and nonces; gives the mark that holds once the transaction is done."""
+        if self._unwritten:
+            query = "DELETE FROM ven_queue WHERE refused IS NULL AND seq <= ?"
+            self._connection.execute(query, (self._delivered_to,))
+        if not self._nonces:
+            return self._mark
+        newest = next(reversed(self._nonces.values()))
+        state_rows.save_nonces(self._connection, self._nonces, newest - NONCES_KEPT)
+        state_rows.save_spent_until(self._connection, newest + SPENT_AHEAD)
+        return newest + SPENT_AHEAD
 
     def _write_copy(self) -> None:
         target = state_file.copy_path(self._path)
@@ -197,6 +240,11 @@ class Store:
             raise StateError(f"the copy {target} of the state cannot be written: {error}") from error
 
 
+def _covers(mark: datetime | None, signed_at: datetime) -> bool:
+    """Whether an answer signed then counts as spent by the mark; not for ever, if a clock was far ahead."""
+    return mark is not None and mark - NONCES_KEPT < signed_at <= mark
+
+
 def _same_ids(before: Saved, after: Saved) -> bool:
     old, new = before.registration, after.registration
     return old is None or (
@@ -207,13 +255,8 @@ def _same_ids(before: Saved, after: Saved) -> bool:
 def _deserves_copy(before: Saved, after: Saved) -> bool:
     return (
         before.registration != after.registration
-        or _substance(before.events) != _substance(after.events)
+        or before.events != after.events
         or before.metadata != after.metadata
         or before.opts != after.opts
         or before.requests.keys() != after.requests.keys()
     )
-
-
-def _substance(events: Mapping[str, HeldEvent]) -> dict[str, HeldEvent]:
-    """Events without what changes when a VTN repeats them, which may be at each poll."""
-    return {key: replace(held, request_id="") for key, held in events.items()}

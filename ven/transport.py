@@ -152,7 +152,9 @@ class Transport:
             raise BadAnswerError(f"the VTN's answer is no OpenADR message: {error}") from None
         nonce, signed_at = verified.nonce, verified.signed_at
         if nonce is not None and not self._spend(verified.fingerprint, nonce, signed_at):
-            raise IgnoredAnswerError("the VTN's answer is ignored: its nonce was used before, a replay")
+            raise IgnoredAnswerError(
+                "the VTN's answer is ignored as a replay: its nonce was used, or may have been before a crash"
+            )
         return verified.body
 
     async def _fresh_pool(self) -> _Pool:

@@ -98,6 +98,15 @@ class Voice:
         self.session.saved = replace(self.session.saved, opts=left)
         self.said()
 
+    def leave(self) -> None:
+        """Ends the registration; the VEN registers again after `register_after_cancel_s`, or never (REG-18).
+
+        The wish lasts until the VTN has answered it. ValueError where there is no registration.
+        """
+        self._ven_id()
+        self.session.leave()
+        self.said()
+
     def _say(self, message: CreateOpt) -> None:
         before = self.session.saved.answers
         self.session.send(message)

@@ -5,14 +5,27 @@ Rules:
 - answers and own words outlive a restart, requests of the conversation are made anew;
 - own words (opts, wishes about the VTN's reports) are held back until the VTN has listed its events (REG-11);
   said before, or not heard before the registration was lost, they go out under the next one's venID;
+- an answer that says again what the VTN has heard, to a message that changed nothing, does not outlive a
+  restart: a VTN that repeats its list or its requests at each poll asks again, and a card wears out;
 - a newer word takes the place of an older one about the same that nobody can have heard, and no more than
   `LIMIT` wait: a site may go on talking for weeks while the VTN is away.
 """
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 
-from openadr import CancelOpt, CancelReport, CreatedEvent, CreateOpt, CreateReport, Message
+from openadr import (
+    CanceledReport,
+    CancelOpt,
+    CancelReport,
+    CreatedEvent,
+    CreatedReport,
+    CreateOpt,
+    CreateReport,
+    Message,
+    RegisteredReport,
+)
 from ven import opt
 from ven.states import ANSWERS
 
@@ -20,6 +33,9 @@ LIMIT = 100
 """Own words that wait for the VTN."""
 ROUNDS = 3
 """How often an own word that the VTN breaks at is put off."""
+TOLD_KEPT = 1000
+"""Words that the VTN has heard: of that many events at most."""
+_REPEATED = (CreatedEvent, CreatedReport, RegisteredReport, CanceledReport)
 _OWN = (CreateOpt, CancelOpt, CreateReport, CancelReport)
 _OF_OPTS = (CreateOpt, CancelOpt)
 
@@ -32,6 +48,8 @@ class Waiting:
         messages = tuple(kept)
         self._queue = deque(each for each in messages if heard or not isinstance(each, _OWN))
         self._put_off: dict[Message, int] = {}
+        self._told: dict[str, object] = {}  # what the VTN has heard last, by event or kind of message
+        self._passing: list[Message] = []  # answers that do not outlive a restart
         self._held: list[Message] = [] if heard else [each for each in messages if isinstance(each, _OWN)]
 
     def __bool__(self) -> bool:
@@ -55,11 +73,23 @@ class Waiting:
     @property
     def kept(self) -> tuple[Message, ...]:
         """What must outlive a restart."""
-        return (*(each for each in self._queue if isinstance(each, (*ANSWERS, *_OWN))), *self._held)
+        lasting = (each for each in self._queue if isinstance(each, (*ANSWERS, *_OWN)))
+        return (*(each for each in lasting if each not in self._passing), *self._held)
 
-    def add(self, messages: Iterable[Message]) -> None:
-        """Adds answers and requests of the conversation."""
-        self._queue.extend(messages)
+    def add(self, messages: Iterable[Message], *, news: bool = True) -> None:
+        """Adds answers and requests of the conversation; `news`: they follow from something new."""
+        for each in messages:
+            if not news and self._is_told(each):
+                self._passing.append(each)
+            self._queue.append(each)
+
+    def _is_told(self, message: Message) -> bool:
+        """Whether the VTN has heard just this last, and nothing else of it is on its way."""
+        words = _words(message)
+        if not words or any(self._told.get(key) != said for key, said in words.items()):
+            return False
+        lasting = (each for each in self._queue if each not in self._passing)
+        return not any(words.keys() & _words(each).keys() for each in lasting)
 
     def put_first(self, message: Message) -> None:
         """Sends it before everything else; only while nothing is under way."""
@@ -67,7 +97,16 @@ class Waiting:
 
     def answered(self) -> Message:
         """Takes away what stood first."""
-        return self._queue.popleft()
+        first = self._queue.popleft()
+        if first in self._passing:
+            self._passing.remove(first)
+            return first
+        for key, said in _words(first).items():
+            self._told.pop(key, None)
+            self._told[key] = said
+        while len(self._told) > TOLD_KEPT:
+            del self._told[next(iter(self._told))]
+        return first
 
     def put_off(self) -> bool:
         """Lets the own words wait until the VTN has answered something else; False where what stands first is
@@ -99,17 +138,32 @@ class Waiting:
     def lost(self) -> None:
         """The VTN does not know us: what was said of opts is kept for the next registration."""
         self._held = [each for each in (*self._queue, *self._held) if isinstance(each, _OF_OPTS)]
-        self._queue.clear()
+        self._forget()
 
     def ended(self) -> None:
         """The registration was ended: what waited was said to a VTN that is none any more (REG-19)."""
-        self._queue.clear()
         self._held.clear()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._queue.clear()
+        self._passing.clear()
+        self._told.clear()
 
     def heard(self, ven_id: str) -> None:
         """Lets the words go that were held back, under this venID."""
         self._queue.extend(opt.readdressed(each, ven_id) for each in self._held)
         self._held.clear()
+
+
+def _words(message: Message) -> dict[str, object]:
+    """What an answer that may be repeated says, by event or kind, without the id of what it answers."""
+    if not isinstance(message, _REPEATED):
+        return {}
+    if isinstance(message, CreatedEvent) and message.event_responses:
+        return {each.event_id: replace(each, request_id="") for each in message.event_responses}
+    response = replace(message.response, request_id="")
+    return {f"/{type(message).__name__}": replace(message, response=response)}
 
 
 def _replaces(newer: Message, older: Message) -> bool:

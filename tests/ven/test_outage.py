@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from openadr import CreatedOpt, CreateOpt, EiResponse, UpdatedReport, decode, encode
+from openadr import CancelPartyRegistration, CreatedOpt, CreateOpt, EiResponse, UpdatedReport, decode, encode
 from openadr.enums import OptType
 from openadr.timeline import Timeline
 from tests.ven.messages import ok
@@ -21,7 +21,7 @@ from tests.ven.test_opt import PERIODS
 from tests.ven.test_store import reports
 from tests.ven.test_transport import READY, answering, xml
 from tests.ven.wire import FastClock, eventually, plain
-from ven.client import Client
+from ven.client import TRIES, Client
 from ven.store import Store
 from ven.transport import Transport
 
@@ -33,11 +33,15 @@ class Trouble:
     broken: Callable[[str, bytes], bool]
     tried: Counter[str] = field(default_factory=Counter)
     taken: list[bytes] = field(default_factory=list)
+    refused: str = ""
+    """A service that it does not have."""
 
     async def answer(self, request: web.Request) -> web.Response:
         """The answer to any message."""
         service, body = request.path.rpartition("/")[2], await request.read()
         self.tried[service] += 1
+        if service == self.refused:
+            return xml(b"", status=404)
         if self.broken(service, body):
             return xml(b"", status=500)
         if service != "OadrPoll":
@@ -70,10 +74,15 @@ async def at_work(tmp_path: Path, vtn: Trouble, site: Site | None = None) -> Asy
     store.close()
 
 
-def queued(tmp_path: Path) -> tuple[int, int]:
-    """Reports that wait, and those set aside, as a reader of the file sees them."""
+def queued(store: Store) -> tuple[int, int]:
+    """Reports that wait, and those set aside."""
+    return sum(store.waiting().values()), len(store.refused())
+
+
+def queued_in_file(tmp_path: Path) -> tuple[int, int]:
+    """The same as the next start finds it."""
     store = Store.open(tmp_path / "ven.db")
-    counts = sum(store.waiting().values()), len(store.refused())
+    counts = queued(store)
     store.close()
     return counts
 
@@ -84,12 +93,13 @@ async def test_while_the_vtn_answers_500_to_everything_nothing_is_set_aside(tmp_
     async with at_work(tmp_path, vtn) as client:
         client.voice.declare(OptType.OPT_OUT, PERIODS, opt_id="o1")
         await eventually(lambda: vtn.tried["EiReport"] > 10 and vtn.tried["OadrPoll"] > 10)
-        assert queued(tmp_path) == (2, 0)
+        assert queued(client._store) == queued_in_file(tmp_path) == (2, 0)
         vtn.broken = lambda _service, _body: False
         await eventually(lambda: len(vtn.taken) == 3)
         await eventually(lambda: client.session.saved.answers == ())
         assert [each.opt_id for each in client.session.saved.opts] == ["o1"]
-        await eventually(lambda: queued(tmp_path) == (0, 0))
+        await eventually(lambda: queued(client._store) == (0, 0))
+    assert queued_in_file(tmp_path) == (0, 0)
 
 
 async def test_goals_80_a_report_that_the_vtn_breaks_at_makes_room_for_the_next(tmp_path: Path) -> None:
@@ -98,7 +108,8 @@ async def test_goals_80_a_report_that_the_vtn_breaks_at_makes_room_for_the_next(
     async with at_work(tmp_path, vtn) as client:
         await eventually(lambda: len(vtn.taken) == 1)
         assert client.session.saved == READY
-        await eventually(lambda: queued(tmp_path) == (0, 1))
+        await eventually(lambda: queued(client._store) == (0, 1))
+    assert queued_in_file(tmp_path) == (0, 1)
     assert 4 <= vtn.tried["EiReport"] <= 12
     assert vtn.tried["OadrPoll"] >= 2  # it is the report: the VTN is well otherwise
 
@@ -141,3 +152,28 @@ async def test_a_site_that_could_not_take_its_timeline_is_given_it_again(tmp_pat
         await eventually(lambda: len(site.timelines) == 3)
         await asyncio.sleep(0.02)
     assert len(site.timelines) == 3
+
+
+@pytest.mark.criterion("REG-18", "HTTP-16", who="ven")
+async def test_reg_18_a_wish_to_leave_is_repeated_until_the_vtn_is_well_again(tmp_path: Path) -> None:
+    vtn = Trouble(lambda service, _body: service == "EiRegisterParty")
+    async with at_work(tmp_path, vtn) as client:
+        client.voice.leave()
+        await eventually(lambda: vtn.tried["EiRegisterParty"] > 3 * TRIES)
+        assert client.session.saved.leaving
+        vtn.broken = lambda _service, _body: False
+        await eventually(lambda: client.session.saved.registration is None)
+    assert isinstance(decode(vtn.taken[-1]), CancelPartyRegistration)
+    store = Store.open(tmp_path / "ven.db")
+    assert store.load().registration is None
+    store.close()
+
+
+async def test_a_vtn_that_knows_no_cancellation_is_not_asked_for_ever(tmp_path: Path) -> None:
+    vtn = Trouble(lambda *_: False, refused="EiRegisterParty")
+    async with at_work(tmp_path, vtn) as client:
+        client.voice.leave()
+        await eventually(lambda: not client.session.saved.leaving)
+        polls = vtn.tried["OadrPoll"]
+        await eventually(lambda: vtn.tried["OadrPoll"] > polls)
+    assert vtn.tried["EiRegisterParty"] == 1

@@ -23,7 +23,7 @@ from tests.ven.messages import (
 )
 from tests.ven.site import NOW, Site
 from ven.errors import UnexpectedMessageError
-from ven.session import DRAIN_LIMIT
+from ven.rhythm import DRAIN_LIMIT
 from ven.states import TRANSITIONS, State
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -187,41 +186,6 @@ def test_rpt_43_a_new_registration_and_a_cancelled_request_empty_the_queue(tmp_p
     store.save(replace(FULL, registration=Registration(VEN, "reg-2", "vtn-1", 60.0)))
     assert store.next_queued() is None
     store.close()
-
-
-def written(work: Callable[[], object]) -> int:
-    """Bytes that this process writes meanwhile."""
-    before = Path("/proc/self/io").read_text().split()[3]
-    work()
-    return int(Path("/proc/self/io").read_text().split()[3]) - int(before)
-
-
-@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="only Linux counts what is written")
-def test_goals_68_what_comes_with_each_poll_costs_a_card_little(tmp_path: Path) -> None:
-    store = Store.open(tmp_path / "ven.db")
-    store.save(FULL)
-    polls = 100
-    per_day = 8640 / polls  # at 10 s
-
-    def signed() -> None:
-        for number in range(polls):
-            assert store.spend(
-                "f" * 64, f"{number * 7919 % 10_000:032}", NOW + number * timedelta(seconds=10)
-            )
-
-    def repeated() -> None:
-        for number in range(polls):
-            request_id = f"d{number}"
-            told = {key: replace(held, request_id=request_id) for key, held in FULL.events.items()}
-            store.save(replace(FULL, events=told))
-
-    assert written(signed) * per_day < 40e6
-    assert written(repeated) * per_day < 150e6  # a VTN that repeats its list at each poll
-    last = store.load()
-    store.close()
-    assert reopened(tmp_path / "ven.db") == last
-    (tmp_path / "ven.db").write_bytes(b"no database" * 100)
-    assert reopened(tmp_path / "ven.db") == replace(FULL, synced=False)
 
 
 def test_state_and_reports_are_saved_together_or_not_at_all(tmp_path: Path) -> None:
