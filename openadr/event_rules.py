@@ -122,7 +122,7 @@ def _event(event: Event) -> Iterator[Finding]:
     period = event.active_period
     if period.notification is None:
         yield Finding("EVT-19", f"{name}: x-eiNotification is missing")
-    if period.duration.is_negative or (period.start_after and period.start_after.is_negative):
+    if any(each and each.is_negative for each in (period.duration, period.start_after, period.notification)):
         yield Finding("EVT-19", f"{name}: a negative duration is legal for ramp-up and recovery only")
     if len(event.target.ven_id) > 1:
         yield Finding("EVT-30", f"{name}: more than one venID in eiTarget")
@@ -153,6 +153,8 @@ def _intervals(intervals: Sequence[SignalInterval], whole: Duration, where: str)
         yield Finding("EVT-21", f"{where}: an interval has no duration")
         return
     known = [duration for duration in durations if duration is not None]
+    if any(duration.is_negative for duration in known) and not whole.is_negative:
+        yield Finding("EVT-21", f"{where}: an interval has a negative duration")
     if not whole:
         if any(known) or len(known) != 1:
             yield Finding("EVT-22", f"{where}: an open-ended event has exactly one interval of duration 0")

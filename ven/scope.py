@@ -108,13 +108,20 @@ def _signal_fault(signal: Signal, event: Event, scope: Scope) -> tuple[str, str]
     classes = signal.target.end_device_asset if signal.target is not None else ()
     if classes and _classes_addressed(event.target, scope).isdisjoint(classes):
         return "469", f"no device of class {', '.join(classes)} is addressed here"
+    wrong = _wrong_data(signal, event)
+    return None if wrong is None else ("454", wrong)
+
+
+def _wrong_data(signal: Signal, event: Event) -> str | None:
     values = [interval.payload_float for interval in signal.intervals]
     if not all(map(isfinite, values)):
-        return "454", f"signal {signal.signal_id} has a value that is no number"
+        return f"signal {signal.signal_id} has a value that is no number"
     if _name(signal) == SignalName.SIMPLE and not _SIMPLE_LEVELS.issuperset(values):
-        return "454", "a SIMPLE level is 0, 1, 2 or 3"
+        return "a SIMPLE level is 0, 1, 2 or 3"
+    if any(interval.duration and interval.duration.is_negative for interval in signal.intervals):
+        return f"signal {signal.signal_id} has an interval with a negative duration"
     if event.end is not None and _end_of_intervals(signal, event) != event.end:
-        return "454", f"intervals of signal {signal.signal_id} do not add up to the event's duration"
+        return f"intervals of signal {signal.signal_id} do not add up to the event's duration"
     return None
 
 

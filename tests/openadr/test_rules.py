@@ -65,6 +65,7 @@ def asks(*signals: Signal, **changes: Any) -> DistributeEvent:
 SIMPLE, LEVEL = SignalName.SIMPLE, SignalType.LEVEL
 BACKWARDS = signal(SIMPLE, LEVEL, intervals=steps(1.0, length=Duration(-60)))
 HALVES = steps(1.0, 2.0, length=minutes(30))
+LONGER, BACK = *steps(1.0, length=minutes(90)), *steps(2.0, length=Duration(-1800))
 OPEN = Duration(0)
 SCHEDULE, QUALIFIED = MESSAGES["create_opt_schedule"], MESSAGES["create_opt_event"]
 ANSWERS = MESSAGES["created_event"]
@@ -115,6 +116,7 @@ BROKEN: list[tuple[str, str, Message]] = [
     ("EVT-19", "no notification", distribute(event(period=replace(PERIOD, notification=None)))),
     ("EVT-19", "negative random start", distribute(event(period=replace(PERIOD, start_after=Duration(-60))))),
     ("EVT-19", "negative duration", asks(BACKWARDS, period=replace(PERIOD, duration=Duration(-60)))),
+    ("EVT-19", "negative notice", distribute(event(period=replace(PERIOD, notification=Duration(-60))))),
     ("EVT-20", "uid from 1", asks(signal(SIMPLE, LEVEL, intervals=(replace(HALVES[0], uid="1"), HALVES[1])))),
     ("EVT-20", "no uid", asks(signal(SIMPLE, LEVEL, intervals=(replace(HALVES[0], uid=None), HALVES[1])))),
     (
@@ -127,6 +129,7 @@ BROKEN: list[tuple[str, str, Message]] = [
         "no duration",
         asks(signal(SIMPLE, LEVEL, intervals=(SignalInterval(uid="0", payload_float=1),))),
     ),
+    ("EVT-21", "a step back", asks(signal(SIMPLE, LEVEL, intervals=(LONGER, replace(BACK, uid="1"))))),
     ("EVT-21", "too short", asks(signal(SIMPLE, LEVEL, intervals=HALVES[:1]))),
     (
         "EVT-21",

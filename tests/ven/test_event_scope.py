@@ -20,6 +20,9 @@ LINE = ServiceArea(positions=(10.0, 18.0, 12.0, 19.0))
 HALF = ServiceArea(positions=(10.0, 18.0, 12.0, 18.0, 12.0, 19.0, 10.0))
 EURO = ItemBase.of("currencyPerKWh", "EUR")
 WATTS = ItemBase.power()
+HOUR_AND_A_HALF = signal(length=timedelta(minutes=90)).intervals[0]
+BACK = signal(values=(2.0,), length=-timedelta(minutes=30)).intervals[0]
+BACK_AND_FORTH = replace(signal(), intervals=(HOUR_AND_A_HALF, replace(BACK, uid="1")))
 
 
 def area(west: float) -> ServiceArea:
@@ -63,6 +66,7 @@ REFUSED = {
     "VEX-15 SIMPLE in watts": (make_event(signals=(replace(signal(), item_base=WATTS),)), "460"),
     "SGN-08 a signal of somebody's own": (make_event(signals=(signal("x-simple"),)), "460"),
     "SGN-01 a SIMPLE level of four": (make_event(signals=(signal(values=(4.0,)),)), "454"),
+    "VEX-11 an interval that goes back": (make_event(signals=(BACK_AND_FORTH,)), "454"),
     "VEX-11 intervals that do not add up": (make_event(signals=(signal(length=2 * HOUR),)), "454"),
     "EVT-23 a value that is no number": (
         make_event(signals=(in_watts(float("nan")),)),
