@@ -6,12 +6,13 @@ event; uids are counted here. Limits of the standard are those of `openadr.rules
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from openadr import (
     ActivePeriod,
@@ -34,6 +35,8 @@ from vtn.api_route import Body, DurationText, Id, Instant, Text
 Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e15, le=1e15)]
 NAMES = frozenset(str(name) for name in SignalName)
 KINDS = frozenset(UNITS) - {"oadrGBDataDescription"}  # a feed is a report's
+CURRENCIES = frozenset({"currency", "currencyPerKWh", "currencyPerKW", "currencyPerThm"})
+CURRENCY = re.compile("[A-Z]{3}")
 MAINS = {"hertz": 50.0, "voltage": 230.0, "ac": True}
 MAX_INTERVALS = 20_000
 
@@ -68,6 +71,16 @@ class UnitBody(Body):
             raise ValueError(f"is none of {', '.join(sorted(KINDS))}")
         return kind
 
+    @model_validator(mode="after")
+    def _complete(self) -> UnitBody:
+        if self.kind in CURRENCIES and (self.units is None or not CURRENCY.fullmatch(self.units)):
+            raise ValueError(f"units of {self.kind} is a currency, such as EUR")
+        if self.kind == "customUnit" and None in (self.units, self.description):
+            raise ValueError("a customUnit has units and description")
+        if self.kind == "pulseCount" and self.pulse_factor is None:
+            raise ValueError("a pulseCount has a pulse_factor")
+        return self
+
 
 class AreaBody(Body):
     """A polygon: latitude and longitude of its corners in turn."""
@@ -75,6 +88,13 @@ class AreaBody(Body):
     feature_id: Id | None = None
     polygon_id: Id | None = None
     positions: list[Number] = Field(min_length=6)
+
+    @field_validator("positions")
+    @classmethod
+    def _pairs(cls, positions: list[float]) -> list[float]:
+        if len(positions) % 2:
+            raise ValueError("a corner has two numbers")
+        return positions
 
 
 class InterfaceBody(Body):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 from pydantic import Field
+from pydantic.config import JsonDict
 
 from openadr import ActivePeriod, Duration, ReportRequest, ReportSpecifier, SpecifierPayload
 from openadr.report_request import METADATA
@@ -14,6 +15,16 @@ from vtn.api_vens import find
 from vtn.catalogue import Offered
 from vtn.errors import DuplicateRequest, NotOffered, UnknownObject
 from vtn.problem import CONFLICT, INVALID, FieldProblem, Problem
+
+FIELDS = {
+    "reportSpecifierID": "specifier_id",
+    "granularity": "granularity",
+    "reportBackDuration": "report_back",
+    "reportInterval": "start",
+    "rID": "r_ids",
+}
+"""The words of a refusal, in the order in which they are looked for, and the fields that they stand for."""
+NONE: JsonDict = {"default": "PT0S"}
 
 
 class PointView(Answer):
@@ -88,10 +99,16 @@ class AskBody(Body):
     r_ids: list[Id] | None = Field(
         default=None, min_length=1, description="All of the report's where it is left out."
     )
-    granularity: DurationText = Field(default=Duration(0), description="Of the values; `PT0S`: on change.")
-    report_back: DurationText = Field(default=Duration(0), description="How often it comes.")
-    start: Instant | None = None
-    duration: DurationText | None = Field(default=None, description="`PT0S`: without an end.")
+    granularity: DurationText = Field(
+        default=Duration(0), description="Of the values; `PT0S`: on change.", json_schema_extra=NONE
+    )
+    report_back: DurationText = Field(
+        default=Duration(0), description="How often it comes.", json_schema_extra=NONE
+    )
+    start: Instant | None = Field(default=None, description="Of what comes periodically: now.")
+    duration: DurationText | None = Field(
+        default=None, description="`PT0S`: without an end, as where start and duration are left out."
+    )
 
 
 class StopBody(Body):
@@ -168,7 +185,7 @@ async def _ask(call: Call) -> Answer:
     try:
         await report_request.request_report(call.conn, ven.ven_id, request, call.now)
     except NotOffered as error:
-        fault = FieldProblem(field="specifier_id", value=body.specifier_id, detail=str(error))
+        fault = FieldProblem(field=_field_of(str(error)), detail=str(error))
         raise Problem(INVALID, f"{error.code}: {error}", [fault]) from error
     except DuplicateRequest as error:
         raise Problem.field("report_request_id", request_id, str(error), CONFLICT) from error
@@ -177,20 +194,35 @@ async def _ask(call: Call) -> Answer:
     return await _one(call, ven.ven_id, request_id)
 
 
+def _field_of(fault: str) -> str:
+    """The field that a refusal is about: its text names what OpenADR calls it."""
+    for word, field in FIELDS.items():
+        if word in fault:
+            return field
+    return "specifier_id"
+
+
 async def _specifier(call: Call, ven_id: str) -> ReportSpecifier:
     body: AskBody = call.body
     return ReportSpecifier(
         report_specifier_id=body.specifier_id,
         granularity=body.granularity,
         report_back_duration=body.report_back,
-        report_interval=_interval(body),
+        report_interval=await _interval(call, ven_id),
         specifier_payloads=await _points(call, ven_id),
     )
 
 
-def _interval(body: AskBody) -> ActivePeriod | None:
+async def _interval(call: Call, ven_id: str) -> ActivePeriod | None:
+    """RPT-17: what comes periodically has a beginning; of a request that is repeated it stays what it was."""
+    body: AskBody = call.body
     if body.start is None and body.duration is None:
-        return None
+        if not body.report_back or body.specifier_id == METADATA:
+            return None
+        for asked in await report_request.requests(call.conn, ven_id):
+            if asked.report_request_id == body.report_request_id and asked.request is not None:
+                return asked.request.report_specifier.report_interval
+        return ActivePeriod(dtstart=call.now.replace(microsecond=0), duration=Duration(0))
     if body.start is None or body.duration is None:
         missing = "start" if body.start is None else "duration"
         raise Problem.field(missing, None, "start and duration come together")

@@ -207,6 +207,8 @@ async def test_a_broken_rule_of_the_standard_is_named(clerk: Clerk) -> None:
     await clerk.refused(404, "GET", "/vtn/events/peak")
 
 
+BASELINE = {"baseline_id": "b", "baseline_name": "b", "start": "2026-03-02T14:00:00Z", "duration": "PT1H"}
+BASELINE |= {"intervals": [{"value": 1}]}
 WRONG = {
     "vens[0]": {"vens": ["nobody"]},
     "vens[1]": {"vens": ["alice", "alice"]},
@@ -223,6 +225,9 @@ WRONG = {
     "signals[0].intervals[0].value": {"signals": [{**SIMPLE, "intervals": [{"value": "1"}]}]},
     "signals[0].unit.kind": {"signals": [{**POWER, "unit": {"kind": "parsec"}}]},
     "signals": {"signals": [{**POWER, "unit": {"kind": "energyReal", "hertz": 50}}]},
+    "signals[0].unit": {"signals": [{**POWER, "unit": {"kind": "currencyPerKWh"}}]},
+    "target.service_area[0].positions": {"target": {"service_area": [{"positions": [1, 2, 3, 4, 5, 6, 7]}]}},
+    "baseline.unit": {"baseline": {**BASELINE, "unit": {"kind": "currency", "units": "EURO"}}},
     "target.ven_id": {"target": {"ven_id": ["bob"]}},
     "body": {"duration": None},
 }

@@ -90,13 +90,24 @@ async def test_all_points_of_a_report_are_asked_for_where_none_is_named(clerk: C
     assert again["report_name"] == "METADATA"
 
 
+async def test_what_comes_periodically_begins_now_where_nothing_else_is_said(clerk: Clerk) -> None:
+    await reporting(clerk)
+    body = {key: value for key, value in ASKED.items() if key not in ("start", "duration")}
+    asked = await clerk.post(REQUESTS, body)
+    assert (asked["start"], asked["duration"]) == ("2026-03-02T12:00:00Z", "PT0S")
+    clerk.desk.now += timedelta(minutes=1)
+    assert await clerk.post(REQUESTS, body) == asked  # repeated: the same
+
+
 async def test_a_request_that_cannot_be_is_refused_by_field(clerk: Clerk) -> None:
     await reporting(clerk)
     await clerk.post(REQUESTS, ASKED)
     for status, field, change in (
         (422, "specifier_id", {"specifier_id": "spec-NONE"}),
         (422, "specifier_id", {"specifier_id": "spec-NONE", "r_ids": None}),
-        (422, "specifier_id", {"r_ids": ["cellar"]}),
+        (422, "r_ids", {"r_ids": ["cellar"]}),
+        (422, "granularity", {"granularity": "PT1H"}),
+        (422, "report_back", {"report_back": "P29D"}),
         (422, "duration", {"duration": None}),
         (422, "start", {"start": None}),
         (422, "granularity", {"granularity": "often"}),

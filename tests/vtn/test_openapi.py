@@ -53,6 +53,15 @@ def test_the_document_is_whole() -> None:
         assert body is None or "example" in body["content"]["application/json"] or not body["required"]
 
 
+def test_every_default_is_of_its_type() -> None:
+    types = {"string": str, "integer": int, "boolean": bool, "array": list, "object": dict}
+    for name, schema in openapi.document()["components"]["schemas"].items():
+        for field, about in schema.get("properties", {}).items():
+            expected = types.get(about.get("type", ""))
+            if expected and "default" in about:
+                assert isinstance(about["default"], expected), f"{name}.{field}"
+
+
 async def test_the_document_is_served(clerk: Clerk) -> None:
     assert await clerk.get("/openapi.json") == openapi.document()
 
