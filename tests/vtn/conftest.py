@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import resource
+import shutil
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from flexpact.pki import issue, make_authority
 from openadr.certificate import KeyKind
 from tests.vtn.desk import Desk
 from tests.vtn.office import Clerk, opened
+from tests.vtn.secure import NOW, make_pki
 from tests.vtn.table import Table
 from vtn.store import Database
 
@@ -51,3 +54,29 @@ async def table(signing_pki: Path, database_path: Path) -> AsyncIterator[Table]:
         await opened.worker()
         yield opened
         await opened.close()
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The certificates of `tests.vtn.secure`, to be read only."""
+    directory = tmp_path_factory.mktemp("pki")
+    make_pki(directory, NOW)
+    return directory
+
+
+@pytest.fixture
+def pki(made: Path, tmp_path: Path) -> Path:
+    """The same for a test that changes them; `clients.pem` are the authorities of VENs."""
+    directory = Path(shutil.copytree(made, tmp_path / "pki"))
+    shutil.copy(directory / "ca.pem", directory / "clients.pem")
+    return directory
+
+
+@pytest.fixture
+def files() -> Iterator[int]:
+    """The limit of open files, as high as it may be here; another one is put back."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 4096 if hard == resource.RLIM_INFINITY else min(hard, 4096)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    yield most
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

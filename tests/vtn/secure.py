@@ -1,15 +1,21 @@
-"""A VTN with TLS for tests: its certificates, odd certificates of clients, and one connection at a time."""
+"""A VTN with TLS for tests: its certificates, odd certificates of clients, and one connection at a time.
+
+`NOW` is that of the fixtures `made` and `pki`: no certificate of theirs begins later.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -24,6 +30,9 @@ from vtn.settings import VtnSettings
 from vtn.store import Database
 
 BOTH = (KeyKind.EC, KeyKind.RSA)
+NOW = datetime.now(UTC)
+RUNNERS = [pytest.param(asyncio.run, id="asyncio"), pytest.param(uvloop.run, id="uvloop")]
+Run = Callable[[Coroutine[Any, Any, None]], None]
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
@@ -109,8 +118,9 @@ class Connection:
     writer: asyncio.StreamWriter
 
     @classmethod
-    async def open(cls, server: Server, context: ssl.SSLContext) -> Connection:
-        return cls(*await asyncio.open_connection("127.0.0.1", server.port, ssl=context))
+    async def open(cls, server: Server, context: ssl.SSLContext, mine: str = "127.0.0.1") -> Connection:
+        opened = asyncio.open_connection("127.0.0.1", server.port, ssl=context, local_addr=(mine, 0))
+        return cls(*await opened)
 
     @property
     def shown(self) -> bytes:

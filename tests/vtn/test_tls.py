@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,11 +12,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-import uvloop
 
 from flexpact.pki import Identity, issue, make_authority
 from openadr import CreatedPartyRegistration, CreatePartyRegistration, Message, Poll, Response, decode, encode
 from tests.vtn.desk import ALICE, NOW
+from tests.vtn.secure import RUNNERS, Run
 from vtn import registration
 from vtn.errors import StartupError
 from vtn.request import Head, Whole
@@ -27,8 +27,6 @@ from vtn.tls import server_tls
 
 ECDSA, RSA = "ECDHE-ECDSA-AES128-SHA256", "AES128-SHA256"
 REFUSED = "(?i)handshake|reset|^$"  # an alert, or the connection is cut
-RUNNERS = [pytest.param(asyncio.run, id="asyncio"), pytest.param(uvloop.run, id="uvloop")]
-Run = Callable[[Coroutine[Any, Any, None]], None]
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import shutil
 import ssl
-from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from structlog.testing import capture_logs
@@ -23,9 +20,11 @@ from openadr.certificate import KeyKind
 from openadr.enums import ProfileName
 from tests.vtn.secure import (
     BOTH,
+    NOW,
+    RUNNERS,
     Connection,
+    Run,
     context_of,
-    make_pki,
     odd_certificate,
     serving,
     vtn_settings,
@@ -37,23 +36,7 @@ from vtn.server import Server
 from vtn.store import Database
 from vtn.tls import server_tls
 
-NOW = datetime.now(UTC)
 POLL = encode(Poll(ven_id="x"))
-RUNNERS = [pytest.param(asyncio.run, id="asyncio"), pytest.param(uvloop.run, id="uvloop")]
-Run = Callable[[Coroutine[Any, Any, None]], None]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("pki")
-    make_pki(directory, NOW)
-    return directory
-
-
-@pytest.fixture
-def pki(made: Path, tmp_path: Path) -> Path:
-    """Certificates that the test may change."""
-    return Path(shutil.copytree(made, tmp_path / "pki"))
 
 
 def of(pki: Path, name: str) -> ssl.SSLContext:

@@ -6,42 +6,21 @@ import asyncio
 import shutil
 import socket
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-import uvloop
 
 from flexpact.pki import identity, load, make_authority
 from flexpact.revocation import revoke
 from openadr import QueryRegistration, encode
 from openadr.certificate import KeyKind
-from tests.vtn.secure import context_of, make_pki, serving, vtn_settings
+from tests.vtn.secure import NOW, RUNNERS, Run, context_of, serving, vtn_settings
 from vtn.server import BASE, Server
 from vtn.settings import TlsProfile
 
-NOW = datetime.now(UTC)
 QUERY = encode(QueryRegistration(request_id="q"))
-RUNNERS = [pytest.param(asyncio.run, id="asyncio"), pytest.param(uvloop.run, id="uvloop")]
-Run = Callable[[Coroutine[Any, Any, None]], None]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("pki")
-    make_pki(directory, NOW)
-    return directory
-
-
-@pytest.fixture
-def pki(made: Path, tmp_path: Path) -> Path:
-    """Certificates that the test may change; `clients.pem` are the authorities of VENs."""
-    directory = Path(shutil.copytree(made, tmp_path / "pki"))
-    shutil.copy(directory / "ca.pem", directory / "clients.pem")
-    return directory
 
 
 @dataclass(frozen=True)
