@@ -15,7 +15,7 @@ from openadr.report import (
     UpdatedReport,
     UpdateReport,
 )
-from openadr.response import Poll
+from openadr.response import EiResponse, Poll
 from openadr.wire import Message
 
 _METADATA = "METADATA"
@@ -27,6 +27,9 @@ class ReportTalk:
     def __init__(self) -> None:
         self._offered: dict[str, set[str]] | None = None
         self._asked: dict[str, ReportRequest] = {}
+        self._promised: set[str] = set()
+        self._answered: set[str] = set()  # asked for once, and sent: it may come again (RPT-34)
+        self._ended: set[str] = set()
         self._last: set[str] = set()
         self._cancelled: set[str] = set()
         self._piggy_back = False
@@ -44,6 +47,7 @@ class ReportTalk:
                 yield from self._data(report)
         elif isinstance(request, CreatedReport):
             self._piggy_back = False
+            self._promised |= self._asked.keys()
             if request.response.is_success:
                 yield from self._all_pending(request.pending_reports)
         elif isinstance(request, CanceledReport):
@@ -60,6 +64,8 @@ class ReportTalk:
 
     def response(self, request: Message, response: Message) -> Iterator[Remark]:
         """What a VTN's reply breaks."""
+        if isinstance(request, RegisterReport) and _is_success(response):
+            self._learn(request)
         if isinstance(response, RegisteredReport) and isinstance(request, RegisterReport):
             yield from self._requests(response.report_requests)
             self._piggy_back = bool(response.report_requests)
@@ -76,16 +82,21 @@ class ReportTalk:
         if answered is not None and answered != self._metadata_request:
             text = f"reportRequestID {answered!r} in oadrRegisterReport, no METADATA request has it"
             yield of_ven("RPT-04", text)
+
+    def _learn(self, request: RegisterReport) -> None:
+        """Metadata that were taken replace what was offered, and end what was asked for (RPT-07)."""
         self._offered = {
             report.report_specifier_id: {point.r_id for point in report.report_descriptions}
             for report in request.reports
         }
+        self._ended |= self._asked.keys()
         self._asked.clear()
 
     def _requests(self, requests: Iterable[ReportRequest]) -> Iterator[Remark]:
         for request in requests:
             name, specifier = f"request {request.report_request_id}", request.report_specifier
-            if request.report_request_id in self._asked:
+            known = self._asked.get(request.report_request_id)  # until it is answered it may be offered again
+            if known is not None and (known != request or request.report_request_id in self._promised):
                 yield of_vtn("RPT-12", f"{name}: the reportRequestID is in use")
             if specifier.report_specifier_id == _METADATA:
                 self._metadata_request = request.report_request_id
@@ -99,6 +110,8 @@ class ReportTalk:
                 elif wanted - offered:
                     yield of_vtn("RPT-13", f"{name}: not offered: rID {', '.join(sorted(wanted - offered))}")
             self._asked[request.report_request_id] = request
+            self._promised.discard(request.report_request_id)
+            self._ended.discard(request.report_request_id)
 
     def _cancel(self, message: CancelReport) -> None:
         for request_id in message.report_request_ids:
@@ -114,7 +127,9 @@ class ReportTalk:
                 self._cancelled.add(report.report_request_id)
             elif report.report_request_id in self._cancelled:
                 yield of_ven("RPT-40", f"{name}: it was cancelled")
-            elif self._offered is not None:
+            elif report.report_request_id in self._ended:
+                yield of_ven("RPT-07", f"{name}: new metadata have ended it", warning=True)
+            elif self._offered is not None and report.report_request_id not in self._answered:
                 self._strange.add(report.report_request_id)
                 yield of_ven("RPT-44", f"{name}: nobody asked for it")
             return
@@ -130,6 +145,7 @@ class ReportTalk:
             yield of_ven("RPT-44", f"{name}: not asked: rID {', '.join(sorted(sent - wanted))}")
         if not specifier.report_back_duration:
             del self._asked[report.report_request_id]
+            self._answered.add(report.report_request_id)
 
     def _taken(self, request: UpdateReport, response: UpdatedReport) -> Iterator[Remark]:
         if response.response.is_success:
@@ -151,3 +167,8 @@ class ReportTalk:
         missing = periodic - set(listed)
         if missing:
             yield of_ven("RPT-22", f"oadrPendingReports lacks {', '.join(sorted(missing))}")
+
+
+def _is_success(response: Message) -> bool:
+    answer = getattr(response, "response", None)
+    return not isinstance(answer, EiResponse) or answer.is_success
