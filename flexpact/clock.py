@@ -12,6 +12,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 _TEXT = re.compile(r"(?P<sim>[0-9T:.-]+Z)@(?P<real>[0-9]+(?:\.[0-9]+)?|held)x(?P<speed>[0-9]+(?:\.[0-9]+)?)")
+LOOK_S = 1.0
+"""How often a sleeper looks whether the machine's clock was put right."""
+STEP_S = 2.0
+"""A clock that moved against the machine's monotonic one by more than this was put right, not just tuned."""
 _HELD_LOOK_S = 0.05  # real seconds between two looks at a file whose clock is still held
 _EXAMPLE = "2026-01-20T00:00:00Z@1768000000x288"
 
@@ -104,13 +108,20 @@ class Clock:
         return course is not None and course.real_start_s is None
 
     async def sleep(self, seconds: float) -> None:
-        """Return when `seconds` of this clock have passed; at once for 0 and less."""
+        """Return when `seconds` of this clock have passed; at once for 0 and less.
+
+        They are counted beside the machine's clock, so that one set back keeps nobody asleep; when it is put
+        right by more than two seconds, sleepers return within a second, to look at what is due now.
+        """
+        if self._course is None:
+            await _sleep_beside(seconds)
+            return
         until = self() + timedelta(seconds=max(0.0, seconds))
         await asyncio.sleep(0)
         while (left_s := (until - self()).total_seconds()) > 0:
             course = self._current()
             if course is None or course.real_start_s is None:
-                await asyncio.sleep(left_s if course is None else _HELD_LOOK_S)
+                await asyncio.sleep(_HELD_LOOK_S)
                 continue
             not_begun_s = max(0.0, course.real_start_s - time.time())
             await asyncio.sleep(not_begun_s + left_s / course.speed)
@@ -120,6 +131,20 @@ class Clock:
         if self._path is not None and self._course is not None and self._course.real_start_s is None:
             self._course = _read(self._path)
         return self._course
+
+
+async def _sleep_beside(seconds: float) -> None:
+    """Wait so many seconds of the monotonic clock, or until the clock of the day has moved against it."""
+    ends, apart = time.monotonic() + max(0.0, seconds), _apart()
+    await asyncio.sleep(0)
+    while (  # noqa: ASYNC110 - a clock that is set tells nobody
+        left_s := ends - time.monotonic()
+    ) > 0 and abs(_apart() - apart) <= STEP_S:
+        await asyncio.sleep(min(left_s, LOOK_S))
+
+
+def _apart() -> float:
+    return time.time() - time.monotonic()
 
 
 def _read(path: Path) -> Course:

@@ -116,6 +116,7 @@ async def test_joined_bytes_are_those_of_the_ordinary_encoder_at_every_instant(d
             assert body == await ordinary(desk, body, limit), (desk.now, limit)
 
 
+@pytest.mark.goal(77)
 async def test_what_was_over_is_listed_again_when_the_clock_is_set_back(desk: Desk) -> None:
     await told_before(desk)
     desk.now = NOW + timedelta(days=1)
