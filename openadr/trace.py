@@ -4,6 +4,8 @@ Exchange NNNN lies in `NNNN-request.xml` and `NNNN-response.xml`, bodies as they
 or missing response file is an empty body. Other files are ignored.
 """
 
+import errno
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +38,17 @@ def read_trace(directory: Path) -> Iterator[Exchange]:
     for path in sorted(directory.glob(f"*{_REQUEST}")):
         name = path.name.removesuffix(_REQUEST)
         answer = path.with_name(name + _RESPONSE)
-        yield Exchange(name, _read(path), _read(answer) if answer.exists() else b"")
+        yield Exchange(name, read_file(path), read_file(answer) if answer.exists() else b"")
+
+
+def read_file(path: Path, *, regular: bool = True) -> bytes:
+    """What a file holds, no more than a message may. `regular`: OSError where it is a pipe, which may wait
+    for ever, or a device.
+    """
+    if regular and not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
+    with path.open("rb") as file:
+        return file.read(DEFAULT_LIMITS.max_report_bytes + 1)
 
 
 def judge(exchanges: Iterable[Exchange]) -> Iterator[tuple[Exchange, Remark]]:
@@ -69,8 +81,3 @@ def _message(raw: bytes) -> Message | None:
         return decode(raw) if raw else None
     except ProtocolError:
         return None
-
-
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(DEFAULT_LIMITS.max_report_bytes + 1)

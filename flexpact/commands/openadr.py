@@ -1,6 +1,7 @@
 """`flexpact openadr`: check OpenADR messages and conversations in files."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +12,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from openadr.checker import Outcome, Verdict, check_bytes
-from openadr.parser import DEFAULT_LIMITS
 from openadr.remark import Remark
-from openadr.trace import Exchange, judge, read_trace
+from openadr.trace import Exchange, judge, read_file, read_trace
 
 app = typer.Typer(help="Check OpenADR 2.0 messages in files.", no_args_is_help=True)
 
@@ -77,7 +77,7 @@ def _check_traces(directories: list[Path], as_json: bool) -> None:
 def _remark_row(directory: Path, exchange: Exchange, remark: Remark) -> dict[str, str | bool]:
     finding = remark.finding
     return {
-        "trace": str(directory),
+        "trace": _shown(directory),
         "exchange": exchange.name,
         "party": remark.party.value,
         "rule": finding.rule,
@@ -90,7 +90,7 @@ def _show_remarks(heard: list[tuple[Path, Exchange, Remark]]) -> None:
     """One row for each party and rule: how often, and where first."""
     rows: dict[tuple[str, str, str], list[tuple[Exchange, Remark]]] = {}
     for directory, exchange, remark in heard:
-        rows.setdefault((str(directory), remark.party, remark.finding.rule), []).append((exchange, remark))
+        rows.setdefault((_shown(directory), remark.party, remark.finding.rule), []).append((exchange, remark))
     table = Table(Column("trace", overflow="fold"), "who", "rule", "times", "first", "what")
     for (trace, party, rule), cases in rows.items():
         first, remark = cases[0]
@@ -107,31 +107,42 @@ def _show_remarks(heard: list[tuple[Path, Exchange, Remark]]) -> None:
 
 
 def _checked(given: Path) -> Iterator[tuple[Path, Verdict]]:
-    """Each file with its verdict; what cannot be read is a verdict too."""
+    """Each file with its verdict; what cannot be read is a verdict too, and so is what cannot be listed."""
     try:
-        files = _files(given)
+        is_directory = given.is_dir()
     except OSError as error:
         yield given, _unreadable(error)
         return
-    if not files:
+    if not is_directory:
+        yield given, _verdict(given, regular=False)
+        return
+    refused: list[OSError] = []
+    files = sorted(
+        Path(folder, name)
+        for folder, _, names in os.walk(given, onerror=refused.append)
+        for name in names
+        if name.lower().endswith(".xml")
+    )
+    for refusal in refused:
+        yield Path(refusal.filename), _unreadable(refusal)
+    if not files and not refused:
         yield given, Verdict(Outcome.MALFORMED, text="there is no *.xml file in this directory")
     for path in files:
-        try:
-            yield path, check_bytes(_read(path))
-        except OSError as error:
-            yield path, _unreadable(error)
+        yield path, _verdict(path)
 
 
-def _files(given: Path) -> list[Path]:
-    if not given.is_dir():
-        return [given]
-    found = (path for path in given.rglob("*") if path.suffix.lower() == ".xml" and not path.is_dir())
-    return sorted(found)
+def _verdict(path: Path, *, regular: bool = True) -> Verdict:
+    try:
+        return check_bytes(read_file(path, regular=regular))
+    except OSError as error:
+        return _unreadable(error)
 
 
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(DEFAULT_LIMITS.max_report_bytes + 1)
+def _shown(path: Path) -> str:
+    """The path as one may print it: a name that somebody else chose must not steer the terminal."""
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(path)
+    )
 
 
 def _unreadable(error: OSError) -> Verdict:
@@ -140,7 +151,7 @@ def _unreadable(error: OSError) -> Verdict:
 
 def _row(path: Path, verdict: Verdict) -> dict[str, str | None]:
     return {
-        "file": str(path),
+        "file": _shown(path),
         "profile": verdict.profile,
         "message": verdict.message,
         "verdict": verdict.outcome.value,
@@ -154,7 +165,7 @@ def _show(verdicts: list[tuple[Path, Verdict]]) -> None:
     for path, verdict in verdicts:
         style = _STYLES[verdict.outcome]
         table.add_row(
-            Text(str(path)),
+            Text(_shown(path)),
             verdict.profile or "-",
             Text(verdict.message or "-"),
             f"[{style}]{verdict.outcome}[/]",

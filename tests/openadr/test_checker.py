@@ -1,6 +1,8 @@
 """The verdict on anybody's message, and the command that prints it."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,46 @@ def test_what_cannot_be_read_is_a_sentence(tmp_path: Path) -> None:
     assert empty == "there is no *.xml file in this directory"
     assert loop is not None
     assert loop.startswith("cannot be read: ")
+
+
+def test_a_pipe_in_a_directory_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.xml")
+    (tmp_path / "poll.xml").write_bytes(encode(Poll("v")))
+    status, output = run(str(tmp_path), "--json")
+    assert status == 1
+    assert [row["text"] for row in rows(output)] == ["cannot be read: it is no regular file", ""]
+
+
+def test_a_directory_that_cannot_be_listed_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "poll.xml").write_bytes(encode(Poll("v")))
+    shut = tmp_path / "shut"
+    shut.mkdir()
+    list_it = os.scandir
+
+    def refuse(path: str) -> object:
+        if path == str(shut):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return list_it(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # who runs the tests may list everything
+    status, output = run(str(tmp_path), "--json")
+    assert status == 1
+    first, second = rows(output)
+    assert (first["file"], first["text"]) == (str(shut), "cannot be read: Permission denied")
+    assert second["verdict"] == "ok"
+
+
+def test_a_file_whose_name_is_no_text_harms_no_terminal(tmp_path: Path) -> None:
+    for name in (b"\x1b[31mred.xml", b"\xff.xml"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(encode(Poll("v")))
+    status, output = run(str(tmp_path), "--json")
+    assert status == 0
+    assert [str(row["file"]).rsplit("/", 1)[1] for row in rows(output)] == ["\\x1b[31mred.xml", "\\udcff.xml"]
+    status, output = run(str(tmp_path))
+    assert status == 0
+    assert "\x1b[31mred" not in output
 
 
 def test_a_file_of_any_size_is_read_up_to_the_limit(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from click.testing import Result
@@ -83,3 +84,10 @@ def test_a_directory_without_exchanges_is_refused_in_a_sentence(tmp_path: Path) 
     done = check(str(tmp_path))
     assert done.exit_code == 2
     assert "no file NNNN-request.xml" in " ".join(done.output.replace("│", " ").split())
+
+
+def test_a_pipe_in_a_trace_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "0001-request.xml")
+    done = check(str(tmp_path))
+    assert done.exit_code == 2
+    assert "it is no regular file" in " ".join(done.output.replace("│", " ").split())
