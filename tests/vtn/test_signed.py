@@ -285,3 +285,18 @@ async def test_an_open_connection_keeps_its_signer_when_the_certificate_is_renew
             _, body = await table.post(party, "OadrPoll", raw)
             assert verify(body, {before, after}, table.now).fingerprint == fingerprint
         await table.close()
+
+
+@pytest.mark.goal(23)
+async def test_keys_are_read_once(table: Table) -> None:
+    """Their files may be gone while the server and a VEN sign."""
+    await table.register(table.alice)
+    for path in (table.settings.key, table.alice.identity.key):
+        assert path is not None
+        path.rename(path.with_suffix(".away"))
+    try:
+        for _ in range(3):
+            assert isinstance(await table.say(table.alice, Poll(table.alice.ven_id)), Response)
+    finally:
+        for path in (table.settings.key, table.alice.identity.key):
+            path.with_suffix(".away").rename(path)
