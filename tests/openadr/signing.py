@@ -90,6 +90,8 @@ def _identity(name: str, family: str, bits: int) -> Identity:
     builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
     now = datetime.now(UTC)
     builder = builder.not_valid_before(now - timedelta(days=2)).not_valid_after(now + timedelta(days=2))
+    here = x509.SubjectAlternativeName([x509.DNSName("localhost")])  # it may serve, too
+    builder = builder.add_extension(here, critical=False)
     return Identity(name, key, builder.sign(key, hashes.SHA256()))
 
 
