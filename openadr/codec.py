@@ -25,7 +25,7 @@ from openadr.errors import (
 )
 from openadr.event import DistributeEvent, Event, UnreadableEvent
 from openadr.parser import DEFAULT_LIMITS, Limits, count_nodes, readable_name, validate, with_tree
-from openadr.plan import plan
+from openadr.plan import Plan, plan
 from openadr.response import Response
 from openadr.wire import NAMESPACE_20A, NAMESPACES, Message, clark
 
@@ -35,8 +35,7 @@ _CACHED_BODIES = 4096
 
 _PAYLOAD = clark("oadr:oadrPayload")
 _SIGNED_OBJECT = clark("oadr:oadrSignedObject")
-_VERSION = f' ei:schemaVersion="{SCHEMA_VERSION}"'
-_DECLARATION = "<?xml version='1.0' encoding='UTF-8'?>\n"
+_SCHEMA_VERSION = clark("ei:schemaVersion")
 _DATA, _METADATA = clark("oadr:oadrUpdateReport"), clark("oadr:oadrRegisterReport")
 _PARTS = (clark("oadr:oadrReport"), clark("oadr:oadrReportRequest"))
 _EVENT = clark("oadr:oadrEvent")
@@ -194,22 +193,21 @@ def _encode_response(message: Response) -> bytes:
 
 def _encode(message: Message) -> bytes:
     cls: type = type(message)
-    start, end = _frame(cls)
-    out = [start]
+    written = plan(cls)
+    root = etree.Element(_PAYLOAD, nsmap=_namespaces(written))
+    signed_object = etree.SubElement(root, _SIGNED_OBJECT)
+    element = etree.SubElement(signed_object, clark(f"oadr:oadr{cls.__name__}"))
+    element.set(_SCHEMA_VERSION, SCHEMA_VERSION)
     try:
-        plan(cls).write(message, out, f"oadr:oadr{cls.__name__}", _VERSION)
+        written.write(message, element)
     except EncodeError:
         raise
     except ValueError as error:
         raise EncodeError(f"{cls.__name__}: {error}") from None
-    out.append(end)
-    return "".join(out).encode()
+    return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
 
 
 @cache
-def _frame(cls: type) -> tuple[str, str]:
-    """What stands before and after the element of a message."""
-    prefixes = sorted({"oadr", "ei", *plan(cls).prefixes()})
-    names = " ".join(f'xmlns:{prefix}="{NAMESPACES[prefix]}"' for prefix in prefixes)
-    start = f"{_DECLARATION}<oadr:oadrPayload {names}><oadr:oadrSignedObject>"
-    return start, "</oadr:oadrSignedObject></oadr:oadrPayload>"
+def _namespaces(written: Plan) -> dict[str, str]:
+    prefixes = {"oadr", "ei", *written.prefixes()}
+    return {prefix: NAMESPACES[prefix] for prefix in sorted(prefixes)}

@@ -1,13 +1,13 @@
 """The plan of a class: how its element is read and written, compiled once from the paths of its fields.
 
 Reading is a table from tag to action, nested where a path has several steps. Writing is a list of actions in
-field order, which is the schema's order; neighbours that share a step share its element. What is written is
-text from the start: a tree of elements that is made only to be written costs four times as much.
+field order, which is the schema's order; neighbours that share a step share its element.
 """
 
+import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, is_dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Any
 
@@ -16,16 +16,40 @@ from lxml import etree
 from openadr.errors import EncodeError, InvalidData
 from openadr.item_base import XmlNode
 from openadr.parser import readable_name
-from openadr.path import Field, Step, has_paths, namespace_of, on_the_wire, specs_of, steps_of, unpack
-from openadr.text import check_id, codecs_for, escape, escape_attribute, read_numbers, write_numbers
+from openadr.text import check_id, codecs_for, read_numbers, write_numbers
 from openadr.tree import read_tree, write_tree
 from openadr.wire import NAMESPACES, clark
 
 Values = dict[str, Any]
 ReadAction = Callable[[etree._Element, Values, int], None]
-WriteAction = Callable[[Any, list[str]], None]
+WriteAction = Callable[[Any, etree._Element], None]
 
 _XSI_TYPE = clark("xsi:type")
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    tag: str  # Clark form
+    repeats: bool = False
+    always: bool = False
+    attribute: bool = False
+    own_name: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    name: str
+    kind: type  # the type of one value
+    many: bool
+    nullable: bool  # None where the element is absent
+    has_default: bool
+    metadata: Mapping[str, Any]
+    paths: tuple[tuple[_Step, ...], ...]
+
+    @property
+    def is_id(self) -> bool:
+        local = self.paths[0][-1].tag.rpartition("}")[2]
+        return local.endswith("ID") or local in ("mrid", "node")
 
 
 @dataclass(slots=True)
@@ -56,9 +80,9 @@ class Plan:
     """How the element of one class is read and written."""
 
     cls: type
-    _fields: tuple[Field, ...]
+    _fields: tuple[_Field, ...]
     _root: _Node
-    _content: "_Content"
+    _writers: tuple[WriteAction, ...]
     _required: frozenset[str]
     _tuples: tuple[str, ...]
     _own_name: str | None
@@ -80,12 +104,10 @@ class Plan:
         except ValueError as error:
             raise InvalidData(f"element {readable_name(element.tag)}: {error}", rule="GEN-16") from None
 
-    def write(self, value: Any, out: list[str], name: str, attributes: str = "") -> None:
-        """Appends the element of `value` to `out`; EncodeError or ValueError where it cannot be written.
-
-        `name` has its prefix; `attributes` are more of them as they stand in XML, each after a space.
-        """
-        self._content.write(value, out, name, attributes)
+    def write(self, value: Any, element: etree._Element) -> None:
+        """Puts the fields of `value` below `element`; EncodeError where one cannot be written."""
+        for writer in self._writers:
+            writer(value, element)
 
     def prefixes(self) -> frozenset[str]:
         """Prefixes of all namespaces that the element may use, foreign trees left out."""
@@ -95,27 +117,75 @@ class Plan:
 @cache
 def plan(cls: type, namespace: str = NAMESPACES["oadr"]) -> Plan:
     """The plan of a class whose element lies in `namespace`."""
-    specs = tuple(specs_of(cls, namespace))
+    specs = tuple(_specs(cls, namespace))
     root = _Node()
-    items: list[tuple[tuple[Step, ...], Field | None]] = []
+    items: list[tuple[tuple[_Step, ...], _Field | None]] = []
     for spec in specs:
         for path in spec.paths:
             _add_reader(root, path, spec)
         if not spec.paths[0][0].own_name:
             items.append((spec.paths[0], spec))
         if spec.metadata["then"] is not None:
-            then = steps_of(spec.metadata["then"], namespace)
+            then = _steps(spec.metadata["then"], namespace)
             items.append((then, None))
             _add_ignored(root, then)
     return Plan(
         cls=cls,
         _fields=specs,
         _root=root,
-        _content=_content(items),
+        _writers=tuple(_writers(items)),
         _required=frozenset(spec.name for spec in specs if not spec.nullable and not spec.has_default),
         _tuples=tuple(spec.name for spec in specs if spec.many),
         _own_name=next((spec.name for spec in specs if spec.paths[0][0].own_name), None),
     )
+
+
+def _specs(cls: type, namespace: str) -> Iterator[_Field]:
+    hints = typing.get_type_hints(cls)
+    for item in _on_the_wire(cls):
+        kind, many, nullable = _unpack(hints[item.name])
+        yield _Field(
+            name=item.name,
+            kind=kind,
+            many=many,
+            nullable=nullable,
+            has_default=item.default is not MISSING,
+            metadata=item.metadata,
+            paths=tuple(_steps(path, namespace) for path in item.metadata["xml"]),
+        )
+
+
+def _on_the_wire(cls: type) -> Iterator[Any]:
+    return (item for item in fields(cls) if "xml" in item.metadata)
+
+
+def _unpack(hint: Any) -> tuple[type, bool, bool]:
+    """Type of one value, whether there are many, whether None is allowed."""
+    if isinstance(hint, types.UnionType):
+        (inner,) = (part for part in typing.get_args(hint) if part is not type(None))
+        return inner, False, True
+    if typing.get_origin(hint) is tuple:
+        inner = typing.get_args(hint)[0]
+        return (tuple, False, False) if inner is float else (inner, True, False)
+    return hint, False, False
+
+
+def _steps(path: str, namespace: str) -> tuple[_Step, ...]:
+    return tuple(_step(part, namespace) for part in path.split("/"))
+
+
+def _step(part: str, namespace: str) -> _Step:
+    if part == "?":
+        return _Step("", own_name=True)
+    if part.startswith("@"):
+        return _Step(clark(part[1:]), attribute=True)
+    name = part.rstrip("*!")
+    tag = f"{{{namespace}}}{name[1:]}" if name.startswith(":") else clark(name)
+    return _Step(tag, repeats=part.endswith("*"), always=part.endswith("!"))
+
+
+def _namespace(tag: str) -> str:
+    return tag[1:].partition("}")[0]
 
 
 def _kind_of(element: etree._Element) -> str:
@@ -131,7 +201,7 @@ def _kind_of(element: etree._Element) -> str:
 # reading
 
 
-def _add_reader(node: _Node, path: tuple[Step, ...], spec: Field) -> None:
+def _add_reader(node: _Node, path: tuple[_Step, ...], spec: _Field) -> None:
     for step in path[:-1]:
         node = _inner_node(node, step.tag)
     last = path[-1]
@@ -150,13 +220,13 @@ def _inner_node(node: _Node, tag: str) -> _Node:
     return node.nodes[tag]
 
 
-def _add_ignored(node: _Node, path: tuple[Step, ...]) -> None:
+def _add_ignored(node: _Node, path: tuple[_Step, ...]) -> None:
     for step in path[:-1]:
         node = _inner_node(node, step.tag)
     node.children[path[-1].tag] = lambda element, values, max_id: None
 
 
-def _read_action(spec: Field, tag: str) -> ReadAction:
+def _read_action(spec: _Field, tag: str) -> ReadAction:
     value_of = _value_reader(spec, tag)
     name, skips_empty = spec.name, spec.nullable and not spec.metadata["keep_empty"]
 
@@ -173,11 +243,11 @@ def _read_action(spec: Field, tag: str) -> ReadAction:
     return append if spec.many else assign
 
 
-def _value_reader(spec: Field, tag: str) -> Callable[[etree._Element, int], Any]:
+def _value_reader(spec: _Field, tag: str) -> Callable[[etree._Element, int], Any]:
     if spec.kind is XmlNode:
         return lambda element, max_id: read_tree(element)
-    if is_dataclass(spec.kind) and has_paths(spec.kind):
-        inner = plan(spec.kind, namespace_of(tag))
+    if is_dataclass(spec.kind) and _has_paths(spec.kind):
+        inner = plan(spec.kind, _namespace(tag))
         return inner.read
     if spec.kind is tuple:
         return lambda element, max_id: read_numbers(element.text or "")
@@ -193,43 +263,14 @@ def _value_reader(spec: Field, tag: str) -> Callable[[etree._Element, int], Any]
     return read_id
 
 
+def _has_paths(cls: type) -> bool:
+    return all("xml" in item.metadata for item in fields(cls))
+
+
 # writing
-Items = Sequence[tuple[tuple[Step, ...], Field | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """What an element holds: its attributes, and what stands in it."""
-
-    attributes: tuple[tuple[str, str], ...]
-    writers: tuple[WriteAction, ...]
-
-    def write(self, value: Any, out: list[str], name: str, fixed: str = "") -> None:
-        found = ((of, getattr(value, field)) for of, field in self.attributes)
-        given = "".join(f' {of}="{escape_attribute(text)}"' for of, text in found if text is not None)
-        out.append(f"<{name}{fixed}{given}>")
-        begun = len(out)
-        for writer in self.writers:
-            writer(value, out)
-        if len(out) == begun:
-            out[-1] = f"{out[-1][:-1]}/>"
-        else:
-            out.append(f"</{name}>")
-
-
-def _content(items: Items) -> _Content:
-    attributes = [
-        (_name(path[0]), spec.name) for path, spec in items if path[0].attribute and spec is not None
-    ]
-    return _Content(tuple(attributes), tuple(_writers([item for item in items if not item[0][0].attribute])))
-
-
-def _name(step: Step) -> str:
-    """The name with its prefix, which the root of the message declares."""
-    return readable_name(step.tag)
-
-
-def _writers(items: Items) -> Iterator[WriteAction]:
+def _writers(items: Sequence[tuple[tuple[_Step, ...], _Field | None]]) -> Iterator[WriteAction]:
     """One action for each field; neighbours below the same element are put into one action."""
     position = 0
     while position < len(items):
@@ -245,103 +286,103 @@ def _writers(items: Items) -> Iterator[WriteAction]:
         position += len(group)
 
 
-def _below(path: tuple[Step, ...], step: Step) -> bool:
+def _below(path: tuple[_Step, ...], step: _Step) -> bool:
     return len(path) > 1 and path[0].tag == step.tag
 
 
-def _container(step: Step, group: Items) -> WriteAction:
-    inner = _content([(path[1:], spec) for path, spec in group])
+def _container(step: _Step, group: Sequence[tuple[tuple[_Step, ...], _Field | None]]) -> WriteAction:
+    inner = tuple(_writers([(path[1:], spec) for path, spec in group]))
     optional = [
         spec for _, spec in group if spec is not None and (spec.nullable or (spec.many and spec.has_default))
     ]
     always = step.always or len(optional) < len(group)
     names = tuple(spec.name for spec in optional)
-    tag = _name(step)
+    tag = step.tag
 
-    def write(value: Any, out: list[str]) -> None:
+    def write(value: Any, parent: etree._Element) -> None:
         if always or any(getattr(value, name) not in (None, ()) for name in names):
-            inner.write(value, out, tag)
+            element = etree.SubElement(parent, tag)
+            for writer in inner:
+                writer(value, element)
 
     return write
 
 
-def _write_action(path: tuple[Step, ...], spec: Field | None) -> WriteAction:
+def _write_action(path: tuple[_Step, ...], spec: _Field | None) -> WriteAction:
+    step = path[0]
     if spec is None:
-        empty = f"<{_name(path[0])}/>"
-        return lambda value, out: out.append(empty)
+        return lambda value, parent: _append_empty(parent, step.tag)
     name = spec.name
+    if step.attribute:
+        return lambda value, parent: _set_attribute(parent, step.tag, getattr(value, name))
     write_one = _value_writer(path, spec)
 
-    def write_single(value: Any, out: list[str]) -> None:
+    def write_single(value: Any, parent: etree._Element) -> None:
         item = getattr(value, name)
         if item is not None:
-            write_one(item, out)
+            write_one(item, parent)
 
-    def write_many(value: Any, out: list[str]) -> None:
+    def write_many(value: Any, parent: etree._Element) -> None:
         items = getattr(value, name)
         if not items and not spec.has_default:
             raise EncodeError(f"{type(value).__name__}.{name} needs at least one value")
         for item in items:
-            write_one(item, out)
+            write_one(item, parent)
 
     return write_many if spec.many else write_single
 
 
-def _value_writer(path: tuple[Step, ...], spec: Field) -> WriteAction:
-    """Writes one value: the elements of the path (its first step may repeat), the value into the last."""
-    *above, last = map(_name, path)
-    before = "".join(f"<{name}>" for name in above)
-    after = "".join(f"</{name}>" for name in reversed(above))
-    write_inner = _inner_writer(path[-1].tag, spec)
-    if write_inner is not None:
-        return write_inner if not above else _between(before, write_inner, after)
-    text_of = write_numbers if spec.kind is tuple else codecs_for(spec.kind, spec.metadata)[1]
-    before, after = f"{before}<{last}>", f"</{last}>{after}"
+def _append_empty(parent: etree._Element, tag: str) -> None:
+    etree.SubElement(parent, tag)
 
-    def write_text(item: Any, out: list[str]) -> None:
-        out.append(f"{before}{escape(text_of(item))}{after}")
+
+def _set_attribute(element: etree._Element, tag: str, value: str | None) -> None:
+    if value is not None:
+        element.set(tag, value)
+
+
+def _value_writer(path: tuple[_Step, ...], spec: _Field) -> WriteAction:
+    """Writes one value: the elements of the path (its first step may repeat), the value into the last."""
+    tags = tuple(step.tag for step in path)
+    if spec.kind is XmlNode:
+        return lambda item, parent: write_tree(item, _descend(parent, tags[:-1]))
+    if is_dataclass(spec.kind) and _has_paths(spec.kind):
+        if len(spec.paths) > 1:
+            return _choice_writer(spec)
+        inner = plan(spec.kind, _namespace(tags[-1]))
+        return lambda item, parent: inner.write(item, _descend(parent, tags))
+    text_of = write_numbers if spec.kind is tuple else codecs_for(spec.kind, spec.metadata)[1]
+    tag = tags[-1]
+
+    def write_text(item: Any, parent: etree._Element) -> None:
+        etree.SubElement(_descend(parent, tags[:-1]) if len(tags) > 1 else parent, tag).text = text_of(item)
 
     return write_text
 
 
-def _inner_writer(tag: str, spec: Field) -> WriteAction | None:
-    """Writes a value that is an element itself, None for a text."""
-    if spec.kind is XmlNode:
-        return write_tree
-    if not (is_dataclass(spec.kind) and has_paths(spec.kind)):
-        return None
-    if len(spec.paths) > 1:
-        return _choice_writer(spec)
-    inner, name = plan(spec.kind, namespace_of(tag)), readable_name(tag)
-    return lambda item, out: inner.write(item, out, name)
-
-
-def _between(before: str, write: WriteAction, after: str) -> WriteAction:
-    def write_between(item: Any, out: list[str]) -> None:
-        out.append(before)
-        write(item, out)
-        out.append(after)
-
-    return write_between
-
-
-def _choice_writer(spec: Field) -> WriteAction:
+def _choice_writer(spec: _Field) -> WriteAction:
     by_kind = {path[0].tag.rpartition("}")[2]: path[0].tag for path in spec.paths}
 
-    def write(item: Any, out: list[str]) -> None:
+    def write(item: Any, parent: etree._Element) -> None:
         tag = by_kind[item.kind]
-        plan(spec.kind, namespace_of(tag)).write(item, out, readable_name(tag))
+        plan(spec.kind, _namespace(tag)).write(item, etree.SubElement(parent, tag))
 
     return write
+
+
+def _descend(parent: etree._Element, tags: tuple[str, ...]) -> etree._Element:
+    for tag in tags:
+        parent = etree.SubElement(parent, tag)
+    return parent
 
 
 @cache
 def _prefixes(cls: type) -> frozenset[str]:
     found: set[str] = set()
-    for item in on_the_wire(cls):
+    for item in _on_the_wire(cls):
         for path in item.metadata["xml"]:
             found.update(step.lstrip("@").partition(":")[0] for step in path.split("/"))
-        kind = unpack(typing.get_type_hints(cls)[item.name])[0]
-        if is_dataclass(kind) and has_paths(kind):
+        kind = _unpack(typing.get_type_hints(cls)[item.name])[0]
+        if is_dataclass(kind) and _has_paths(kind):
             found |= _prefixes(kind)
     return frozenset(found) - {"", "?", "atom"}

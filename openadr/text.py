@@ -1,7 +1,6 @@
 """Text of an element to a value and back, one pair of functions for each type of field."""
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -17,11 +16,6 @@ Writer = Callable[[Any], str]
 
 _CACHED_TEXT_CHARS = 40
 _MAX_UNSIGNED_INT = 2**32 - 1
-_NO_XML = r"\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff"
-_FORBIDDEN = re.compile(f"[{_NO_XML}]")
-_UNUSUAL = re.compile(rf"[&<>\r{_NO_XML}]")
-_ESCAPED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}  # XML reads a lone CR as LF
-_ESCAPED_IN_ATTRIBUTE = str.maketrans(_ESCAPED | {'"': "&quot;", "\n": "&#10;", "\t": "&#9;"})
 
 
 def codecs_for(kind: type, metadata: Mapping[str, Any]) -> tuple[Reader, Writer]:
@@ -143,22 +137,3 @@ _CODECS: dict[type, tuple[Reader, Writer]] = {
     datetime: (_read_instant, _write_instant),
     Duration: (_read_duration, str),
 }
-
-
-def escape(text: str) -> str:
-    """The text as it stands between tags; EncodeError where XML cannot carry it."""
-    return text if _UNUSUAL.search(text) is None else _UNUSUAL.sub(_escaped, text)
-
-
-def _escaped(found: re.Match[str]) -> str:
-    try:
-        return _ESCAPED[found[0]]
-    except KeyError:
-        raise EncodeError(f"XML cannot carry the character U+{ord(found[0]):04X}") from None
-
-
-def escape_attribute(text: str) -> str:
-    """The text as it stands between double quotes; EncodeError where XML cannot carry it."""
-    if found := _FORBIDDEN.search(text):
-        _escaped(found)
-    return text.translate(_ESCAPED_IN_ATTRIBUTE)

@@ -110,9 +110,7 @@ class Schema:
 
     def element(self, random: Random, parent: etree._Element, node: etree._Element, tag: str) -> None:
         if tag == FEED_TAG:
-            feed: list[str] = []
-            write_tree(FEED, feed)
-            parent.append(etree.fromstring("".join(feed)))
+            write_tree(FEED, parent)
             return
         made = etree.SubElement(parent, tag)
         fixed, type_name = node.get("fixed"), node.get("type")
