@@ -9,12 +9,15 @@ answered from memory: no hook sees them.
 
 from __future__ import annotations
 
+import inspect
 from datetime import datetime
+from importlib import import_module
 from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import Message, ProtocolError
+from vtn.errors import StartupError
 from vtn.registration import Ven
 
 
@@ -43,3 +46,17 @@ class Review(Protocol):
 
 async def pass_all(_message: Message, _ven: Ven, _conn: AsyncConnection, _now: datetime) -> None:
     """The hook of a server without one."""
+
+
+def find(name: str) -> Review:
+    """The hook of the setting `review`, such as `mysite.programme:review`; StartupError where it is none."""
+    module, _, function = name.partition(":")
+    try:
+        found: Review = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise StartupError(f"the hook {name} cannot be found: {error}") from error
+    except Exception as error:
+        raise StartupError(f"the module of the hook {name} fails: {error!r}") from error
+    if not inspect.iscoroutinefunction(found):
+        raise StartupError(f"the hook {name} is no async function")
+    return found

@@ -27,12 +27,12 @@ from openadr import (
 from openadr.enums import ServiceName
 from openadr.errors import CertificateError, TransportError
 from openadr.parser import Limits
-from vtn import finding, nonce, original, registration
+from vtn import finding, hooks, nonce, original, registration
 from vtn.connection import Service
 from vtn.errors import StoreError
 from vtn.exchange import SERVICES, Terms
 from vtn.headers import forwarded_certificate
-from vtn.hooks import Review, pass_all
+from vtn.hooks import Review
 from vtn.listener import Listener
 from vtn.open_files import room_for
 from vtn.reception import Reception
@@ -61,7 +61,8 @@ REPORT = str(ServiceName.EI_REPORT)
 class Server:
     """A VTN on one port.
 
-    `request_reports` says what to ask of a VEN whose metadata arrive, `review` may refuse a message.
+    `request_reports` says what to ask of a VEN whose metadata arrive, `review` may refuse a message, in the
+    place of the one that the settings name.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Server:
         db: Database,
         clock: Callable[[], datetime],
         request_reports: RequestReports,
-        review: Review = pass_all,
+        review: Review | None = None,
     ) -> None:
         self._settings = settings
         self._db = db
@@ -78,6 +79,8 @@ class Server:
         self._limits = Limits(max_bytes=settings.max_body_bytes, max_report_bytes=settings.max_report_bytes)
         self._skews = Skews(settings.clock_skew_s)
         signatures = Signatures(settings, self._limits)
+        if review is None:
+            review = hooks.find(settings.review) if settings.review else hooks.pass_all
         terms = replace(_terms(settings, request_reports), review=review, signatures=signatures.offered)
         self._reception = Reception(db, clock, terms, signatures, self._skews)
         self._tracer = Tracer(db)

@@ -97,6 +97,11 @@ class VtnSettings(BaseModel):
     opt: OptPolicies = Field(
         default_factory=OptPolicies, description="How opt schedules are taken and read, by programme."
     )
+    review: str | None = Field(
+        default=None,
+        description="An async function of yours that may refuse messages, such as `mysite.rules:review`.",
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+    )
     insecure_dev: bool = Field(
         default=False,
         description="Plain HTTP on loopback, fingerprint by header. Never in production.",

@@ -30,8 +30,8 @@ from openadr.enums import OptType
 from openadr.rules import UNASSIGNED_CODES
 from tests.vtn.desk import ALICE, BOB, NOW, STRANGER, Desk, created_event, make_event, metadata, usage
 from tests.vtn.test_exchange import messages, response_of
-from vtn import registration
-from vtn.errors import DuplicateEvent
+from vtn import hooks, registration
+from vtn.errors import DuplicateEvent, StartupError
 from vtn.event import event_states
 from vtn.exchange import ROUTES
 from vtn.hooks import Refusal
@@ -40,11 +40,11 @@ from vtn.server import BASE, DEV_FINGERPRINT, Server
 from vtn.settings import Enrolment, VtnSettings
 
 
-async def restart_with(desk: Desk, review: Any, **more: Any) -> None:
+async def restart_with(desk: Desk, hook: Any, **more: Any) -> None:
     """The same VTN with a hook of an integrator's."""
     await desk.server.stop()
     settings = VtnSettings(port=0, insecure_dev=True, **more)
-    desk.server = Server(settings, desk.db, lambda: desk.now, lambda _ven, _reports, _now: [], review)
+    desk.server = Server(settings, desk.db, lambda: desk.now, lambda _ven, _reports, _now: [], hook)
     await desk.server.start()
 
 
@@ -190,6 +190,29 @@ async def test_an_integrator_may_refuse_a_stranger_who_would_enrol_by_himself(de
     async with desk.db.read() as conn:
         assert [ven.ven_name for ven in await registration.vens(conn)] == ["new"]
     assert seen == ["new"] * 3
+
+
+async def test_err_05_a_hook_is_named_in_the_settings(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site_rules.py").write_text(
+        "from vtn.hooks import Refusal\n\n"
+        "async def review(message, ven, conn, now):\n"
+        "    if type(message).__name__ == 'CreateOpt':\n"
+        "        raise Refusal('461', f'not for {ven.ven_name}')\n\n"
+        "def no_hook(): pass\n"
+    )
+    (tmp_path / "site_broken.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    ven_id = await desk.settle_in()
+    await restart_with(desk, None, review="site_rules:review")
+    reply = response_of(await desk.say(messages(ven_id)[CreateOpt][0]))
+    assert (reply.code, reply.description) == ("461", "not for alice")
+    for name in ("site_rules:nothing", "site_rules:no_hook", "nowhere:review", "site_broken:review"):
+        with pytest.raises(StartupError, match=name):
+            hooks.find(name)
+    with pytest.raises(ValueError, match="review"):
+        VtnSettings(review="os.system")
 
 
 @pytest.mark.parametrize("code", ["200", "300", "4", "45x", "4000", "\uff14\uff15\uff12"])
