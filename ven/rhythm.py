@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 DRAIN_LIMIT = 32
 """Polls in a row before the VEN waits although the VTN still has something (POLL-03)."""
+STALE_LIMIT = 2
+"""Polls in a row that bring what is known, before the VEN waits: some VTNs repeat all at each poll."""
 
 
 class Rhythm:
@@ -14,7 +16,7 @@ class Rhythm:
         self.until: datetime | None = None
         """The end of the pause; None: there is none."""
         self._since = datetime.min.replace(tzinfo=UTC)
-        self._drained = 0
+        self._drained = self._stale = 0
 
     def pause(self, seconds: float, now: datetime) -> None:
         """Waits so long from now on, in place of any pause before."""
@@ -29,7 +31,12 @@ class Rhythm:
         """Whether the clock was set back since the pause began: that must not make it longer."""
         return self.until is not None and now < self._since
 
-    def polled(self, *, idle: bool) -> bool:
-        """Whether to wait after a poll: it brought nothing (`idle`), or too many in a row brought more."""
+    def polled(self, *, idle: bool, news: bool) -> bool:
+        """Whether to wait after a poll: it brought nothing (`idle`), or too many in a row brought more, or
+        again what is known (no `news`).
+        """
         self._drained = 0 if idle else (self._drained + 1) % DRAIN_LIMIT
+        self._stale = 0 if idle or news else self._stale + 1
+        if self._stale >= STALE_LIMIT:
+            self._drained = 0
         return not self._drained

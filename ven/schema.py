@@ -35,6 +35,14 @@ MIGRATIONS = (
     """
     ALTER TABLE ven_state ADD COLUMN leaving INTEGER NOT NULL DEFAULT 0;
     CREATE TABLE ven_spent (id INTEGER PRIMARY KEY CHECK (id = 1), until TEXT NOT NULL);
+    ALTER TABLE ven_nonce RENAME TO ven_nonce_before;
+    -- in the order in which they come and go, so that few pages change
+    CREATE TABLE ven_nonce (
+        signed_at TEXT NOT NULL, signer TEXT NOT NULL, nonce TEXT NOT NULL,
+        PRIMARY KEY (signed_at, signer, nonce)
+    ) WITHOUT ROWID;
+    INSERT INTO ven_nonce SELECT signed_at, signer, nonce FROM ven_nonce_before;
+    DROP TABLE ven_nonce_before;
     """,
 )
 """The schema's history; `PRAGMA user_version` counts what has been applied."""

@@ -191,8 +191,8 @@ class Session:
         self._skew.measure(message, now)
         self._enter(following.good if good else following.bad, asked, message, now)
         outcome = answer(message, asked, self.saved, self._context(now), good=good)
-        self._apply(outcome)
-        self._settle(asked, now)
+        news = self._apply(outcome)
+        self._settle(asked, message, now, news=news)
         if isinstance(message, RequestReregistration) and good:
             self._count_renewal(now)
         if isinstance(asked, CreatePartyRegistration) and self.state is State.READY:
@@ -210,14 +210,16 @@ class Session:
             )
         return following
 
-    def _apply(self, outcome: Answered) -> None:
+    def _apply(self, outcome: Answered) -> bool:
+        """Takes over what an answer changes; whether that, or what is to be said to it, is new."""
         if self.saved.registration is not None and outcome.saved.registration is None:
             self._waiting.ended()
         news = steady(self.saved, outcome.saved) != self.saved
         self.saved = outcome.saved
         self.revoked |= outcome.revoked
-        self._waiting.add(outcome.messages, news=news)
+        new_words = self._waiting.add(outcome.messages, news=news)
         self._remember()
+        return news or new_words
 
     def _remember(self) -> None:
         if self._waiting.kept != self.saved.answers:
@@ -240,15 +242,21 @@ class Session:
         following = next(iter(TRANSITIONS[self.state].get(type(asked), {}).values()), None)
         self._enter(following.bad if following else self.state, asked, None, now)
         self._remember()
-        self._settle(asked, now)
+        self._settle(asked, None, now, news=True)
 
     def put_off(self) -> bool:
         """Lets the site's words wait for another answer where the VTN broke at the first; False: no use."""
         return self._waiting.put_off()
 
-    def _settle(self, asked: Message, now: datetime) -> None:
+    def _settle(self, asked: Message, message: Message | None, now: datetime, *, news: bool) -> None:
         if isinstance(asked, RegisterReport):
             self._pace.answered(taken=not self._lacks_metadata, now=now)
+        if not isinstance(asked, Poll) or self.state is State.UNREGISTERED:
+            return
+        if self._rhythm.polled(idle=message is None or isinstance(message, Response), news=news):
+            # only longer: the VTN's rhythm is a lower bound (POLL-07)
+            jitter = 1 + self._settings.poll_jitter * self._draw()
+            self._rhythm.pause(self.poll_period_s * jitter, now)
 
     def _enter(self, state: State, asked: Message, message: Message | None, now: datetime) -> None:
         self.state = state
@@ -262,12 +270,6 @@ class Session:
         if state is State.UNREGISTERED:
             self._waiting.lost()
             self._rhythm.pause(self._settings.register_retry_s, now)
-        elif isinstance(asked, Poll) and self._rhythm.polled(
-            idle=message is None or isinstance(message, Response)
-        ):
-            # only longer: the VTN's rhythm is a lower bound (POLL-07)
-            jitter = 1 + self._settings.poll_jitter * self._draw()
-            self._rhythm.pause(self.poll_period_s * jitter, now)
 
     @property
     def clock_skew(self) -> timedelta:

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from openadr import CreateOpt, CreateReport, DistributeEvent, Message
 from openadr.codec import decode, encode
@@ -64,18 +64,18 @@ def load(connection: sqlite3.Connection) -> Saved:
     )
 
 
-def has_nonce(connection: sqlite3.Connection, key: tuple[str, str]) -> bool:
-    """Whether this nonce of this signer is in the tables."""
-    query = "SELECT 1 FROM ven_nonce WHERE (signer, nonce) = (?, ?)"
-    return connection.execute(query, key).fetchone() is not None
+def load_nonces(connection: sqlite3.Connection) -> dict[tuple[str, str], datetime]:
+    """When each signer has used each nonce, the oldest first."""
+    rows = connection.execute("SELECT signer, nonce, signed_at FROM ven_nonce ORDER BY signed_at")
+    return {(signer, nonce): datetime.fromisoformat(signed_at) for signer, nonce, signed_at in rows}
 
 
 def save_nonces(
     connection: sqlite3.Connection, nonces: Mapping[tuple[str, str], datetime], oldest: datetime
 ) -> None:
     """Adds nonces with the times of their signatures, and drops those signed before `oldest`."""
-    rows = [(*key, as_text(signed_at)) for key, signed_at in nonces.items()]
-    connection.execute("DELETE FROM ven_nonce WHERE signed_at < ?", (as_text(oldest),))
+    rows = [(as_text(signed_at.astimezone(UTC)), *key) for key, signed_at in nonces.items()]
+    connection.execute("DELETE FROM ven_nonce WHERE signed_at < ?", (as_text(oldest.astimezone(UTC)),))
     connection.executemany("INSERT OR IGNORE INTO ven_nonce VALUES (?, ?, ?)", rows)
 
 

@@ -54,7 +54,8 @@ class Store:
         self._path = path
         self._connection = connection
         self._saved = saved
-        self._nonces: dict[tuple[str, str], datetime] = {}  # those not in the file, as they came
+        self._nonces = state_rows.load_nonces(connection)
+        self._fresh: dict[tuple[str, str], datetime] = {}  # those that are not in the file
         # up to here everything counts as spent: if we crash, and since the crash before this start
         self._mark = self._gap = state_rows.spent_until(connection)
         self._delivered_to = 0  # reports up to this one; they are sent oldest first
@@ -178,10 +179,11 @@ class Store:
         `signed_at` lies in the window around now; nonces that are older than any window are forgotten.
         """
         key = (signer, nonce)
-        known = key in self._nonces or state_rows.has_nonce(self._connection, key)
-        if known or _covers(self._gap, signed_at):
+        if key in self._nonces or _covers(self._gap, signed_at):
             return False
-        self._nonces[key] = signed_at
+        self._nonces[key] = self._fresh[key] = signed_at
+        while self._nonces[oldest := next(iter(self._nonces))] < signed_at - NONCES_KEPT:
+            del self._nonces[oldest]
         if not _covers(self._mark, signed_at):
             self._flush()
         return True
@@ -189,7 +191,7 @@ class Store:
     def close(self) -> None:
         """Writes what has waited, and closes the file."""
         with suppress(StateError):  # a disk that is full: then it is as after a crash
-            if self._nonces or self._unwritten or self._mark != self._gap:
+            if self._fresh or self._unwritten or self._mark != self._gap:
                 with self._transaction() as connection:
                     state_rows.save_spent_until(connection, self._gap)
         self._connection.close()
@@ -206,7 +208,7 @@ class Store:
                 mark = self._write_what_waits()
                 yield self._connection
             self._mark, self._unwritten = mark, 0
-            self._nonces.clear()
+            self._fresh.clear()
         except sqlite3.DatabaseError as error:
             raise StateError(f"the state file {self._path} cannot be written: {error}") from error
 
@@ -215,10 +217,10 @@ class Store:
         if self._unwritten:
             query = "DELETE FROM ven_queue WHERE refused IS NULL AND seq <= ?"
             self._connection.execute(query, (self._delivered_to,))
-        if not self._nonces:
+        if not self._fresh:
             return self._mark
-        newest = next(reversed(self._nonces.values()))
-        state_rows.save_nonces(self._connection, self._nonces, newest - NONCES_KEPT)
+        newest = next(reversed(self._fresh.values()))
+        state_rows.save_nonces(self._connection, self._fresh, newest - NONCES_KEPT)
         state_rows.save_spent_until(self._connection, newest + SPENT_AHEAD)
         return newest + SPENT_AHEAD
 

@@ -76,20 +76,21 @@ class Waiting:
         lasting = (each for each in self._queue if isinstance(each, (*ANSWERS, *_OWN)))
         return (*(each for each in lasting if each not in self._passing), *self._held)
 
-    def add(self, messages: Iterable[Message], *, news: bool = True) -> None:
-        """Adds answers and requests of the conversation; `news`: they follow from something new."""
-        for each in messages:
-            if not news and self._is_told(each):
-                self._passing.append(each)
-            self._queue.append(each)
+    def add(self, messages: Iterable[Message], *, news: bool = True) -> bool:
+        """Adds answers and requests of the conversation; `news`: they follow from something new.
+
+        Gives whether any of them is more than the VTN has heard.
+        """
+        added = tuple(messages)
+        passing = [each for each in added if not news and self._is_told(each)]
+        self._passing += passing
+        self._queue.extend(added)
+        return len(passing) < len(added)
 
     def _is_told(self, message: Message) -> bool:
-        """Whether the VTN has heard just this last, and nothing else of it is on its way."""
+        """Whether just this is what the VTN has heard last."""
         words = _words(message)
-        if not words or any(self._told.get(key) != said for key, said in words.items()):
-            return False
-        lasting = (each for each in self._queue if each not in self._passing)
-        return not any(words.keys() & _words(each).keys() for each in lasting)
+        return bool(words) and all(self._told.get(key) == said for key, said in words.items())
 
     def put_first(self, message: Message) -> None:
         """Sends it before everything else; only while nothing is under way."""

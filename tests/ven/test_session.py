@@ -54,9 +54,23 @@ def test_poll_03_the_ven_polls_at_once_until_the_vtn_has_nothing() -> None:
 
 def test_a_vtn_that_never_runs_dry_does_not_make_the_ven_spin() -> None:
     session = ready()
-    quiet = distribute(make_event(response_required=ResponseRequired.NEVER))
-    talk(session, *[quiet] * DRAIN_LIMIT)
+    quiet = [make_event(f"e{n}", response_required=ResponseRequired.NEVER) for n in range(DRAIN_LIMIT)]
+    talk(session, *[distribute(each) for each in quiet])
     assert session.due(NOW) == []
+
+
+@pytest.mark.criterion("POLL-03", "POLL-07", "POLL-08", who="ven")
+def test_poll_08_a_vtn_that_repeats_its_list_at_each_poll_is_polled_in_its_rhythm() -> None:
+    session, now = ready(), NOW
+    told = distribute(make_event(response_required=ResponseRequired.NEVER))
+    talk(session, told, told, told)  # news, and then a list before something else that may wait
+    for _ in range(4):
+        assert session.due(now) == []
+        now += HOUR / 10
+        talk(session, told, now=now)
+    now += HOUR / 10
+    talk(session, create_report(ask()), ok(), told, told, now=now)  # what is new is followed at once
+    assert session.due(now) == []
 
 
 def test_vex_30_answers_go_before_the_next_poll_and_again_until_they_are_acknowledged() -> None:

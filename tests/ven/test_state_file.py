@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from tests.ven.site import NOW
 from ven.schema import MIGRATIONS
 from ven.store import Store
 
@@ -23,3 +24,16 @@ def test_a_file_from_before_opts_were_kept_goes_on(tmp_path: Path) -> None:
     assert (saved.registration.ven_id, saved.synced, saved.opts) == ("ven-1", True, ())
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+
+
+def test_nonces_of_an_earlier_program_are_not_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "ven.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for script in MIGRATIONS[:6]:
+            connection.executescript(script)
+        connection.execute("INSERT INTO ven_nonce VALUES ('vtn', 'n', ?)", (NOW.isoformat(),))
+        connection.execute("PRAGMA user_version = 6")
+    store = Store.open(path)
+    assert not store.spend("vtn", "n", NOW)
+    assert store.spend("vtn", "another", NOW)
+    store.close()

@@ -191,6 +191,14 @@ def test_an_answer_to_a_changed_request_is_kept_though_it_says_what_was_said(box
     again.store.close()
 
 
+def test_a_refusal_that_changes_nothing_outlives_a_crash_too_until_it_was_heard(box: Box) -> None:
+    box.poll(distribute(make_event(modification=3)), ok())
+    box.poll(distribute(make_event(modification=2)))
+    again = box.crash()
+    assert [responses(each)[0].code for each in again.session.due(again.now)] == ["450"]
+    again.store.close()
+
+
 def test_a_word_that_is_followed_by_another_on_its_way_is_kept(box: Box) -> None:
     told = distribute(make_event())
     box.poll(told, ok())  # the VTN has heard: optIn
@@ -208,12 +216,13 @@ def test_a_word_that_is_followed_by_another_on_its_way_is_kept(box: Box) -> None
 
 
 def test_a_vtn_that_has_forgotten_us_is_told_anew(box: Box) -> None:
-    told = distribute(make_event())
-    box.poll(told, ok())
+    offered = RegisterReport(request_id="r", reports=())
+    box.poll(offered, ok())
     box.poll(no("463"))
-    box.play(registered(ven_id=None), registered(), metadata_taken(), told)
+    box.play(registered(ven_id=None), registered(), metadata_taken(), distribute())
+    box.poll(offered)
     again = box.crash()
-    assert names(again.session.due(again.now)) == ["CreatedEvent"]
+    assert names(again.session.due(again.now)) == ["RegisteredReport"]
     again.store.close()
 
 
@@ -308,6 +317,20 @@ def test_goals_68_a_report_a_minute_is_one_commit_of_few_pages(tmp_path: Path) -
     box.store.close()
     with closing(sqlite3.connect(tmp_path / "ven.db")) as file:
         assert file.execute("SELECT count(*) FROM ven_queue").fetchone() == (0,)
+
+
+def test_goals_68_the_progress_of_a_long_request_is_one_page(box: Box) -> None:
+    points = [f"point-{number}" for number in range(100)]
+    box.session = make_session(box.session.saved, Site(offered=[capability(USAGE, each) for each in points]))
+    box.play(metadata_taken(), distribute())
+    box.poll(create_report(ask(r_ids=points)), ok())
+    box.pages()
+    saved = box.store.load()
+    (held,) = saved.requests.values()
+    later = replace(held, next_start=held.next_start + HOUR)
+    box.store.save(replace(saved, requests={held.request_id: later}))
+    assert box.pages() == 1
+    assert box.crash().store.load().requests == {held.request_id: later}
 
 
 def test_a_crash_sends_few_reports_again_that_the_vtn_has_and_unchanged(
