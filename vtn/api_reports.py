@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from datetime import datetime
 
 from pydantic import Field
 from pydantic.config import JsonDict
 
 from openadr import ActivePeriod, Duration, ReportRequest, ReportSpecifier, SpecifierPayload
-from openadr.report_request import METADATA
+from openadr.report_request import METADATA, asks_metadata
 from vtn import report_request
 from vtn.api_route import Answer, At, Body, Call, DurationText, Id, Instant, Query, Route
 from vtn.api_vens import find
@@ -151,18 +152,34 @@ async def _requests(call: Call) -> Answer:
     query: RequestsQuery = call.query
     ven = await find(call.conn, call.path["ven"])
     found = await report_request.requests(call.conn, ven.ven_id)
-    return RequestList(requests=[_view(each) for each in found if not (query.running and each.ended_at)])
+    views = [_view(each, call.now) for each in found]
+    return RequestList(requests=[each for each in views if not (query.running and each.state == "ended")])
 
 
-def _view(requested: report_request.Requested) -> RequestView:
+def _is_over(requested: report_request.Requested, now: datetime) -> bool:
+    """Whether nothing more is to come: a single report has come, or the time of a periodic one has passed."""
+    if requested.request is None or asks_metadata(requested.request) or requested.last_report_at is None:
+        return False
+    specifier = requested.request.report_specifier
+    if requested.report_name.startswith("HISTORY_"):
+        return False  # it comes in parts, and none says that it is the last
+    if not specifier.report_back_duration:
+        return True
+    period = specifier.report_interval
+    end = period.end if period else None
+    return end is not None and specifier.report_back_duration.after(end) < now
+
+
+def _view(requested: report_request.Requested, now: datetime) -> RequestView:
+    over = requested.ended_at is None and requested.cancelled_at is None and _is_over(requested, now)
     specifier = requested.request.report_specifier if requested.request else None
     period = specifier.report_interval if specifier else None
     return RequestView(
         report_request_id=requested.report_request_id,
         specifier_id=requested.specifier_id,
         report_name=requested.report_name,
-        state=requested.state,
-        outcome=requested.outcome,
+        state=report_request.RequestState.ENDED if over else requested.state,
+        outcome=report_request.FINISHED if over else requested.outcome,
         by_operator=requested.by_operator,
         r_ids=[point.r_id for point in specifier.specifier_payloads] if specifier else [],
         granularity=specifier.granularity if specifier else None,
@@ -252,7 +269,7 @@ async def _cancel(call: Call) -> Answer:
 
 async def _one(call: Call, ven_id: str, request_id: str) -> Answer:
     found = await report_request.requests(call.conn, ven_id)
-    return next(_view(each) for each in found if each.report_request_id == request_id)
+    return next(_view(each, call.now) for each in found if each.report_request_id == request_id)
 
 
 ROUTES = (

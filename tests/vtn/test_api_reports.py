@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from datetime import timedelta
 
 from openadr import (
@@ -138,6 +139,32 @@ async def test_requests_that_have_ended_may_be_left_out(clerk: Clerk) -> None:
     assert ended["gone"] == "461"
     running = (await clerk.get(f"{REQUESTS}?running=true"))["requests"]
     assert "gone" not in [each["report_request_id"] for each in running]
+
+
+async def test_a_single_report_that_came_and_a_periodic_one_whose_time_is_over_run_no_more(
+    clerk: Clerk,
+) -> None:
+    ven_id = await reporting(clerk)
+    once = {name: ASKED[name] for name in ("specifier_id", "r_ids")} | {"report_request_id": "once"}
+    await clerk.post(REQUESTS, once)
+    await clerk.post(REQUESTS, {**ASKED, "duration": "PT1H"})
+
+    async def states() -> dict[str, tuple[str, str | None]]:
+        rows = (await clerk.get(REQUESTS))["requests"]
+        found = {each["report_request_id"]: (each["state"], each.get("outcome")) for each in rows}
+        return {name: found[name] for name in ("once", "mine")}
+
+    assert await states() == {"once": ("asked", None), "mine": ("asked", None)}
+    for name in ("once", "mine"):
+        data = usage(ven_id, [(NOW, 1.0)])
+        (report,) = data.reports
+        await clerk.desk.say(replace(data, reports=(replace(report, report_request_id=name),)))
+    assert await states() == {"once": ("ended", "finished"), "mine": ("asked", None)}
+    assert (await clerk.post(REQUESTS, once))["state"] == "ended"  # repeated: not asked for anew
+    clerk.desk.now += timedelta(hours=2, minutes=16)
+    assert (await states())["mine"] == ("ended", "finished")
+    running = (await clerk.get(f"{REQUESTS}?running=true"))["requests"]
+    assert not {"once", "mine"} & {each["report_request_id"] for each in running}
 
 
 async def test_opts_are_listed_newest_first_and_by_page(clerk: Clerk) -> None:
