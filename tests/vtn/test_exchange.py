@@ -141,6 +141,7 @@ async def test_sec_12_stranger_gets_463_in_the_fitting_payload_and_leaves_nothin
     assert await rows(desk, "vtn_pending") == before
 
 
+@pytest.mark.goal(9)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_ven_that_is_not_registered_gets_the_same_words_as_a_stranger(
     desk: Desk, kind: type[Message]
@@ -153,6 +154,7 @@ async def test_ven_that_is_not_registered_gets_the_same_words_as_a_stranger(
         assert await desk.say(message) == await desk.say(message, STRANGER)
 
 
+@pytest.mark.goal(5)
 @pytest.mark.criterion("GEN-11", "GEN-15", "ERR-03")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", ["{}", " {}", "{} ", "{}x"], ids=["other", "left", "right", "longer"])

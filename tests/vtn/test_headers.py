@@ -152,6 +152,7 @@ def test_prefix_that_cannot_be_reached_is_refused(prefix: str) -> None:
         VtnSettings(prefix=prefix)
 
 
+@pytest.mark.goal(9)
 @pytest.mark.criterion("HTTP-07", who="vtn")
 async def test_http_07_fault_of_our_own_gets_500_and_tells_nothing(database: Database) -> None:
     def broken(_ven: object, _reports: object, _now: datetime) -> list[object]:

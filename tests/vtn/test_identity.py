@@ -27,6 +27,7 @@ async def test_sec_11_a_certificate_of_nobody_registered_gets_463_for_a_register
             assert response_of(reply).code == "463", kind
 
 
+@pytest.mark.goal(9)
 async def test_sec_11_the_words_do_not_tell_whether_the_id_exists(desk: Desk) -> None:
     theirs = await desk.settle_in()
     for ven_id in (theirs, "nobody"):

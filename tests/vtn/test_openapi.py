@@ -139,6 +139,7 @@ async def test_a_database_that_takes_nothing_is_told_and_nothing_is_half_done(cl
     assert (status, problem["type"]) == (503, "urn:flexpact:problem:store")
 
 
+@pytest.mark.goal(9)
 async def test_a_fault_of_ours_tells_no_details(clerk: Clerk) -> None:
     clerk.forbidden[clerk.desk.ids[ALICE]] = FAULT
     status, problem = await clerk.ask("POST", "/vtn/events", peak())
