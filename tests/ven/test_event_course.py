@@ -25,6 +25,7 @@ def test_vex_18_the_random_start_is_drawn_once_and_kept_over_modifications() -> 
     held = listener.held["e1"]
     assert held.offset == timedelta(minutes=5)
     assert held.start == NOW + 2 * HOUR + timedelta(minutes=5)
+    assert held.end == held.start + HOUR
     assert listener.timeline.at(NOW + 2 * HOUR + timedelta(minutes=4)) is None
     assert listener.timeline.at(NOW + 3 * HOUR + timedelta(minutes=4)) is not None
     listener.told(make_event(modification=2, start_after=timedelta(minutes=40)))

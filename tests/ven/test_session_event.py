@@ -6,12 +6,22 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from openadr import ActivePeriod, CancelOpt, CreatedEvent, CreatedOpt, CreateOpt, Duration, EiResponse
+from openadr import (
+    ActivePeriod,
+    CancelOpt,
+    CreatedEvent,
+    CreatedOpt,
+    CreateOpt,
+    Duration,
+    EiResponse,
+    RequestEvent,
+)
 from openadr.enums import OptReason, OptType, ResponseRequired
-from tests.ven.conversation import make_session, names, ready, talk
+from tests.ven.conversation import SETTINGS, make_session, names, ready, talk
 from tests.ven.messages import VEN, cancelled, distribute, make_event, ok
 from tests.ven.site import NOW, Site
 from ven import opt
+from ven.answer import Context, answer
 
 
 def test_vex_26_a_change_of_mind_is_told_with_the_request_id_of_the_delivery() -> None:
@@ -103,3 +113,13 @@ def test_goals_73_opt_in_modify_and_cancel_are_answered_in_their_order() -> None
         for answer in message.event_responses
     ]
     assert numbers == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("limit", "left"), [(1, {"e1", "e2"}), (None, {"e1"})])
+def test_vex_10_a_list_that_was_asked_for_in_part_cancels_nothing(limit: int | None, left: set[str]) -> None:
+    session = ready()
+    talk(session, distribute(make_event(), make_event("e2")), ok())
+    asked = RequestEvent(request_id="e", ven_id=VEN, reply_limit=limit)
+    context = Context(SETTINGS, Site(), (), str, lambda: 0.5, NOW)
+    heard = answer(distribute(make_event()), asked, session.saved, context, good=True)
+    assert heard.saved.events.keys() == left
