@@ -99,6 +99,8 @@ class Conversation:
         self._registration_id: str | None = None
         self._cancelled = False
         self._owed: dict[type[Message], tuple[type[Message], str]] = {}
+        self._handed_out: Message | None = None
+        self._drained = False
         self._due: set[str] = set()
         self._event_opts: set[str] = set()
         self._events = EventTalk()
@@ -135,11 +137,17 @@ class Conversation:
             yield of_ven("GEN-11", f"venID {named}, registered as {self._ven_id}")
 
     def _before_the_next_poll(self) -> Iterator[Remark]:
+        """What a poll shows to be missing. All that waits may be fetched before it is answered (POLL-03,
+        POLL-05), but events are answered first (VEX-30).
+        """
+        yield from self._events.before_the_next_poll()
+        yield from self._reports.before_the_next_poll(drained=self._drained)
+        if not self._drained:
+            return
+        self._drained = False
         for asked, (answer, rule) in self._owed.items():
             yield of_ven(rule, f"{asked.__name__} was not answered by {answer.__name__} before the next poll")
         self._owed.clear()
-        yield from self._events.before_the_next_poll()
-        yield from self._reports.before_the_next_poll()
 
     def _after_registration(self, request: Message) -> Iterator[Remark]:
         """A new registration is followed by metadata in both directions and a request of events (REG-11)."""
@@ -187,8 +195,10 @@ class Conversation:
             yield of_vtn("SEC-13", f"{name} with the venID {named} is accepted")
 
     def _polled(self, response: Message) -> Iterator[Remark]:
+        self._drained = isinstance(response, Response) or response == self._handed_out
         if type(response) in _OWED:
             self._owed[type(response)] = _OWED[type(response)]
+            self._handed_out = response
         if isinstance(response, RegisterReport):
             self._due.discard("metadata of the VTN")
         if isinstance(response, Response) and response.response.is_success:
@@ -244,6 +254,7 @@ class Conversation:
         self._registration_id = self._ven_id = None
         self._due.clear()
         self._owed.clear()
+        self._handed_out, self._drained = None, False
         self._events, self._reports = EventTalk(), ReportTalk()
 
     def _opt(self, request: Message, response: Message) -> Iterator[Remark]:

@@ -34,7 +34,7 @@ class ReportTalk:
         self._cancelled: set[str] = set()
         self._piggy_back = False
         self._metadata_request: str | None = None
-        self._metadata_owed = False
+        self._metadata_owed = self._metadata_promised = False
         self._strange: set[str] = set()
 
     def request(self, request: Message) -> Iterator[Remark]:
@@ -48,19 +48,23 @@ class ReportTalk:
         elif isinstance(request, CreatedReport):
             self._piggy_back = False
             self._promised |= self._asked.keys()
+            self._metadata_promised = self._metadata_owed
             if request.response.is_success:
                 yield from self._all_pending(request.pending_reports)
         elif isinstance(request, CanceledReport):
             yield from self._all_pending(request.pending_reports)
 
-    def before_the_next_poll(self) -> Iterator[Remark]:
-        """A request in oadrRegisteredReport is answered by oadrCreatedReport (RPT-09)."""
+    def before_the_next_poll(self, *, drained: bool) -> Iterator[Remark]:
+        """A request in oadrRegisteredReport is answered by oadrCreatedReport (RPT-09). A polled one may wait
+        until all that waited was `drained`; metadata follow the answer to the request for them.
+        """
         if self._piggy_back:
             text = "report requests in oadrRegisteredReport were not answered before the next poll"
             yield of_ven("RPT-09", text)
-        if self._metadata_owed:
+        self._piggy_back = False
+        if self._metadata_owed and (drained or self._metadata_promised):
             yield of_ven("RPT-01", "a METADATA request was not followed by oadrRegisterReport")
-        self._piggy_back = self._metadata_owed = False
+            self._metadata_owed = False
 
     def response(self, request: Message, response: Message) -> Iterator[Remark]:
         """What a VTN's reply breaks."""
@@ -100,7 +104,7 @@ class ReportTalk:
                 yield of_vtn("RPT-12", f"{name}: the reportRequestID is in use")
             if specifier.report_specifier_id == _METADATA:
                 self._metadata_request = request.report_request_id
-                self._metadata_owed = True
+                self._metadata_owed, self._metadata_promised = True, False
                 continue
             if self._offered is not None:
                 offered = self._offered.get(specifier.report_specifier_id)

@@ -243,15 +243,15 @@ BAD: dict[str, tuple[list[Exchange], list[tuple[str, str]]]] = {
     ),
     "data before events": ([(REGISTER, created()), (OPT, OPTED)], [("VEN", "REG-11")]),
     "metadata of the VTN ignored": (
-        [(Poll(VEN), RegisterReport(request_id="v")), POLL],
+        [(Poll(VEN), RegisterReport(request_id="v")), POLL, POLL],
         [("VEN", "REG-13")],
     ),
     "a re-registration ignored": (
-        [(Poll(VEN), RequestReregistration(ven_id=VEN)), POLL],
+        [(Poll(VEN), RequestReregistration(ven_id=VEN)), POLL, POLL],
         [("VEN", "REG-16")],
     ),
-    "a cancel ignored": ([(Poll(VEN), CANCEL), POLL], [("VEN", "REG-18")]),
-    "a cancelled report ignored": ([(Poll(VEN), STOP), POLL], [("VEN", "POLL-04")]),
+    "a cancel ignored": ([(Poll(VEN), CANCEL), POLL, POLL], [("VEN", "REG-18")]),
+    "a cancelled report ignored": ([(Poll(VEN), STOP), POLL, POLL], [("VEN", "POLL-04")]),
     "traffic after a cancel": (
         [(AGAIN, created()), (CANCEL, CANCELED), POLL],
         [("VEN", "REG-19"), ("VTN", "SEC-12")],
