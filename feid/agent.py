@@ -21,6 +21,7 @@ from feid.metering import Metering, quarter_floor
 from feid.settings import FeidSettings
 from feid.site import SiteState
 from feid.store import Store
+from feid.voice import Desk, listen
 from openadr import Event
 from openadr.timeline import Timeline
 from ven.event import followed
@@ -155,7 +156,8 @@ async def run(
 ) -> None:
     """Run one box until `stop` is set: metering, forecast and control, and the VEN client beside them.
 
-    Raises OSError, sqlite3.Error or ven.errors.VenError if it cannot begin, or can no longer write.
+    Raises SettingsError, OSError, sqlite3.Error or ven.errors.VenError if it cannot begin, or can no longer
+    write.
     """
     from ven import client  # noqa: PLC0415  # aiohttp and TLS are loaded when the box goes to the network
     from ven.store import Store as VenStore  # noqa: PLC0415
@@ -171,10 +173,14 @@ async def run(
         known = followed(memory.load().events.values())
         agent.facility.follow(Timeline.from_events(known, settings.ven.overlap))
         await agent.cycle(clock())
-        await _first_to_end(
+        desk = Desk(clock)
+        parts = [
             _cycles(agent, clock, sleep, stop),
-            client.run(settings.ven, agent.facility, memory, clock, sleep, stop),
-        )
+            client.run(settings.ven, agent.facility, memory, clock, sleep, stop, speak=desk.hear),
+        ]
+        if settings.socket is not None:
+            parts.append(listen(settings.socket, desk))
+        await _first_to_end(*parts)
     finally:
         memory.close()
         store.close()

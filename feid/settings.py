@@ -2,6 +2,8 @@
 
     node = "node-1"
     state = "feid.sqlite"          # paths are relative to the settings file
+    socket = "feid.sock"           # optional: where people and programs of the site say whether it takes
+                                   # part, with `flexpact feid opt`, `schedule` ... (see feid.voice)
 
     [driver]
     kind = "simulated"
@@ -58,6 +60,8 @@ class FeidSettings:
     limits: Limits
     ven: VenSettings
     history: timedelta = timedelta(days=28)
+    socket: Path | None = None
+    """Where the site says whether it takes part (`feid.voice`); None: nowhere."""
     homes: tuple[str, ...] = ()
     """Homes whose meters must be there; empty: those that have a device."""
 
@@ -78,7 +82,7 @@ class FeidSettings:
     @classmethod
     def of(cls, content: Mapping[str, Any], folder: Path) -> "FeidSettings":
         """Settings from the tables of the file; `folder` is where its relative paths begin."""
-        _only(content, "", {"node", "state", "history_days", "homes", "driver", "limits", "ven"})
+        _only(content, "", {"node", "state", "socket", "history_days", "homes", "driver", "limits", "ven"})
         history_days = float(content.get("history_days", 28))
         if not 0 < history_days <= 35:
             raise SettingsError(f"history_days must be above 0 and at most 35, got {history_days:g}")
@@ -89,6 +93,7 @@ class FeidSettings:
             limits=_limits(_table(content, "limits")),
             ven=_ven(_table(content, "ven"), folder),
             history=timedelta(days=history_days),
+            socket=folder / _text(content, "socket", "") if "socket" in content else None,
             homes=_homes(content.get("homes", [])),
         )
 

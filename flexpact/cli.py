@@ -27,7 +27,7 @@ SUBS: dict[str, Sub] = {
     "aggregator": Sub(["aggregator"], "Run the aggregator, ask it for a reduction, read what it knows."),
     "vtn": Sub(["vtn", "vtn_operator"], "Run the OpenADR server by itself; VENs, reports and traces of any."),
     "event": Sub(["event"], "Create, modify, cancel and show events of a running server."),
-    "feid": Sub(["feid", "feid_simulate"], "Run the box at the customer, or simulated homes."),
+    "feid": Sub(["feid", "feid_voice", "feid_simulate"], "Run the box at the customer, speak for its site."),
     "openadr": Sub(["openadr"], "Check OpenADR 2.0 messages in files."),
     "ledger": Sub(["ledger"], "The log, the embedded chain and the contract."),
     "verify": Sub(["verify"], "Verify a receipt offline.", group=False),

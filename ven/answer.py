@@ -202,7 +202,7 @@ def _events(
         position=settings.position,
     )
     complete = not isinstance(asked, RequestEvent) or asked.reply_limit is None
-    desk = Desk(scope, opt.unless_qualified(saved.opts, context.decide), context.draw, context.now)
+    desk = Desk(scope, opt.said_first(saved.opts, context.decide), context.draw, context.now)
     taken = take(saved.events, message, desk, complete=complete)
     synced = saved.synced or isinstance(asked, RequestEvent)
     messages = () if taken.answer is None else (taken.answer,)

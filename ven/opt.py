@@ -136,6 +136,34 @@ def unless_qualified(opts: Sequence[CreateOpt], decide: Decide) -> Decide:
     return decided
 
 
+def said_first(opts: Sequence[CreateOpt], decide: Decide) -> Decide:
+    """`decide`, but what the site has said already goes first: of this event, then of its time."""
+    return unless_qualified(opts, unless_away(opts, decide))
+
+
+def unless_away(opts: Sequence[CreateOpt], decide: Decide) -> Decide:
+    """`decide`, but a site that has said that it stays out then takes part in no event of that time."""
+
+    def decided(event: Event, now: datetime) -> OptType:
+        away = any(_is_away(each, event) for each in opts)
+        return OptType.OPT_OUT if away else decide(event, now)
+
+    return decided
+
+
+def _is_away(each: CreateOpt, event: Event) -> bool:
+    """Whether the whole site stays out, in this programme, at some instant of the event."""
+    part = each.event_id is not None or each.target.resource_id or each.device_class is not None
+    other = each.market_context not in {None, event.descriptor.market_context}
+    if part or other or each.opt_type is not OptType.OPT_OUT:
+        return False
+    return any(
+        (period.end is None or event.dtstart < period.end)
+        and (event.end is None or period.dtstart < event.end)
+        for period in each.availability
+    )
+
+
 def kept(opts: Iterable[CreateOpt], events: Mapping[str, HeldEvent], now: datetime) -> tuple[CreateOpt, ...]:
     """The opts that still mean something: schedules that are not over, and events that are held."""
 
