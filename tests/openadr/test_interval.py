@@ -1,9 +1,10 @@
 """Durations and instants: one strict parser each (GOALS 21)."""
 
+from calendar import monthrange
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openadr.errors import InvalidData
@@ -116,6 +117,7 @@ def take(text: str, units: list[tuple[str, int, int]]) -> tuple[int, int] | None
 
 
 @pytest.mark.goal(21)
+@settings(max_examples=300)
 @given(
     st.text("PYMDTHSW0123+-", max_size=12) | st.from_regex(r"[+-]?P(\d{1,3}[YMDWHS]|T){0,5}", fullmatch=True)
 )
@@ -232,6 +234,61 @@ def test_text_that_is_no_utc_instant_is_refused(text: str) -> None:
     with pytest.raises(InvalidData) as caught:
         parse_instant(text)
     assert caught.value.rule == "GEN-06"
+
+
+MARKS = {4: "-", 7: "-", 10: "T", 13: ":", 16: ":"}
+
+
+def instant_model(text: str) -> datetime | None:
+    """The same language, read step by step; None where it is refused."""
+    numbers = [text[first:last] for first, last in ((0, 4), (5, 7), (8, 10), (11, 13), (14, 16), (17, 19))]
+    rest = text[19:].removesuffix("Z")
+    if rest.startswith("."):
+        numbers.append(rest[1:] or "0")
+    spelt = len(text) >= 19 and all(text[place] == mark for place, mark in MARKS.items())
+    if (
+        not spelt
+        or rest[:1] not in ("", ".")
+        or not all(each.isascii() and each.isdigit() for each in numbers)
+    ):
+        return None
+    year, month, day, hour, minute, second = map(int, numbers[:6])
+    is_day = year >= 1 and 1 <= month <= 12 and 1 <= day <= monthrange(year, month)[1]
+    is_time = minute <= 59 and second <= 60 and (hour <= 23 or (hour, minute, second) == (24, 0, 0))
+    if not (is_day and is_time):
+        return None
+    try:
+        return datetime(year, month, day, tzinfo=UTC) + timedelta(hours=hour, minutes=minute, seconds=second)
+    except OverflowError:
+        return None
+
+
+PARTS = st.tuples(
+    st.sampled_from(["2026", "2024", "0000", "0001", "1900", "9999", "02026", "-026"]),
+    st.sampled_from(["01", "02", "04", "12", "00", "13"]),
+    st.sampled_from(["01", "28", "29", "30", "31", "00", "32"]),
+    st.sampled_from(["00", "08", "23", "24", "25"]),
+    st.sampled_from(["00", "59", "60"]),
+    st.sampled_from(["00", "59", "60", "61"]),
+    st.sampled_from(["Z", "", ".", ".5Z", ".999999999Z", "+00:00", "-08:00", "z", "ZZ", "Z ", " Z"]),
+)
+
+
+@pytest.mark.goal(21)
+@given(
+    st.one_of(
+        PARTS.map(lambda p: f"{p[0]}-{p[1]}-{p[2]}T{p[3]}:{p[4]}:{p[5]}{p[6]}"),
+        st.text("0123456789-:T.Z+ ", max_size=24),
+    )
+)
+@settings(max_examples=400)
+def test_instant_agrees_with_an_independent_model(text: str) -> None:
+    expected = instant_model(text)
+    try:
+        found: datetime | None = parse_instant(text)
+    except InvalidData:
+        found = None
+    assert found == expected
 
 
 @given(st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30)), st.integers(-720, 720))  # noqa: DTZ001 - hypothesis wants naive bounds

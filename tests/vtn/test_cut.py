@@ -10,6 +10,7 @@ from sqlalchemy import MetaData
 
 from openadr import CreatePartyRegistration, DistributeEvent, Message, RequestEvent, decode, encode
 from tests.vtn.desk import ALICE, NOW, QUARTER, Desk, created_event, make_event, metadata, usage
+from tests.vtn.test_exchange import response_of
 from vtn.exchange import ROUTES
 from vtn.schema import metadata as tables
 from vtn.server import BASE, DEV_FINGERPRINT
@@ -92,6 +93,22 @@ async def check_cut_replies(desk: Desk, name: str, step: int) -> None:
         again = await send(desk, raw)
         assert type(message_in(again)) is type(message_in(whole))
     assert await contents(desk) == after
+
+
+@pytest.mark.goal(71)
+async def test_an_answer_cut_at_every_byte_changes_nothing_and_is_no_fault_of_the_server(desk: Desk) -> None:
+    """The peer says that no more will come, and listens: nothing is said, or a 400."""
+    raw = await prepare(desk, "answer")
+    before = await contents(desk)
+    for length in range(len(raw)):
+        reader, writer = await asyncio.open_connection("127.0.0.1", desk.server.port)
+        writer.write(raw[:length])
+        writer.write_eof()
+        said = await reader.read()
+        assert said == b"" or said.startswith(b"HTTP/1.1 400 "), (length, said)
+        writer.close()
+    assert await contents(desk) == before
+    assert response_of(message_in(await send(desk, raw))).is_success
 
 
 @pytest.mark.goal(71)

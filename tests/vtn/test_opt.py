@@ -22,6 +22,8 @@ from openadr import (
 )
 from openadr.enums import OptType
 from tests.vtn.desk import ALICE, NOW, Desk, created_event, make_event
+from tests.vtn.office import Clerk, peak
+from tests.vtn.test_exchange import response_of
 from vtn import event, opt
 from vtn.opt import OptEntry
 from vtn.schema import opt_table
@@ -267,3 +269,46 @@ async def test_opt_14_and_17_what_is_no_schedule_cannot_be_cancelled(desk: Desk)
     for opt_id in ("o1", "unknown"):
         assert await code(desk, CancelOpt(request_id="r", opt_id=opt_id, ven_id=ven_id)) == "452"
     assert await opt_of(desk) == OUT
+
+
+@pytest.mark.goal(73)
+async def test_the_operator_sees_changes_of_mind_repeats_and_late_answers_in_their_order(
+    clerk: Clerk,
+) -> None:
+    desk = clerk.desk
+    await desk.settle_in()
+    await clerk.post("/vtn/events", peak())
+    first = await offered(desk)
+    for chosen in (IN, IN, OUT):  # optIn, the same once more, optOut
+        await desk.answer(first, chosen)
+        desk.now += timedelta(seconds=1)
+    assert await shown(clerk) == "optOut"
+    await clerk.http.patch("/vtn/events/peak", json={"priority": 1})
+    second = await offered(desk)
+    await desk.answer(second, IN)
+    desk.now += timedelta(seconds=1)
+    for _ in range(2):  # late, and once more: of the version before
+        late = await desk.answer(first, IN)
+        assert response_of(late).code == "450"
+    assert await shown(clerk) == "optIn"
+    listed = (await clerk.get("/vtn/opts?event_id=peak"))["opts"]
+    assert [(each["modification_number"], each["opt_type"]) for each in reversed(listed)] == [
+        (0, "optIn"),
+        (0, "optOut"),
+        (1, "optIn"),
+        (0, "optIn"),
+    ]
+    assert [each["number"] for each in listed] == sorted((each["number"] for each in listed), reverse=True)
+    assert [each["at"] for each in listed] == sorted((each["at"] for each in listed), reverse=True)
+
+
+async def offered(desk: Desk) -> Event:
+    message = await desk.poll()
+    assert isinstance(message, DistributeEvent)
+    return message.events[0]
+
+
+async def shown(clerk: Clerk) -> str:
+    """The answer that holds, as the operator is shown it."""
+    (ven,) = (await clerk.get("/vtn/events/peak"))["vens"]
+    return str(ven["response"])

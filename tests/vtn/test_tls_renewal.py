@@ -91,6 +91,24 @@ async def test_a_file_that_was_replaced_counts_without_being_asked(
                 pass
 
 
+@pytest.mark.goal(16)
+async def test_a_revocation_counts_on_an_open_connection_without_being_asked(
+    pki: Path, database_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert renewal.LOOK_EVERY_S <= 1.0
+    monkeypatch.setattr(renewal, "LOOK_EVERY_S", 0.005)
+    async with serving(vtn_settings(pki, crl=pki / "crl.pem"), database_path, lambda: NOW) as server:
+        alice, bob = [await Connection.open(server, of(pki, name)) for name in ("alice", "bob")]
+        revoke(pki, load(pki / "bob.pem")[0], NOW)
+        async with asyncio.timeout(30):
+            while (answer := await bob.post("OadrPoll", POLL))[0] == 200:
+                pass
+        assert answer == (403, b"")
+        assert (await alice.post("OadrPoll", POLL))[0] == 200
+        for connection in (alice, bob):
+            await connection.close()
+
+
 async def test_files_that_cannot_be_used_change_nothing_and_are_named(pki: Path, database_path: Path) -> None:
     async with serving(vtn_settings(pki), database_path, lambda: NOW) as server:
         old = cert_of(pki, "vtn")
