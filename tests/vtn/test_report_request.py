@@ -217,6 +217,7 @@ async def test_rpt_39_a_cancellation_waits_for_the_poll_and_is_confirmed(desk: D
     assert isinstance(await desk.poll(), Response)
 
 
+@pytest.mark.criterion("RPT-40", "RPT-41")
 async def test_rpt_41_a_cancellation_rides_in_the_answer_to_a_report_that_comes_first(desk: Desk) -> None:
     ven_id = await ready(desk)
     await stop(desk, ven_id, ASK, follow=True)
