@@ -23,8 +23,8 @@ from aggregator.profile import QUARTER, Period, floor_to
 from aggregator.settlement import LOAD_DISPATCH
 from openadr import ActivePeriod, Duration, Event, EventDescriptor, ItemBase, Signal, SignalInterval, Target
 from openadr.enums import EventStatus, ResponseRequired, SignalType
-from vtn import event as vtn_event
 from vtn.publication import publish_all
+from vtn.revision import cancel_all
 
 LONGEST = timedelta(days=1)
 
@@ -123,8 +123,7 @@ async def cancel(conn: AsyncConnection, request_id: str, now: datetime) -> dict[
     if found.cancelled_at is None:
         if now >= calls[0].period.end:
             raise RequestRefusedError(f"it ended at {calls[0].period.end.isoformat()}")
-        for call in calls:
-            await vtn_event.cancel(conn, found.event_id, call.ven_id, now)
+        await cancel_all(conn, found.event_id, [call.ven_id for call in calls], now)
         await store.cancel_request(conn, found.event_id, floor_to(now, QUARTER), now)
     return {
         "request_id": found.request_id,

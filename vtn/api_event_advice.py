@@ -42,13 +42,16 @@ async def of_new(
     return warnings
 
 
-async def of_changed(call: Call, changed: Event, ven: Ven, *, overlap: Policy) -> list[WarningView]:
-    """Warnings about the new version of an event."""
+async def of_changed(
+    call: Call, changed: Mapping[str, Event], vens: Mapping[str, Ven], *, overlap: Policy
+) -> list[WarningView]:
+    """Warnings about new versions, by the id of the VEN that gets each; Problem where the policy refuses."""
     warnings: list[WarningView] = []
-    async for _, known, schedules in _standing(call, [ven.ven_id]):
-        warnings += _overlaps(changed, ven, known, overlap)
-        warnings += _opted_out(call, changed, ven, schedules)
-        warnings += _rare_polls(call.office, changed, ven, known)
+    async for ven_id, known, schedules in _standing(call, list(changed)):
+        ven, made = vens[ven_id], changed[ven_id]
+        warnings += _overlaps(made, ven, known, overlap)
+        warnings += _opted_out(call, made, ven, schedules)
+        warnings += _rare_polls(call.office, made, ven, known)
     return warnings
 
 

@@ -1,13 +1,12 @@
-"""Events: created for many VENs in one transaction, modified, cancelled, shown.
+"""Events: created for many VENs in one transaction, modified and cancelled in one, shown.
 
-Rules: all or nothing; `admit` and the rules of the standard are asked by `vtn.event` for each VEN; overlaps
-(EVT-33) and starts in the past are refused or warned of as the operator wishes, and named; a repeat of a
-create with the same id and content is answered as the first.
+Rules: all or nothing; `admit` and the rules of the standard are asked by `vtn.publication` and `vtn.revision`
+for each VEN; overlaps (EVT-33) and starts in the past are refused or warned of as the operator wishes, and
+named; whatever comes twice is answered as the first time.
 """
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,23 +14,28 @@ from dataclasses import replace
 from pydantic import ValidationError
 
 from openadr import Event, ProtocolError
-from openadr.timeline import event_status
-from vtn import api_event_advice, availability, event, event_content, event_list, publication, registration
+from vtn import (
+    api_event_advice,
+    availability,
+    event_content,
+    event_list,
+    publication,
+    registration,
+    revision,
+)
 from vtn.api_event_body import EventContent, content_of, event_of
 from vtn.api_event_model import (
     CREATE_EXAMPLE,
     CancelBody,
     CreateBody,
     EventPage,
-    EventRow,
     EventView,
     ListQuery,
     ModifyBody,
     ShowQuery,
     VenPart,
-    VenState,
-    WarningView,
 )
+from vtn.api_event_view import row, view
 from vtn.api_programmes import from_programme
 from vtn.api_route import Answer, Call, Route
 from vtn.api_vens import by_id_or_name, find
@@ -63,7 +67,7 @@ async def _create(call: Call) -> Answer:
         call, fresh, vens, overlap=body.overlap, past_start=body.past_start
     )
     await _publish(call, given, vens)
-    return await _view(call, event_id, warnings=warnings)
+    return await view(call, event_id, warnings=warnings)
 
 
 def _own(made: Event, resources: tuple[str, ...]) -> Event:
@@ -129,12 +133,15 @@ def _admit(call: Call) -> publication.Admit:
     return availability.unless_opted_out(call.office.opt, call.office.admit)
 
 
-def _refused(error: NotAdmitted, made: Event, ven: Ven, field: str) -> Problem:
+def _refused(error: NotAdmitted, made: Event, ven: Ven, field: str, *, is_change: bool = False) -> Problem:
     """A rule of the standard concerns the event's fields, any other clause the VEN."""
     group, _, number = error.clause.partition("-")
     if group.isupper() and number.isdigit() and error.clause not in OF_VENS:
         fault = FieldProblem(field=_field_of(error, made), detail=error.text, rule=error.clause)
-        return Problem(INVALID, str(error), [fault], clause=error.clause)
+        detail = (
+            f"{ven.ven_name}: {error}" if is_change else str(error)
+        )  # a change is of each VEN's own version
+        return Problem(INVALID, detail, [fault], clause=error.clause)
     rule = error.clause if error.clause in OF_VENS else None
     fault = FieldProblem(field=field, value=shown(ven.ven_name), detail=error.text, rule=rule)
     return Problem(NOT_ADMITTED, f"{ven.ven_name}: {error}", [fault], clause=error.clause)
@@ -153,19 +160,36 @@ async def _modify(call: Call) -> Answer:
     body: ModifyBody = call.body
     event_id = call.path["event_id"]
     await _check_owner(call, event_id)
-    warnings: list[WarningView] = []
     versions = await event_list.versions(call.conn, event_id)
-    for ven in await _having(call, event_id, versions, body.vens):
-        old = versions[ven.ven_id]
-        new = _changed(old, body, call)
-        if not event_content.same_content(old, new):
-            warnings += await api_event_advice.of_changed(call, new, ven, overlap=body.overlap)
-        await _modified(call, new, ven)
-        await asyncio.sleep(0)  # others have their turn between the VENs
-    return await _view(call, event_id, warnings=warnings)
+    vens = {ven.ven_id: ven for ven in await _having(call, event_id, versions, body.vens)}
+    wanted = _changed({ven_id: versions[ven_id] for ven_id in vens}, body, call)
+    changed = {ven_id: new for ven_id, (new, is_other) in wanted.items() if is_other}
+    warnings = await api_event_advice.of_changed(call, changed, vens, overlap=body.overlap)
+    given = {ven_id: new for ven_id, (new, _) in wanted.items()}
+    try:
+        await revision.modify_all(call.conn, given, call.now, _admit(call))
+    except NotAdmitted as error:
+        ven_id = error.ven_id or next(iter(given))
+        field = _place(body.vens, list(vens), ven_id)
+        late = _late(error, vens[ven_id], field)
+        raise late or _refused(error, given[ven_id], vens[ven_id], field, is_change=True) from error
+    return await view(call, event_id, warnings=warnings)
 
 
-def _changed(old: Event, body: ModifyBody, call: Call) -> Event:
+def _changed(versions: Mapping[str, Event], body: ModifyBody, call: Call) -> dict[str, tuple[Event, bool]]:
+    """What each VEN is to have, and whether that is another event; one object where they had the same."""
+    made: dict[Event, tuple[Event, bool]] = {}
+    found = {}
+    for ven_id, old in versions.items():
+        bare = replace(old, target=replace(old.target, ven_id=()))
+        if bare not in made:
+            new = _with_changes(bare, body, call)
+            made[bare] = new, not event_content.same_content(bare, new)
+        found[ven_id] = made[bare]
+    return found
+
+
+def _with_changes(old: Event, body: ModifyBody, call: Call) -> Event:
     """The stored event with the given fields in place of its own."""
     given = body.model_fields_set & set(CONTENT)
     values = {name: getattr(content_of(old), name) for name in CONTENT}
@@ -179,20 +203,20 @@ def _changed(old: Event, body: ModifyBody, call: Call) -> Event:
     except ValidationError as error:
         raise invalid(error) from error
     new = _event(content, old.event_id, old.descriptor.market_context, call)
-    descriptor = replace(new.descriptor, modification_reason=body.reason)
-    return replace(new, descriptor=descriptor, target=replace(new.target, ven_id=old.target.ven_id))
+    return replace(new, descriptor=replace(new.descriptor, modification_reason=body.reason))
 
 
-async def _modified(call: Call, new: Event, ven: Ven) -> None:
-    try:
-        await event.modify(call.conn, new, ven.ven_id, call.now, _admit(call))
-    except NotAdmitted as error:
-        raise _late(error) or _refused(error, new, ven, "vens") from error
+def _place(named: Sequence[str] | None, ven_ids: Sequence[str], ven_id: str) -> str:
+    """Where the body names the VEN."""
+    return "vens" if named is None else f"vens[{ven_ids.index(ven_id)}]"
 
 
-def _late(error: NotAdmitted) -> Problem | None:
-    """The past cannot be changed: what is there stands against it, not a field."""
-    return Problem(CONFLICT, str(error), clause=error.clause) if error.clause == "EVT-04" else None
+def _late(error: NotAdmitted, ven: Ven, field: str) -> Problem | None:
+    """The past cannot be changed: what is there stands against it, not a field of the event."""
+    if error.clause != "EVT-04":
+        return None
+    fault = FieldProblem(field=field, value=shown(ven.ven_name), detail=error.text, rule=error.clause)
+    return Problem(CONFLICT, f"{ven.ven_name}: {error}", [fault], clause=error.clause)
 
 
 async def _cancel(call: Call) -> Answer:
@@ -200,12 +224,14 @@ async def _cancel(call: Call) -> Answer:
     event_id = call.path["event_id"]
     await _check_owner(call, event_id)
     versions = await event_list.versions(call.conn, event_id)
-    for ven in await _having(call, event_id, versions, body.vens):
-        try:
-            await event.cancel(call.conn, event_id, ven.ven_id, call.now, body.reason)
-        except NotAdmitted as error:
-            raise Problem(CONFLICT, str(error), clause=error.clause) from error
-    return await _view(call, event_id)
+    vens = {ven.ven_id: ven for ven in await _having(call, event_id, versions, body.vens)}
+    try:
+        await revision.cancel_all(call.conn, event_id, list(vens), call.now, body.reason)
+    except NotAdmitted as error:
+        ven_id = error.ven_id or next(iter(vens))
+        late = _late(error, vens[ven_id], _place(body.vens, list(vens), ven_id))
+        raise late or error from error
+    return await view(call, event_id)
 
 
 async def _having(
@@ -233,58 +259,7 @@ async def _check_owner(call: Call, event_id: str) -> None:
 async def _show(call: Call) -> Answer:
     query: ShowQuery = call.query
     whose = None if query.ven is None else (await find(call.conn, query.ven)).ven_id
-    return await _view(call, call.path["event_id"], whose)
-
-
-async def _view(
-    call: Call, event_id: str, whose: str | None = None, warnings: Sequence[WarningView] = ()
-) -> EventView:
-    versions = await event_list.versions(call.conn, event_id)
-    chosen = whose or next(iter(versions), "")
-    if chosen not in versions:
-        of_whom = f" of the VEN {whose!r}" if versions else ""
-        raise UnknownObject(f"there is no event {event_id!r}{of_whom}")
-    states = await event.event_states(call.conn, event_id)
-    names = {ven.ven_id: ven.ven_name for ven in await registration.vens(call.conn)}
-    vens = []
-    for number, state in enumerate(states, 1):
-        vens.append(_state(call, state, versions[state.ven_id], names[state.ven_id]))
-        if number % publication.PER_TURN == 0:
-            await asyncio.sleep(0)  # others have their turn
-    return EventView(
-        event_id=event_id,
-        content_of=chosen,
-        event=content_of(versions[chosen]),
-        vens=vens,
-        warnings=list(warnings),
-    )
-
-
-def _state(call: Call, state: event.EventState, own: Event, name: str) -> VenState:
-    status = "cancelled" if state.cancelled_at else str(event_status(own, call.now))
-    return VenState(
-        ven_id=state.ven_id,
-        ven_name=name,
-        modification_number=state.modification_number,
-        status=status,
-        response=_response(state, call),
-        response_code=state.response_code,
-        published_at=state.published_at,
-        offered_at=state.offered_at,
-        delivered_at=state.delivered_at,
-        responded_at=state.responded_at,
-        respond_by=state.respond_by,
-        cancelled_at=state.cancelled_at,
-    )
-
-
-def _response(state: event.EventState, call: Call) -> str:
-    """EVT-40: an answer that is overdue is shown as such."""
-    if state.opt is not None:
-        return state.opt
-    if state.respond_by is None:
-        return "not expected"
-    return "no response" if state.is_unanswered(call.now) else "waiting"
+    return await view(call, call.path["event_id"], whose)
 
 
 async def _list(call: Call) -> Answer:
@@ -297,27 +272,9 @@ async def _list(call: Call) -> Answer:
         ven_id=ven_id,
         current_at=call.now if query.current else None,
     )
-    rows = [_row(each, call) for each in found[: query.limit]]
+    rows = [row(each, call) for each in found[: query.limit]]
     more = len(found) > query.limit
     return EventPage(events=rows, next=rows[-1].event_id if more else None)
-
-
-def _row(listed: event_list.Listed, call: Call) -> EventRow:
-    shown = listed.event
-    all_cancelled = listed.cancelled == listed.vens
-    return EventRow(
-        event_id=shown.event_id,
-        market_context=shown.descriptor.market_context,
-        start=shown.dtstart,
-        duration=shown.active_period.duration,
-        status="cancelled" if all_cancelled else str(event_status(shown, call.now)),
-        priority=shown.descriptor.priority,
-        test_event=shown.is_test,
-        vens=listed.vens,
-        opted_in=listed.opted_in,
-        opted_out=listed.opted_out,
-        cancelled=listed.cancelled,
-    )
 
 
 ROUTES = (
@@ -355,7 +312,7 @@ ROUTES = (
         method="PATCH",
         path="/events/{event_id}",
         name="modifyEvent",
-        summary="Change an event that is not over: its VENs get a new version.",
+        summary="Change an event that is not over: all of its VENs get a new version, or none.",
         handle=_modify,
         answer=EventView,
         body=ModifyBody,
@@ -366,7 +323,7 @@ ROUTES = (
         method="POST",
         path="/events/{event_id}/cancel",
         name="cancelEvent",
-        summary="Take an event back; its VENs are told at their next polls.",
+        summary="Take an event back from all of its VENs or from none; they are told at their next polls.",
         handle=_cancel,
         answer=EventView,
         body=CancelBody,

@@ -2,29 +2,29 @@
 
 Rules: event row, outbox row and journal fact share the caller's transaction; every path to an event but its
 cancellation goes through `admit`, after the rules of the standard. `modification_number` counts changes of
-the content from 0 (EVT-01, EVT-02). What an event says, stored or sent, is in `vtn.event_content`.
+the content from 0 (EVT-01, EVT-02). For many VENs at once: `vtn.publication` and `vtn.revision`. What an
+event says, stored or sent, is in `vtn.event_content`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import Event
 from openadr.enums import ResponseRequired
 from openadr.interval import ZERO
 from openadr.overlap import overlapping
-from vtn import event_content, journal, outbox, qualification
-from vtn.errors import NotAdmitted, UnknownObject
-from vtn.publication import PER_TURN, Admit, fact_body, publish_all
+from vtn import event_content
+from vtn.publication import PER_TURN, Admit, publish_all
+from vtn.revision import cancel_all, modify_all
 from vtn.schema import EPOCH, MICROSECOND, event_table, micros
 
 _CURRENT = """
@@ -74,37 +74,14 @@ async def modify(conn: AsyncConnection, event: Event, ven_id: str, now: datetime
 
     NotAdmitted where the event breaks a rule, its past would change (EVT-04) or the agreement forbids it.
     """
-    row = await _changeable(conn, ven_id, event.event_id, now)
-    old = event_content.read(row.content)
-    event = event_content.for_ven(event, ven_id, old.modification_number + 1, now)
-    if event_content.same_content(old, event):
-        return
-    if old.end is not None and old.end <= now:
-        raise NotAdmitted("EVT-04", f"event {event.event_id!r} is over but for its random start")
-    event_content.check_change(old, event, now)
-    event_content.check(event)
-    await admit(conn, event, ven_id, now)
-    content = event_content.write(event)
-    opt = await qualification.settled_opt(conn, ven_id, event)
-    await _new_version(conn, row, content=content, ends_at=event_content.last_moment(event), opt=opt)
-    await _announce(conn, "modified", event, ven_id, content=content, now=now)
+    await modify_all(conn, {ven_id: event}, now, admit)
 
 
 async def cancel(
     conn: AsyncConnection, event_id: str, ven_id: str, now: datetime, reason: str | None = None
 ) -> None:
     """Take an event back; it is sent as cancelled until the VEN answered or its time has passed (EVT-11)."""
-    row = await _row(conn, ven_id, event_id)
-    if row is not None and row.cancelled_at is not None:
-        return
-    row = await _changeable(conn, ven_id, event_id, now)
-    event = event_content.read(row.content)
-    event = replace(event, descriptor=replace(event.descriptor, modification_reason=reason))
-    event = event_content.for_ven(event, ven_id, event.modification_number + 1, now)
-    content = event_content.write(event)
-    opt = await qualification.settled_opt(conn, ven_id, event)
-    await _new_version(conn, row, content=content, cancelled_at=now, opt=opt)
-    await _announce(conn, "cancelled", event, ven_id, content=content, now=now)
+    await cancel_all(conn, event_id, [ven_id], now, reason)
 
 
 async def event_states(conn: AsyncConnection, event_id: str) -> list[EventState]:
@@ -190,39 +167,3 @@ async def _row(conn: AsyncConnection, ven_id: str, event_id: str) -> Row[Any] | 
     t = event_table
     rows = await conn.execute(select(t).where(t.c.ven_id == ven_id, t.c.event_id == event_id))
     return rows.one_or_none()
-
-
-async def _changeable(conn: AsyncConnection, ven_id: str, event_id: str, now: datetime) -> Row[Any]:
-    row = await _row(conn, ven_id, event_id)
-    if row is None:
-        raise UnknownObject(f"VEN {ven_id!r} has no event {event_id!r}")
-    if row.cancelled_at is not None or (row.ends_at is not None and row.ends_at <= now):
-        raise NotAdmitted("EVT-04", f"event {event_id!r} is over")
-    return row
-
-
-async def _new_version(conn: AsyncConnection, row: Row[Any], **changes: Any) -> None:
-    t = event_table
-    await conn.execute(
-        update(t)
-        .where(t.c.ven_id == row.ven_id, t.c.event_id == row.event_id)
-        .values(
-            modification_number=row.modification_number + 1,
-            offered_at=None,
-            delivered_at=None,
-            response_code=None,
-            responded_at=None,
-            **changes,
-        )
-    )
-
-
-async def _announce(
-    conn: AsyncConnection, action: str, event: Event, ven_id: str, *, content: bytes, now: datetime
-) -> None:
-    """The outbox row and the journal fact of a version of an event."""
-    await outbox.queue(conn, ven_id, outbox.EVENT, event.event_id, message=None, now=now)
-    digest = hashlib.sha256(content).hexdigest()
-    body = {**fact_body(action, event), "content_sha256": digest}
-    key = f"{event.event_id}/{event.modification_number}"
-    await journal.record(conn, "signal", ven_id, key, body=body, now=now, raw_sha256=digest)

@@ -7,7 +7,8 @@ targets for those (OPT-11). What a CreateOpt has said only another one changes: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,6 +23,11 @@ from vtn.availability import KINDS, LIMIT, is_whole_ven, read, targets_of
 from vtn.schema import event_table, opt_table
 
 DEVICE_CLASS = "device_class"
+_SAID = """
+SELECT o.ven_id, o.content FROM json_each(?) AS given
+CROSS JOIN vtn_opt AS o ON o.ven_id = given.key AND o.event_id = given.value
+WHERE o.content IS NOT NULL ORDER BY o.seq
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +59,13 @@ async def qualification(conn: AsyncConnection, ven_id: str, event_id: str) -> Qu
         .where(t.c.ven_id == ven_id, t.c.event_id == event_id, t.c.content.is_not(None))
         .order_by(t.c.seq)
     )
+    return _summed(rows.scalars())
+
+
+def _summed(contents: Iterable[bytes]) -> Qualification:
     whole: OptType | None = None
     parts: dict[tuple[str, object], OptType] = {}
-    for content in rows.scalars():
+    for content in contents:
         message = read(content)
         if is_whole_ven(message):
             whole, parts = message.opt_type, {}
@@ -99,10 +109,14 @@ async def apply(conn: AsyncConnection, event_id: str, ven_id: str, now: datetime
     await conn.execute(update(t).where(*mine).values(**values))
 
 
-async def settled_opt(conn: AsyncConnection, ven_id: str, event: Event) -> str | None:
-    """The opt that a new version of the event begins with (OPT-13); None: the VEN is asked again."""
-    settled = (await qualification(conn, ven_id, event.event_id)).settles(event)
-    return None if settled is None else str(settled)
+async def settled_opts(conn: AsyncConnection, events: Mapping[str, Event]) -> dict[str, str]:
+    """The opts that new versions of events begin with (OPT-13), by VEN; who is left out is asked again."""
+    asked = json.dumps({ven_id: event.event_id for ven_id, event in events.items()})
+    said: dict[str, list[bytes]] = {}
+    for row in await conn.exec_driver_sql(_SAID, (asked,)):
+        said.setdefault(row.ven_id, []).append(row.content)
+    found = ((ven_id, _summed(contents).settles(events[ven_id])) for ven_id, contents in said.items())
+    return {ven_id: str(settled) for ven_id, settled in found if settled is not None}
 
 
 async def is_settled(conn: AsyncConnection, ven_id: str, event_id: str) -> bool:
