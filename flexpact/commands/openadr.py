@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from flexpact.control import harmless
 from openadr.checker import Outcome, Verdict, check_bytes
 from openadr.remark import Remark
 from openadr.trace import Exchange, judge, read_file, read_trace
@@ -77,7 +78,7 @@ def _check_traces(directories: list[Path], as_json: bool) -> None:
 def _remark_row(directory: Path, exchange: Exchange, remark: Remark) -> dict[str, str | bool]:
     finding = remark.finding
     return {
-        "trace": _shown(directory),
+        "trace": harmless(str(directory)),
         "exchange": exchange.name,
         "party": remark.party.value,
         "rule": finding.rule,
@@ -90,7 +91,9 @@ def _show_remarks(heard: list[tuple[Path, Exchange, Remark]]) -> None:
     """One row for each party and rule: how often, and where first."""
     rows: dict[tuple[str, str, str], list[tuple[Exchange, Remark]]] = {}
     for directory, exchange, remark in heard:
-        rows.setdefault((_shown(directory), remark.party, remark.finding.rule), []).append((exchange, remark))
+        rows.setdefault((harmless(str(directory)), remark.party, remark.finding.rule), []).append(
+            (exchange, remark)
+        )
     table = Table(Column("trace", overflow="fold"), "who", "rule", "times", "first", "what")
     for (trace, party, rule), cases in rows.items():
         first, remark = cases[0]
@@ -138,20 +141,13 @@ def _verdict(path: Path, *, regular: bool = True) -> Verdict:
         return _unreadable(error)
 
 
-def _shown(path: Path) -> str:
-    """The path as one may print it: a name that somebody else chose must not steer the terminal."""
-    return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(path)
-    )
-
-
 def _unreadable(error: OSError) -> Verdict:
     return Verdict(Outcome.MALFORMED, text=f"cannot be read: {error.strerror or error}")
 
 
 def _row(path: Path, verdict: Verdict) -> dict[str, str | None]:
     return {
-        "file": _shown(path),
+        "file": harmless(str(path)),
         "profile": verdict.profile,
         "message": verdict.message,
         "verdict": verdict.outcome.value,
@@ -165,7 +161,7 @@ def _show(verdicts: list[tuple[Path, Verdict]]) -> None:
     for path, verdict in verdicts:
         style = _STYLES[verdict.outcome]
         table.add_row(
-            Text(_shown(path)),
+            Text(harmless(str(path))),
             verdict.profile or "-",
             Text(verdict.message or "-"),
             f"[{style}]{verdict.outcome}[/]",

@@ -259,9 +259,11 @@ def _line(exchange: dict[str, Any]) -> str:
 
 
 def _write(folder: Path, exchanges: list[dict[str, Any]]) -> None:
-    """The bodies in order; an answer without a body has no file."""
+    """The bodies in order; an answer without a body has no file, so none of another trace may be there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if next(folder.glob("*-re[qs]*.xml"), None) is not None:
+            raise SystemExit(f"flexpact vtn: {folder} holds a trace already: give another folder")
         for number, exchange in enumerate(exchanges, start=1):
             for side in ("request", "response"):
                 body = base64.b64decode(exchange[f"{side}_base64"])

@@ -187,7 +187,10 @@ def test_a_file_whose_name_is_no_text_harms_no_terminal(tmp_path: Path) -> None:
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(encode(Poll("v")))
     status, output = run(str(tmp_path), "--json")
     assert status == 0
-    assert [str(row["file"]).rsplit("/", 1)[1] for row in rows(output)] == ["\\x1b[31mred.xml", "\\udcff.xml"]
+    assert [str(row["file"]).rsplit("/", 1)[1] for row in rows(output)] == [
+        "\\u001b[31mred.xml",
+        "\\udcff.xml",
+    ]
     status, output = run(str(tmp_path))
     assert status == 0
     assert "\x1b[31mred" not in output

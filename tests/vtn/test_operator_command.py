@@ -146,7 +146,9 @@ def test_an_event_of_a_file_with_fields_of_the_command_line_before_it(
     assert "No such file" in typed(monkeypatch, "event", "create", "--file", str(tmp_path / "none"))[2]
 
 
-async def test_a_ven_from_its_approval_to_its_trace(server: Server, flexpact: Any, tmp_path: Path) -> None:
+async def test_a_ven_from_its_approval_to_its_trace(
+    server: Server, flexpact: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     async def typing(*words: str) -> Any:
         return await asyncio.to_thread(flexpact, *words)
 
@@ -166,6 +168,8 @@ async def test_a_ven_from_its_approval_to_its_trace(server: Server, flexpact: An
     names = [f"000{number}-{side}.xml" for number in (1, 2) for side in ("request", "response")]
     assert sorted(path.name for path in (tmp_path / "t").iterdir()) == names
     assert (tmp_path / "t" / "0002-request.xml").read_bytes() == encode(Poll(ven_id=ven_id))
+    again = ("vtn", "trace", "carol", "--last", "1", "--save", str(tmp_path / "t"))  # two would be mixed
+    assert "holds a trace already" in (await asyncio.to_thread(typed, monkeypatch, *again))[2]
     ven = await typing("vtn", "ven", "carol")
     assert (ven["state"], ven["waiting"]) == ("registered", {"register_report": 1})
     assert "carol" in [each["ven_name"] for each in await typing("vtn", "vens")]
