@@ -179,7 +179,7 @@ def find_alike(raw: bytes, limits: Limits) -> Alike | None:
         return None
     count = len(columns[0])
     nodes = (count - 1) * example.elements + _most_nodes(body)
-    if nodes > limits.max_nodes or count > limits.max_intervals:
+    if nodes > limits.max_alike_nodes or count > limits.max_intervals:
         return None
     return Alike(body, count, example.groups, columns)
 

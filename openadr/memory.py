@@ -7,7 +7,7 @@ with it; only the names of bodies that the schema allows are remembered as known
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeVar
 
@@ -62,19 +62,23 @@ def _names(shape: bytes) -> frozenset[bytes]:
 _names_of_shape = lru_cache(maxsize=1024)(_names)  # the signed messages of one make are of a few shapes
 
 
-def _attributes(raw: bytes) -> Iterator[bytes]:
-    position = raw.find(b"=")
-    while position >= 0:
-        before = raw[max(0, position - _MAX_NAME_BYTES - 1) : position].rsplit(None, 1)
-        name = before[-1] if before else _UNKNOWN
-        if len(name) > _MAX_NAME_BYTES:
-            yield _UNKNOWN  # an attribute with a very long name, or some base64
-        elif not _NO_NAME.search(name):
-            yield name
-        if name.startswith(b"xmlns"):
-            value = _QUOTED.match(raw, position + 1)
-            yield value[1] if value else _UNKNOWN
-        position = raw.find(b"=", position + 1)
+def _attributes(raw: bytes) -> set[bytes]:
+    names: set[bytes] = set()
+    values: set[bytes] = set()
+    position = -1
+    for before in raw.split(b"=")[:-1]:  # a name stands between its sign and the one before
+        position += len(before) + 1
+        last = before[-_MAX_NAME_BYTES - 1 :].rsplit(None, 1)
+        if last:
+            names.add(last[-1])
+            if last[-1].startswith(b"xmlns"):
+                value = _QUOTED.match(raw, position + 1)
+                values.add(value[1] if value else _UNKNOWN)
+        elif len(before) > _MAX_NAME_BYTES:
+            values.add(_UNKNOWN)
+    if names and max(map(len, names)) > _MAX_NAME_BYTES:
+        values.add(_UNKNOWN)  # an attribute with a very long name, or some base64
+    return values | {name for name in names if len(name) <= _MAX_NAME_BYTES and not _NO_NAME.search(name)}
 
 
 def _in_own_thread(work: Callable[[], T]) -> T:

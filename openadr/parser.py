@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from lxml import etree
 
@@ -30,15 +30,18 @@ T = TypeVar("T")
 class Limits:
     """How much an incoming message may hold (GEN-21): the worst that is let in costs a tenth of a second.
 
-    `max_nodes` counts elements and attributes. Those of metadata weigh `metadata_weight`, because metadata
-    are kept and go into the answer; several reports or report requests weigh `part_nodes` more each, because
-    each costs statements of a database. `max_report_bytes` holds for reports.
+    `max_nodes` counts elements and attributes; where intervals are alike (`alike`) they cost a third, and
+    there may be `max_alike_nodes`. Those of metadata weigh `metadata_weight`, because metadata are kept and
+    answered: five hundred data points with unit and sampling rate fit. Several reports or report requests
+    weigh `part_nodes` more each, because each costs statements of a database. `max_report_bytes` holds for
+    reports.
     """
 
     max_bytes: int = 64 * 1024
     max_report_bytes: int = 1024 * 1024
-    max_nodes: int = 15_000
-    metadata_weight: int = 3
+    max_nodes: int = 12_500
+    max_alike_nodes: int = 20_000
+    metadata_weight: int = 2
     part_nodes: int = 400
     max_depth: int = 64
     max_intervals: int = 5_000
@@ -46,7 +49,7 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-OWN = Limits(2**30, 2**30, max_nodes=2**40, max_intervals=2**30)
+OWN = Limits(2**30, 2**30, max_nodes=2**40, max_alike_nodes=2**40, max_intervals=2**30)
 """For what we wrote ourselves, from a message that was let in or for many VENs: it may be longer."""
 
 _PREFIX_OF = {uri: prefix for prefix, uri in NAMESPACES.items()}
@@ -101,10 +104,10 @@ def with_tree(
     `validates`: `work` accepts none but what the schema allows, so that its names may be remembered.
     MalformedXml or TooLarge where there is no tree within the limits.
     """
-    _check_markup(raw, limits)
+    counts = _checked_markup(raw, limits)
 
     def parse_and_work(new: bool) -> tuple[T, bool]:
-        root = _tree(raw, limits)
+        root = _tree(raw, limits, counts)
         result = work(root)
         return result, validates or (new and schema().validate(root))
 
@@ -116,8 +119,7 @@ def parse(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> etree._Element:
 
     MalformedXml or TooLarge as in `with_tree`, but libxml2 remembers the names.
     """
-    _check_markup(raw, limits)
-    return _tree(raw, limits)
+    return _tree(raw, limits, _checked_markup(raw, limits))
 
 
 def namespaces_in_scope(raw: bytes) -> Iterator[int]:
@@ -131,12 +133,25 @@ def namespaces_in_scope(raw: bytes) -> Iterator[int]:
         yield in_scope
 
 
-def _tree(raw: bytes, limits: Limits) -> etree._Element:
+class _Counts(NamedTuple):
+    """Signs in the bytes: of tags (`<`), of end tags and of attributes (`=`); text may hold more of them."""
+
+    tags: int
+    end_tags: int
+    equals: int
+
+    @property
+    def most_nodes(self) -> int:
+        """Elements and attributes, or more."""
+        return self.tags - self.end_tags + self.equals
+
+
+def _tree(raw: bytes, limits: Limits, counts: _Counts) -> etree._Element:
     try:
         root = etree.fromstring(raw, _thread.parser)
     except etree.XMLSyntaxError as error:
         raise MalformedXml(f"not well-formed XML: {_first_line(error.msg or '')}") from None
-    _check_tree(raw, root, limits)
+    _check_tree(raw, root, limits, counts)
     return root
 
 
@@ -148,7 +163,7 @@ def validate(root: etree._Element) -> None:
         raise SchemaInvalid(_readable(str(error))) from None
 
 
-def _check_markup(raw: bytes, limits: Limits) -> None:
+def _checked_markup(raw: bytes, limits: Limits) -> _Counts:
     """Refuses by counting bytes what is too large or uses forbidden markup."""
     if len(raw) > limits.max_report_bytes:
         raise TooLarge(f"body of {len(raw)} bytes, the limit is {limits.max_report_bytes}")
@@ -158,19 +173,21 @@ def _check_markup(raw: bytes, limits: Limits) -> None:
     instructions = raw.count(b"<?")
     if instructions and (instructions > 1 or not raw.removeprefix(b"\xef\xbb\xbf").startswith(b"<?xml ")):
         raise MalformedXml("a processing instruction is not allowed")
-    if raw.count(b"<") > limits.max_nodes * 2 + 2:  # start and end tag
+    counts = _Counts(raw.count(b"<"), raw.count(b"</"), raw.count(b"="))
+    if counts.tags > limits.max_nodes * 2 + 2:  # start and end tag
         raise TooLarge(f"more than {limits.max_nodes} elements")
-    if raw.count(b"=") > limits.max_nodes * 2:
+    if counts.equals > limits.max_nodes * 2:
         raise TooLarge(f"more than {limits.max_nodes} attributes")
+    return counts
 
 
-def _check_tree(raw: bytes, root: etree._Element, limits: Limits) -> None:
+def _check_tree(raw: bytes, root: etree._Element, limits: Limits, counts: _Counts) -> None:
     """Exact counts, each only where the bytes do not already show that the limit holds."""
-    if raw.count(b"<") - raw.count(b"</") + raw.count(b"=") > limits.max_nodes:
+    if counts.most_nodes > limits.max_nodes:
         nodes = count_nodes(root)
         if nodes > limits.max_nodes:
             raise TooLarge(f"{nodes} elements and attributes, the limit is {limits.max_nodes}")
-    if raw.count(b"</") >= limits.max_depth and _count(root, "/*" * (limits.max_depth + 1)):
+    if counts.end_tags >= limits.max_depth and _count(root, "/*" * (limits.max_depth + 1)):
         raise TooLarge(f"elements deeper than {limits.max_depth} levels")
     if raw.count(b"interval") > limits.max_intervals:
         intervals = int(_count(root, "count(//*[local-name() = 'interval'])"))

@@ -17,6 +17,7 @@ from math import ceil
 
 from openadr import Duration, ProtocolError, Report, ReportRequest, ReportSpecifier
 from openadr.interval import END_OF_TIME
+from openadr.parser import DEFAULT_LIMITS
 from openadr.report_request import METADATA, check_request
 from ven.errors import RefusedRequestError
 from ven.offer import Offer, described, digest, metadata, offers
@@ -33,6 +34,10 @@ present; a clock may be set back by so much before reports are made again for ti
 
 _LAST_START = END_OF_TIME - timedelta(days=210 * 366)
 """The longest duration of the wire (200 years) and a period of reports still fit in the calendar after it."""
+
+
+_MOST_NODES = DEFAULT_LIMITS.max_nodes - 100  # elements and attributes, without those around the intervals
+_NODES_OF_INTERVAL, _NODES_OF_VALUE, _NODES_OF_STATUS = 7, 7, 27  # with all that each may carry
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +180,10 @@ def _floor_span(span: timedelta, step: timedelta) -> timedelta:
 
 
 def _largest(request: ReportRequest, offer: Offer, limits: Limits) -> timedelta:
-    steps = max(1, limits.readings // max(1, len(r_ids(request))))
+    """How much one report may hold: so many readings, and what a VTN with our limits takes in any form."""
+    points = max(1, len(r_ids(request)))
+    of_interval = _NODES_OF_INTERVAL + points * (_NODES_OF_STATUS if offer.is_status else _NODES_OF_VALUE)
+    steps = max(1, min(limits.readings // points, _MOST_NODES // of_interval))
     return steps * _step(request, offer)
 
 

@@ -289,10 +289,11 @@ def test_metadata_are_no_data() -> None:
 def test_limits_hold_for_the_whole_body() -> None:
     nodes = count_nodes(parse(PLAIN))
     declared = PLAIN.count(b"xmlns") + 1  # counted as nodes too, and the XML declaration
-    assert find_alike(PLAIN, Limits(max_nodes=nodes + declared + 2)) is not None
-    assert find_alike(PLAIN, Limits(max_nodes=nodes - 1)) is None
+    assert find_alike(PLAIN, Limits(max_alike_nodes=nodes + declared + 2)) is not None
+    assert find_alike(PLAIN, Limits(max_alike_nodes=nodes - 1)) is None
     with pytest.raises(TooLarge, match=f"{nodes} elements and attributes, the limit is {nodes - 1}"):
-        decode(PLAIN, Limits(max_nodes=nodes - 1))
+        decode(PLAIN, Limits(max_nodes=nodes - 1, max_alike_nodes=nodes - 1))
+    assert decode(PLAIN, Limits(max_nodes=nodes - 1)) == in_full(PLAIN)  # they cost less than others
     with pytest.raises(TooLarge, match=f"{COUNT} intervals"):
         decode(PLAIN, Limits(max_intervals=COUNT - 1))
     with pytest.raises(TooLarge, match=f"body of {len(PLAIN)} bytes"):

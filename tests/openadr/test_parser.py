@@ -138,10 +138,10 @@ def test_the_element_is_named_where_the_schema_is_broken() -> None:
 
 @pytest.mark.goal(12)
 def test_the_limits_are_those_that_are_promised() -> None:
-    assert Limits(65_536, 1_048_576, 15_000, 3, 400, 64, 5_000, 128) == DEFAULT_LIMITS
+    assert Limits(65_536, 1_048_576, 12_500, 20_000, 2, 400, 64, 5_000, 128) == DEFAULT_LIMITS
 
 
-def test_metadata_weigh_three_times_their_elements() -> None:
+def test_metadata_weigh_more_than_their_elements() -> None:
     metadata = (
         f"<oadr:oadrRegisterReport {NAMES}><pyld:requestID>r</pyld:requestID></oadr:oadrRegisterReport>"
     )

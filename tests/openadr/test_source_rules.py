@@ -30,7 +30,7 @@ FORBIDDEN_MODULES = {
 # the one place where a body is parsed, and the one where its pieces are written
 PARSING = {"openadr/parser.py"}
 PARSERS = {"fromstring", "parse", "XML", "HTML", "iterparse", "XMLPullParser", "XMLParser", "HTMLParser"}
-# where XML is not written by its library (GOALS 18): a signature around base64 and the hull of what is signed,
+# where XML is not written by its library (GOALS 18): signatures around base64 and the hull of what is signed,
 # both held against the library's canonical form; and the pattern of an interval, which nobody sends
 TEXT_OF_XML = {"openadr/signature.py", "openadr/signed_tree.py", "openadr/alike.py"}
 MARKUP = re.compile(r"</?(?:$|[A-Za-z])|<\?xml")

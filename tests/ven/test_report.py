@@ -10,6 +10,7 @@ import pytest
 from openadr import Report, UpdateReport
 from openadr.codec import decode, encode
 from openadr.enums import DataQuality
+from openadr.parser import DEFAULT_LIMITS
 from tests.ven.messages import HOUR, VEN, ask
 from tests.ven.site import HISTORY, NOW, OFFER, QUARTER, USAGE, Site, all_capabilities, capability, energy_wh
 from ven.errors import RefusedRequestError
@@ -269,6 +270,21 @@ def test_a_history_of_many_meters_is_cut_smaller() -> None:
     desk = Desk(history(NOW - DAY, DAY, r_ids=("load", "home-01")), limits=Limits(readings=96))
     reports = desk.make(NOW)
     assert [len(report.intervals) for report in reports] == [48, 48]
+
+
+@pytest.mark.parametrize(("count", "parts"), [(1, 1), (11, 1), (12, 1), (18, 2), (100, 6)])
+def test_parts_of_a_history_keep_within_the_limits_of_our_vtn_in_any_form(count: int, parts: int) -> None:
+    names = tuple(f"home-{number:03}" for number in range(count))
+    site = Site(offered=[capability(HISTORY, name) for name in names])
+    request = accept(
+        ask(HISTORY, start=NOW - DAY, length=DAY, back=timedelta(0), r_ids=names),
+        offers(site.capabilities()),
+        NOW,
+    )
+    reports = Desk(request, site=site).make(NOW)
+    assert len(reports) == parts
+    nodes = (7 + 7 * count) * max(len(report.intervals) for report in reports)
+    assert nodes < DEFAULT_LIMITS.max_nodes  # each value with quality, accuracy and confidence
 
 
 def test_the_largest_part_of_eleven_meters_stays_below_one_megabyte() -> None:

@@ -27,6 +27,8 @@ class Kind:
 
     make: Make
     service: str = "EiReport"
+    alike: bool = False
+    """Whether its intervals are read by their example, of which more are let in."""
 
     def largest(self, ven_id: str, turn: int) -> bytes:
         """The one with as many parts as the limits allow."""
@@ -34,29 +36,37 @@ class Kind:
 
     def most(self, ven_id: str, turn: int) -> int:
         """How many parts the limits allow: size, elements and intervals grow evenly with them."""
-        small, more = (_measure(self.make(ven_id, count, turn)) for count in (10, 20))
-        allowed = (*_limits(self.make(ven_id, 10, turn)),)
+        small, more = (self._measure(self.make(ven_id, count, turn)) for count in (10, 20))
+        allowed = self._limits(self.make(ven_id, 10, turn))
         each = [(b - a) / 10 for a, b in zip(small, more, strict=True)]
         counts = [
             10 + (limit - a) / step for limit, a, step in zip(allowed, small, each, strict=True) if step > 0
         ]
         return int(min(counts))
 
+    def _measure(self, raw: bytes) -> tuple[int, int, int]:
+        """Bytes, nodes with the weight of parts, intervals."""
+        root = parse(raw)
+        payload = payload_element(root)
+        parts = sum(1 for _ in payload.iterchildren("{*}oadrReport", "{*}oadrReportRequest"))
+        extra = parts * DEFAULT_LIMITS.part_nodes if parts > 1 else 0
+        each = DEFAULT_LIMITS.metadata_weight if b"oadrRegisterReport" in raw else 1
+        # of intervals that are alike the signs are counted, and so are declarations of namespaces
+        nodes = _signs(raw) if self.alike else count_nodes(root) * each + extra
+        return len(raw), nodes, sum(1 for _ in root.iter("{*}interval"))
 
-def _measure(raw: bytes) -> tuple[int, int, int]:
-    """Bytes, nodes with the weight of parts, intervals."""
-    root = parse(raw)
-    payload = payload_element(root)
-    parts = sum(1 for _ in payload.iterchildren("{*}oadrReport", "{*}oadrReportRequest"))
-    extra = parts * DEFAULT_LIMITS.part_nodes if parts > 1 else 0
-    each = DEFAULT_LIMITS.metadata_weight if b"oadrRegisterReport" in raw else 1
-    return len(raw), count_nodes(root) * each + extra, sum(1 for _ in root.iter("{*}interval"))
+    def _limits(self, raw: bytes) -> tuple[int, int, int]:
+        limits = DEFAULT_LIMITS
+        large = b"oadrUpdateReport" in raw or b"oadrRegisterReport" in raw
+        return (
+            limits.max_report_bytes if large else limits.max_bytes,
+            limits.max_alike_nodes if self.alike else limits.max_nodes,
+            limits.max_intervals,
+        )
 
 
-def _limits(raw: bytes) -> tuple[int, int, int]:
-    limits = DEFAULT_LIMITS
-    large = b"oadrUpdateReport" in raw or b"oadrRegisterReport" in raw
-    return limits.max_report_bytes if large else limits.max_bytes, limits.max_nodes, limits.max_intervals
+def _signs(raw: bytes) -> int:
+    return raw.count(b"<") - raw.count(b"</") + raw.count(b"=")
 
 
 def _body(name: str, inner: str) -> bytes:
@@ -104,17 +114,31 @@ def day(ven_id: str, points: int, turn: int) -> bytes:
     return _update(ven_id, _report("".join(_interval(n, values) for n in range(96)), turn))
 
 
-def _intervals(ven_id: str, count: int, turn: int) -> bytes:
+def _alike(ven_id: str, count: int, turn: int) -> bytes:
     """Values in an interval each: every one becomes a row."""
     return _update(
         ven_id, _report("".join(_interval(n, _value("load", turn + n)) for n in range(count)), turn)
     )
 
 
-def _pairs(ven_id: str, count: int, turn: int) -> bytes:
+def _alike_pairs(ven_id: str, count: int, turn: int) -> bytes:
     """Two values in each interval: the most rows."""
     both = [_value("load", turn) + _value("home-01", turn)] * count
     return _update(ven_id, _report("".join(_interval(n, v) for n, v in enumerate(both)), turn))
+
+
+def _intervals(ven_id: str, count: int, turn: int) -> bytes:
+    """The same but for the last interval, so that nothing is won by their being alike."""
+    return _with_another_last(_alike(ven_id, count, turn))
+
+
+def _pairs(ven_id: str, count: int, turn: int) -> bytes:
+    """Two values in each of such intervals."""
+    return _with_another_last(_alike_pairs(ven_id, count, turn))
+
+
+def _with_another_last(raw: bytes) -> bytes:
+    return b"PT60S".join(raw.rsplit(b"PT1M", 1))
 
 
 def _not_numbers(ven_id: str, count: int, turn: int) -> bytes:
@@ -218,6 +242,8 @@ def _requests(ven_id: str, count: int, turn: int) -> bytes:
 
 
 KINDS = {
+    "alike": Kind(_alike, alike=True),
+    "alike pairs": Kind(_alike_pairs, alike=True),
     "intervals": Kind(_intervals),
     "pairs": Kind(_pairs),
     "not numbers": Kind(_not_numbers),
