@@ -16,18 +16,20 @@ from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from openadr import DistributeEvent, EiResponse, Message, RequestEvent, encode
+from openadr import DistributeEvent, EiResponse, RequestEvent, encode
 from openadr.interval import format_instant
 from vtn import outbox
 from vtn.bounded import Bounded
 from vtn.event_content import whole
 from vtn.event_fragment import ALWAYS_AFTER, Fragment, fragment
 from vtn.schema import EPOCH, MICROSECOND, micros
+from vtn.written import Written
 
 OFFERS_WITHOUT_ANSWER = 3  # of an event that nobody answers by its own rule (responseRequired `never`, R52)
 OFFERS_OF_CANCELLATION = 100  # of an open-ended event, whose time never passes (R10)
 
 MAX_BYTES = 32 * 1024 * 1024  # of lists that are kept
+LIST_BYTES = 512  # of a list without events: its key, its objects, its place
 _END = b"</oadr:oadrDistributeEvent>"
 _CURRENT = """
 SELECT e.event_id, e.content, e.ends_at, e.cancelled_at, e.offered_at, b.offers
@@ -45,18 +47,6 @@ DELETE FROM vtn_outbox AS b WHERE b.ven_id = ? AND b.kind = 'event' AND NOT EXIS
 )
 """
 _VERSION = "SELECT events_version FROM vtn_ven WHERE ven_id = ?"
-
-
-@dataclass(frozen=True, slots=True)
-class Written(Message):
-    """A message that is bytes already."""
-
-    body: bytes
-
-
-def written(message: Message) -> bytes:
-    """The bytes of any message."""
-    return message.body if isinstance(message, Written) else encode(message)
 
 
 class _Row(NamedTuple):
@@ -168,7 +158,7 @@ class Lists:
             kept = _list(view, ven_id, now)
             if kept is None:
                 return None
-            self._kept.put(ven_id, kept, sum(map(len, kept.pieces)))
+            self._kept.put(ven_id, kept, LIST_BYTES + sum(map(len, kept.pieces)))
         return _body(frame, kept.pieces, now)
 
 

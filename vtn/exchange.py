@@ -63,6 +63,7 @@ from openadr import (
     ServiceInfo,
     UpdatedReport,
     UpdateReport,
+    encode,
 )
 from openadr.enums import ProfileName, ServiceName, TransportName
 from openadr.errors import ComplianceError, InvalidId, NotRegistered
@@ -94,11 +95,12 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who speaks: a certificate, its VEN (None: a stranger), and the hash of the bytes that came."""
+    """Who speaks: a certificate, its VEN (None: a stranger), the hash of what came, and the payload in it."""
 
     fingerprint: str
     ven: Ven | None
     raw_sha256: str = ""
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ async def exchange(
 ) -> Message:
     """The reply to a message, all that it changes written to `conn`; ProtocolError where it is refused.
 
-    It may be bytes already (`distribution.written`).
+    It may be bytes already (`vtn.written`).
     """
     route = ROUTES.get(type(message))
     if route is None or service not in route.services:
@@ -208,7 +210,10 @@ async def _created_event(message: CreatedEvent, call: Call) -> Message:
 
 
 async def _register_report(message: RegisterReport, call: Call) -> Message:
-    return await report.register(call.conn, message, call.ven, call.now, call.terms.request_reports)
+    body = call.peer.body or encode(message)
+    return await report.register(
+        call.conn, message, call.ven, call.now, call.terms.request_reports, body=body
+    )
 
 
 async def _registered_report(message: RegisteredReport, call: Call) -> Message:

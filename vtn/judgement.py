@@ -1,7 +1,7 @@
 """Reported values taken out of a report and judged: when each holds, and what cannot be right.
 
 Rules: a value that cannot be right does not hinder the rest of its report. What was judged is hashed whole,
-as lines of JSON: data point, start, seconds, number as text, quality. Nothing here does I/O.
+as lines of JSON (data point, start, seconds, number as text, quality) and feeds as XML. No I/O here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import chain
 from json.encoder import encode_basestring_ascii as quoted
 from typing import NamedTuple
 
-from openadr import Duration, Report, ReportInterval, ReportPayload
+from openadr import Duration, Report, ReportInterval, ReportPayload, UpdateReport, encode
 from openadr.alike import Series
 from openadr.enums import DataQuality
 from openadr.interval import END_OF_TIME, MAX_SECONDS
@@ -75,6 +75,8 @@ class Judged:
     sha256: str
     start: datetime | None
     end: datetime | None
+    feeds: bytes | None = None
+    """The whole report as an UpdateReport of its own, where it has Green Button feeds."""
 
     @property
     def good(self) -> tuple[Sample, ...]:
@@ -141,11 +143,14 @@ def _judge_each(report: Report, expected: Expected, window: tuple[datetime, date
         if start is not None and len(good) > before:
             starts += [start] * (len(good) - before)
             ends.append(start + timedelta(seconds=duration_s))
-    lines += [repr(feed) for interval in report.intervals for feed in interval.feeds]
+    feeds = None
+    if any(interval.feeds for interval in report.intervals):
+        feeds = encode(UpdateReport(request_id="0", reports=(report,)))
+        lines.append(feeds.decode())
     unknown = any(sample.r_id not in expected.r_ids for sample, _ in bad)
     _, *others = zip(*good, strict=True) if good else ((),) * len(Columns._fields)
     period = min(starts, default=None), max(ends, default=None)
-    return Judged(Columns(starts, *others), tuple(bad), unknown, _sha256("".join(lines)), *period)
+    return Judged(Columns(starts, *others), tuple(bad), unknown, _sha256("".join(lines)), *period, feeds)
 
 
 def _sha256(text: str) -> str:

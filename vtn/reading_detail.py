@@ -5,7 +5,6 @@ Kept in tables of their own, because nearly all readings have none of it; the ne
 
 from __future__ import annotations
 
-import asyncio
 import math
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -15,7 +14,7 @@ from sqlalchemy import Table, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from openadr import LoadControlState, Report, ReportPayload, UpdateReport, decode, encode
+from openadr import LoadControlState, Report, ReportPayload, UpdateReport, decode
 from openadr.alike import Series
 from openadr.parser import OWN
 from vtn.judgement import Judged, samples
@@ -82,13 +81,11 @@ async def keep(conn: AsyncConnection, ven_id: str, report: Report, report_name: 
             if content and (sample.r_id, sample.start) in good
         ]
         await _upsert(conn, reading_detail_table, rows)
-    if any(interval.feeds for interval in report.intervals):
-        await _keep_feeds(conn, ven_id, report)
+    if judged.feeds is not None:
+        await _keep_feeds(conn, ven_id, report, judged.feeds)
 
 
-async def _keep_feeds(conn: AsyncConnection, ven_id: str, report: Report) -> None:
-    # a feed may be as long as a report: others have their turn meanwhile
-    content = await asyncio.to_thread(encode, UpdateReport(request_id="0", reports=(report,)))
+async def _keep_feeds(conn: AsyncConnection, ven_id: str, report: Report, content: bytes) -> None:
     row = {
         "ven_id": ven_id,
         "report_request_id": report.report_request_id,

@@ -32,7 +32,7 @@ from openadr.enums import ServiceName
 from openadr.errors import BadSignature, TransportError
 from openadr.finding import Finding
 from vtn import certificate, finding, outbox, registration
-from vtn.distribution import Lists, written
+from vtn.distribution import Lists
 from vtn.exchange import Peer, Terms, exchange, refusal
 from vtn.hooks import pass_all
 from vtn.presence import Guest, Presence
@@ -40,6 +40,7 @@ from vtn.signature import OFF_LOOP_BYTES, Proof, Signatures
 from vtn.skew import Skews
 from vtn.store import Database, savepoint
 from vtn.tls import Tls, tails_of
+from vtn.written import written
 
 log = structlog.get_logger(__name__)
 
@@ -158,10 +159,12 @@ class Reception:
             if letter.service == POLL and isinstance(letter.message, Poll):
                 return await self._poll(letter, letter.message, guest)
             self._skews.note(guest.ven.ven_id, letter.message, letter.now)
-        sha256 = letter.proof.sha256 if letter.proof else _sha256(raw)
         if isinstance(letter.message, RequestEvent) and (told := self._told_before(letter, letter.message)):
             return told
-        return written(await self._exchange(replace(letter, peer=replace(letter.peer, raw_sha256=sha256))))
+        proof = letter.proof
+        sha256, body = (proof.sha256, proof.body) if proof else (_sha256(raw), raw)
+        peer = replace(letter.peer, raw_sha256=sha256, body=body)
+        return written(await self._exchange(replace(letter, peer=peer)))
 
     async def _read(self, raw: bytes, guest: Guest | None, now: datetime) -> Message:
         """The message; the known deviations are forgiven to a VEN that is set so, and counted."""

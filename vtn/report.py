@@ -19,25 +19,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import (
     EiResponse,
-    RegisteredReport,
     RegisterReport,
     Report,
     ReportRequest,
     UpdatedReport,
     UpdateReport,
-    decode,
-    encode,
 )
 from openadr.alike import Series
 from openadr.errors import ComplianceError, InvalidData
-from openadr.parser import OWN
 from openadr.report_rules import register_report
-from vtn import catalogue, journal, judgement, reading, reading_detail, report_request
+from vtn import catalogue, journal, judgement, reading, reading_detail, report_renewal, report_request
 from vtn.reading import ReadingRow, readings
 from vtn.registration import Ven
 from vtn.report_request import cancel_report, request_report, requests
 from vtn.schema import report_request_table as request_table
 from vtn.schema import ven_table
+from vtn.written import Written
 
 __all__ = ["ReadingRow", "cancel_report", "readings", "request_report", "requests"]
 
@@ -54,30 +51,27 @@ async def register(
     ven: Ven,
     now: datetime,
     request_reports: RequestReports,
-) -> RegisteredReport:
-    """Take a VEN's metadata and answer with what it is asked for."""
-    key = hashlib.sha256(encode(message)).hexdigest()
+    *,
+    body: bytes,
+) -> Written:
+    """Take a VEN's metadata and answer with what it is asked for, in a RegisteredReport; `body` is kept."""
+    key = hashlib.sha256(repr(message).encode()).hexdigest()  # of what it says: a signature is always new
     v = ven_table
     rows = await conn.execute(select(v.c.metadata_key, v.c.metadata_answer).where(v.c.ven_id == ven.ven_id))
     before = rows.one()
     if before.metadata_key == key:
-        answer = decode(before.metadata_answer, OWN)
-        assert isinstance(answer, RegisteredReport)  # noqa: S101 - written below
-        return answer
+        return Written(before.metadata_answer)
     _check(message, lenient=ven.lenient)
     if message.report_request_id not in NONE:
         await report_request.answers_metadata_request(conn, ven.ven_id, str(message.report_request_id), now)
-    await catalogue.keep_catalogue(conn, ven.ven_id, message.reports, now)
+    await catalogue.keep_catalogue(conn, ven.ven_id, message.reports, body, now)
     wanted = request_reports(ven, message.reports, now) if message.reports else ()
-    answer = RegisteredReport(
-        response=EiResponse.ok(message.request_id),
-        report_requests=await report_request.renew(conn, ven.ven_id, wanted, message.reports, now),
-        ven_id=ven.ven_id,
-    )
+    asked = await report_renewal.renew(conn, ven.ven_id, wanted, message.reports, now)
+    answer = report_renewal.answer(message.request_id, ven.ven_id, asked)
     await conn.execute(
-        update(v).where(v.c.ven_id == ven.ven_id).values(metadata_key=key, metadata_answer=encode(answer))
+        update(v).where(v.c.ven_id == ven.ven_id).values(metadata_key=key, metadata_answer=answer)
     )
-    return answer
+    return Written(answer)
 
 
 def _check(message: RegisterReport, *, lenient: bool) -> None:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Row, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import (
@@ -27,7 +27,6 @@ from openadr import (
     CancelReport,
     CreatedReport,
     CreateReport,
-    Report,
     ReportRequest,
     decode,
     encode,
@@ -83,7 +82,13 @@ class Requested:
         return RequestState.ASKED if self.accepted_at is None else RequestState.RUNNING
 
 
-def _request(content: bytes | None) -> ReportRequest | None:
+def write_request(request: ReportRequest) -> bytes:
+    """A request as it is kept: in a CreateReport of its own."""
+    return encode(CreateReport(request_id="0", report_requests=(request,)))
+
+
+def read_request(content: bytes | None) -> ReportRequest | None:
+    """The request in what `write_request` wrote."""
     message = None if content is None else decode(content, OWN)
     return message.report_requests[0] if isinstance(message, CreateReport) else None
 
@@ -99,7 +104,7 @@ async def requests(conn: AsyncConnection, ven_id: str) -> list[Requested]:
             row.report_request_id,
             row.specifier_id,
             row.report_name,
-            _request(row.content),
+            read_request(row.content),
             row.by_operator,
             row.requested_at,
             row.accepted_at,
@@ -128,8 +133,8 @@ async def request_report(conn: AsyncConnection, ven_id: str, request: ReportRequ
     await _check_registered(conn, ven_id)
     for finding in report_requests((request,)):
         raise NotOffered("454", f"{finding.rule}: {finding.text}")
-    known = await _rows(conn, ven_id, [request.report_request_id])
-    if known and _request(known[0].content) != request:
+    known = await rows_of(conn, ven_id, [request.report_request_id])
+    if known and read_request(known[0].content) != request:
         raise DuplicateRequest(f"the report request id {request.report_request_id!r} is in use")
     if known and known[0].ended_at is None:
         return
@@ -139,7 +144,7 @@ async def request_report(conn: AsyncConnection, ven_id: str, request: ReportRequ
             check_request(request, offered)
         except ProtocolError as error:
             raise NotOffered(error.code, error.description) from error
-    await keep_requests(conn, ven_id, (request,), now, by_operator=True)
+    await keep_requests(conn, ven_id, ((request, write_request(request)),), now, by_operator=True)
     await _forget_answer(conn, ven_id)
     message = CreateReport(request_id=secrets.token_hex(8), report_requests=(request,), ven_id=ven_id)
     await outbox.queue(conn, ven_id, outbox.CREATE_REPORT, message.request_id, message=message, now=now)
@@ -159,11 +164,11 @@ async def cancel_report(
     UnknownObject, and nothing changes, where one of the ids is unknown or at its end.
     """
     ids = list(dict.fromkeys(request_ids))
-    running = {row.report_request_id for row in await _rows(conn, ven_id, ids) if row.ended_at is None}
+    running = {row.report_request_id for row in await rows_of(conn, ven_id, ids) if row.ended_at is None}
     unknown = [each for each in ids if each not in running]
     if unknown or not ids:
         raise UnknownObject(f"no such report is asked of {ven_id!r}: {', '.join(unknown) or 'none named'}")
-    await _set(conn, ven_id, ids, cancelled_at=now, report_to_follow=report_to_follow)
+    await change(conn, ven_id, ids, cancelled_at=now, report_to_follow=report_to_follow)
     await _forget_answer(conn, ven_id)
     await _queue_cancel(conn, ven_id, ids, report_to_follow, now)
 
@@ -193,14 +198,16 @@ async def _cancel_again(conn: AsyncConnection, ven_id: str, request_id: str, now
     return await _queue_cancel(conn, ven_id, [request_id], follow=False, now=now)
 
 
-async def _rows(conn: AsyncConnection, ven_id: str, ids: Collection[str] | None = None) -> list[Row[Any]]:
+async def rows_of(conn: AsyncConnection, ven_id: str, ids: Collection[str] | None = None) -> list[Row[Any]]:
+    """What a VEN was asked for, all of it or these."""
     query = select(request_table).where(request_table.c.ven_id == ven_id)
     if ids is not None:
         query = query.where(request_table.c.report_request_id.in_(list(ids)))
     return list(await conn.execute(query))
 
 
-async def _set(conn: AsyncConnection, ven_id: str, ids: Collection[str], **values: object) -> None:
+async def change(conn: AsyncConnection, ven_id: str, ids: Collection[str], **values: object) -> None:
+    """Set columns of these requests."""
     t = request_table
     await conn.execute(
         update(t).where(t.c.ven_id == ven_id, t.c.report_request_id.in_(list(ids))).values(values)
@@ -210,122 +217,77 @@ async def _set(conn: AsyncConnection, ven_id: str, ids: Collection[str], **value
 async def keep_requests(
     conn: AsyncConnection,
     ven_id: str,
-    wanted: Sequence[ReportRequest],
+    wanted: Sequence[tuple[ReportRequest, bytes]],
     now: datetime,
     *,
     by_operator: bool = False,
 ) -> None:
-    """Write down what a VEN is asked for; ValueError where its metadata have no such specifier."""
+    """Write down what a VEN is asked for, each with what `write_request` makes of it.
+
+    ValueError where its metadata have no such specifier.
+    """
     t = spec_table
     specs = await conn.execute(select(t.c.specifier_id, t.c.report_name).where(t.c.ven_id == ven_id))
     names = {METADATA: METADATA} | {row.specifier_id: row.report_name for row in specs}
-    for request in wanted:
+    rows = []
+    for request, content in wanted:
         specifier = request.report_specifier
         name = names.get(specifier.report_specifier_id)
         if name is None:
             raise ValueError(f"VEN {ven_id!r} offers no report {specifier.report_specifier_id!r}")
         period = specifier.report_interval
         row = {
+            "ven_id": ven_id,
+            "report_request_id": request.report_request_id,
             "specifier_id": specifier.report_specifier_id,
             "report_name": name,
             "r_ids": [payload.r_id for payload in specifier.specifier_payloads],
             "start": period.dtstart if period else None,
             "end": period.end if period else None,
             "requested_at": now,
-            "content": encode(CreateReport(request_id="0", report_requests=(request,))),
+            "content": content,
             "by_operator": by_operator,
-            **dict.fromkeys(
-                ("accepted_at", "cancelled_at", "report_to_follow", "final_at", "ended_at", "outcome")
-            ),
         }
-        statement = upsert(request_table).values(
-            ven_id=ven_id, report_request_id=request.report_request_id, **row
-        )
-        keys = ["ven_id", "report_request_id"]
-        await conn.execute(statement.on_conflict_do_update(index_elements=keys, set_=row))
+        rows.append(row)
+    if rows:
+        await conn.execute(_KEEP, rows)
 
 
-async def renew(
-    conn: AsyncConnection,
-    ven_id: str,
-    wanted: Sequence[ReportRequest],
-    offered: Sequence[Report],
-    now: datetime,
-) -> tuple[ReportRequest, ...]:
-    """What to ask of a VEN whose metadata have come, which has ended all its reports by that (RPT-07).
-
-    `wanted`, and what the operator asked for periodically as far as it is still offered. A request that
-    differs from the one before in its start alone goes on as it was, so that no period falls between.
-    """
-    rows = [row for row in await _rows(conn, ven_id) if row.ended_at is None]
-    lasting = {row.report_request_id for row in rows if row.specifier_id == METADATA}  # RPT-42
-    rows = [row for row in rows if row.report_request_id not in lasting]
-    for key, message in (await outbox.messages(conn, ven_id, outbox.CANCEL_REPORT)).items():
-        if isinstance(message, CancelReport) and lasting.isdisjoint(message.report_request_ids):
-            await outbox.answered(conn, ven_id, outbox.CANCEL_REPORT, [key])
-    before = {row.report_request_id: _request(row.content) for row in rows if row.cancelled_at is None}
-    asked = [_continued(before.get(request.report_request_id), request) for request in wanted]
-    taken = {request.report_request_id for request in asked}
-    over, again = [], []
-    for row in rows:
-        old = before.get(row.report_request_id)
-        if row.report_request_id in taken or (row.by_operator and row.accepted_at is None and old):
-            continue  # asked anew, or its CreateReport still waits
-        if old is not None and row.by_operator and _goes_on(old, offered, now):
-            again.append(old)
-        else:
-            over.append(row.report_request_id)
-    await _set(conn, ven_id, over, ended_at=now, outcome=REPLACED)
-    await keep_requests(conn, ven_id, asked, now)
-    await keep_requests(conn, ven_id, again, now, by_operator=True)
-    return (*asked, *again)
+def _keep() -> Insert:
+    """A request takes the place of the one of its id, of which nothing stays."""
+    statement = insert(request_table)
+    changes = {column.name: column for column in statement.excluded if column.name not in _KEY}
+    return statement.on_conflict_do_update(index_elements=_KEY, set_=changes)
 
 
-def _continued(before: ReportRequest | None, request: ReportRequest) -> ReportRequest:
-    if before is None or not is_periodic(request):
-        return request
-    old, new = before.report_specifier.report_interval, request.report_specifier.report_interval
-    if old is None or new is None or old.duration or old.dtstart > new.dtstart:
-        return request
-    moved = replace(request.report_specifier, report_interval=replace(new, dtstart=old.dtstart))
-    return before if replace(request, report_specifier=moved) == before else request
-
-
-def _goes_on(request: ReportRequest, offered: Sequence[Report], now: datetime) -> bool:
-    period = request.report_specifier.report_interval
-    if not is_periodic(request) or (period is not None and period.end is not None and period.end <= now):
-        return False
-    try:
-        check_request(request, offered)
-    except ProtocolError:
-        return False
-    return True
+_KEY = ("ven_id", "report_request_id")
+_KEEP = _keep()
 
 
 async def answers_metadata_request(
     conn: AsyncConnection, ven_id: str, request_id: str, now: datetime
 ) -> None:
     """These metadata name the request that they answer (RPT-04); InvalidId where it is none of ours."""
-    known = [row for row in await _rows(conn, ven_id, [request_id]) if row.specifier_id == METADATA]
+    known = [row for row in await rows_of(conn, ven_id, [request_id]) if row.specifier_id == METADATA]
     if not known:
         raise InvalidId(f"reportRequestID {request_id} asked for no metadata", rule="RPT-44")
-    request = _request(known[0].content)
+    request = read_request(known[0].content)
     if request is not None and not is_periodic(request):
-        await _set(conn, ven_id, [request_id], ended_at=now, outcome=FINISHED)
+        await change(conn, ven_id, [request_id], ended_at=now, outcome=FINISHED)
 
 
 async def created(conn: AsyncConnection, message: CreatedReport, ven_id: str, now: datetime) -> None:
     """The VEN says which of the requests it will serve (RPT-21, RPT-22)."""
-    rows = {row.report_request_id: row for row in await _rows(conn, ven_id)}
+    rows = {row.report_request_id: row for row in await rows_of(conn, ven_id)}
     response, pending = message.response, set(message.pending_reports)
     if response.is_success and not pending <= rows.keys():
         raise InvalidId("a reportRequestID is not known", rule="RPT-44")
     asked = await _asked_in(conn, ven_id, response.request_id, rows.values())
     taken = (pending | asked) if response.is_success else pending
     fresh = [each for each in taken & rows.keys() if rows[each].accepted_at is None]
-    await _set(conn, ven_id, fresh, accepted_at=now)
+    await change(conn, ven_id, fresh, accepted_at=now)
     if not response.is_success:
-        await _set(conn, ven_id, asked - pending, ended_at=now, outcome=response.code)
+        await change(conn, ven_id, asked - pending, ended_at=now, outcome=response.code)
     await outbox.answered(conn, ven_id, outbox.CREATE_REPORT, [response.request_id])
 
 
@@ -354,7 +316,7 @@ async def canceled(conn: AsyncConnection, message: CanceledReport, ven_id: str, 
         return  # a repeat: it is done
     ids = set(asked.report_request_ids)
     kept = set() if message.response.is_success else ids & set(message.pending_reports)
-    await _set(conn, ven_id, kept, cancelled_at=None, report_to_follow=None)
+    await change(conn, ven_id, kept, cancelled_at=None, report_to_follow=None)
     await _end_cancelled(conn, ven_id, ids - kept, now)
     await outbox.answered(conn, ven_id, outbox.CANCEL_REPORT, [asked.request_id])
 
@@ -382,7 +344,7 @@ async def still_coming(
         if row.ended_at is None or row.outcome not in (CANCELLED, REPLACED) or created_at <= row.ended_at:
             continue
         if row.report_to_follow and row.final_at in (None, created_at):
-            await _set(conn, ven_id, [row.report_request_id], final_at=created_at)
+            await change(conn, ven_id, [row.report_request_id], final_at=created_at)
             continue
         await _cancel_again(conn, ven_id, row.report_request_id, now)
     if not waiting:

@@ -206,7 +206,7 @@ report_spec_table = Table(
     Column("report_name", Text, nullable=False),
     Column("r_ids", JSON, nullable=False),
     Column("registered_at", Instant, nullable=False),
-    Column("content", LargeBinary),  # the metadata, in a RegisterReport of their own
+    Column("content", LargeBinary),  # of one of them the RegisterReport as it came; in old rows that of each
 )
 report_request_table = Table(
     "vtn_report_request",

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ from tests.openadr.samples.event import FULL_EVENT
 from tests.vtn.desk import ALICE, NOW, Desk, anything_goes, make_event, with_period
 from vtn import certificate, distribution, event, event_fragment, registration
 from vtn.bounded import Bounded
-from vtn.distribution import Lists
+from vtn.distribution import LIST_BYTES, Lists
 from vtn.event_content import as_of, for_ven, parted, read, write, writer
 from vtn.registration import Ven
 from vtn.schema import event_table, outbox_table
@@ -311,6 +312,17 @@ async def test_lists_and_fragments_are_bounded_and_made_again(
     ]
     assert all(body is not None and body.count(b"<oadr:oadrEvent>") == 5 for body in bodies)
     assert lists.size == 0
+
+
+async def test_lists_without_events_are_bounded_too(desk: Desk) -> None:
+    lists = Lists(max_bytes=2 * LIST_BYTES)
+    for who, name in (("d4" * 32, "dora"), ("e5" * 32, "emil"), ("f6" * 32, "fred")):
+        ven_id = await desk.register(who, name)
+        message = RequestEvent(request_id="q", ven_id=ven_id)
+        body = desk.db.look(partial(lists.repeated, message=message, ven_id=ven_id, vtn_id="V", now=NOW))
+        assert body is not None
+        assert b"<oadr:oadrEvent>" not in body
+    assert lists.size == 2 * LIST_BYTES
 
 
 def test_the_least_used_goes_first() -> None:

@@ -16,7 +16,18 @@ from functools import cache
 import aiohttp
 import pytest
 
-from openadr import RegisteredReport, Response, UpdatedReport, decode
+from openadr import (
+    Duration,
+    ItemBase,
+    RegisteredReport,
+    RegisterReport,
+    Report,
+    ReportDescription,
+    Response,
+    SamplingRate,
+    UpdatedReport,
+    decode,
+)
 from openadr.errors import TooLarge
 from openadr.parser import parse, validate
 from tests.vtn.desk import ALICE, BOB, USAGE, Desk, make_event, metadata
@@ -92,6 +103,33 @@ def test_goal_12_a_tenth_more_than_the_worst_body_is_refused(name: str) -> None:
     kind = KINDS[name]
     with pytest.raises(TooLarge):
         decode(kind.make("ven", kind.most("ven", 0) * 11 // 10 + 1, 0))
+
+
+def data_point(number: int) -> ReportDescription:
+    return ReportDescription(
+        r_id=f"home-{number:03}",
+        report_type="usage",
+        reading_type="Direct Read",
+        item_base=ItemBase.energy_real(),
+        sampling_rate=SamplingRate(min_period=Duration(60), max_period=Duration(900)),
+    )
+
+
+async def test_metadata_of_five_hundred_points_with_unit_and_sampling_rate_fit(
+    busy: Desk, database: Database
+) -> None:
+    points = tuple(map(data_point, range(500)))
+    report = Report(
+        duration=Duration(86_400),
+        report_descriptions=points,
+        report_specifier_id="usage",
+        report_name="METADATA_TELEMETRY_USAGE",
+        created_date_time=busy.now,
+    )
+    await busy.say(RegisterReport(request_id="m", reports=(report,), ven_id=busy.ids[ALICE]))
+    async with database.read() as conn:
+        (offered,) = await catalogue(conn, busy.ids[ALICE])
+    assert offered.report == report
 
 
 async def test_day_of_twelve_points_fits_and_is_kept(busy: Desk, database: Database) -> None:
