@@ -77,7 +77,10 @@ ven_table = Table(
     Column("xml_signature", Boolean, nullable=False, default=False, server_default=false()),  # it says so
     Column("signature_required", Boolean, nullable=False, default=False, server_default=false()),
     Column("signature_leniency", Boolean, nullable=False, default=False, server_default=false()),
-    # counts what is done to the VEN's events and to what of them waits; triggers of the database keep it
+    # Counts every change of what the VEN is told of its events: one that comes, goes, or changes in content,
+    # end or cancellation, and one that begins or ceases to wait in the outbox. Five triggers of the database
+    # keep it (migration 0009), so no writer of any process can forget it; `vtn.distribution.Lists` relies on
+    # that.
     Column("events_version", Integer, nullable=False, default=0, server_default="0"),
 )
 # One VEN may have two certificates while one is being replaced (SEC-15).

@@ -23,7 +23,7 @@ from yarl import URL
 
 from flexpact import bare_vtn, cli
 from openadr import CreatePartyRegistration, Poll, encode
-from tests.vtn.desk import ALICE, STRANGER
+from tests.vtn.desk import ALICE, BOB, STRANGER
 from vtn.errors import StartupError
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -125,6 +125,29 @@ def test_an_event_from_its_making_to_its_end(flexpact: Any, monkeypatch: pytest.
     assert flexpact("event", "show", "peak", "--ven", "alice")["vens"] == cancelled["vens"]
     assert [each["event_id"] for each in flexpact("event", "list", "--current")["events"]] == ["next"]
     assert len(flexpact("event", "list", "--limit", "1", "--after", "next")["events"]) == 1
+
+
+def test_a_change_that_one_ven_stands_against_changes_nothing_and_names_it(
+    flexpact: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, who in (("alice", ALICE), ("bob", BOB)):
+        flexpact("vtn", "enrol", name, who)
+    day, vens = "2099-03-20T17:00:00Z", ("--ven", "alice", "--ven", "bob")
+    words = ("--template", "fast-dispatch", "--value", "LOAD_DISPATCH/delta=-500", "--duration", "PT1H")
+    made = flexpact("event", "create", "--id", "both", *vens, "--start", day, *words)
+    flexpact("event", "create", "--id", "bob-next", "--ven", "bob", "--start", "2099-03-20T18:00:00Z", *words)
+    for more in ((), vens):
+        *_, refused = typed(monkeypatch, "event", "modify", "both", "--duration", "PT2H", *more)
+        assert refused.startswith("flexpact event: it overlaps: 'bob' has event 'bob-next'")
+    assert flexpact("event", "show", "both") == {**made, "warnings": []}
+    flexpact("event", "cancel", "both", "--ven", "bob")
+    cancelled = flexpact("event", "show", "both")
+    *_, refused = typed(monkeypatch, "event", "modify", "both", "--priority", "1")
+    assert refused == "flexpact event: bob: EVT-04: event 'both' is over"
+    assert flexpact("event", "show", "both") == cancelled
+    once = flexpact("event", "cancel", "both")
+    assert [ven["status"] for ven in once["vens"]] == ["cancelled", "cancelled"]
+    assert flexpact("event", "cancel", "both") == once
 
 
 def test_an_event_of_a_file_with_fields_of_the_command_line_before_it(
