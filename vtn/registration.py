@@ -310,7 +310,7 @@ async def set_poll_period(conn: AsyncConnection, ven_id: str, seconds: int | Non
     if seconds is not None and not 1 <= seconds <= 86_400:
         raise ValueError(f"a poll period is from 1 to 86400 seconds, not {seconds}")
     ven = await change(conn, ven_id, poll_period_s=seconds)
-    if ven.registration_id is not None:
+    if ven.registration_id is not None and ven.poll_period_s != seconds:
         await ask_to_register_again(conn, ven_id, now)
 
 

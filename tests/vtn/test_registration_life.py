@@ -232,6 +232,9 @@ async def test_a_rhythm_of_its_own_is_handed_to_a_ven_when_it_registers_again(de
     reply = await party(desk, create(registration_id=(await ven(desk)).registration_id, ven_id=ven_id))
     assert str(reply.requested_poll_freq) == "PT2S"
     async with desk.db.write() as conn:
+        await registration.set_poll_period(conn, ven_id, 2, desk.now)  # as it is: nothing to be told
+    assert isinstance(await desk.poll(), Response)
+    async with desk.db.write() as conn:
         await registration.set_poll_period(conn, ven_id, None, desk.now)
     assert str((await party(desk, create())).requested_poll_freq) == "PT10S"
 
