@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Table, select
+from sqlalchemy import Table, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +19,8 @@ from openadr.alike import Series
 from openadr.parser import OWN
 from vtn.judgement import Judged, samples
 from vtn.schema import green_button_table, reading_detail_table
+
+ORDER = ("created_at", "content")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ async def _upsert(conn: AsyncConnection, table: Table, rows: list[dict[str, Any]
     statement = insert(table)
     new = statement.excluded
     changes = {"created_at": new.created_at, "content": new.content}
-    newer = new.created_at >= table.c.created_at
+    # of two of one instant the greater stays, so that any order of arrival gives the same
+    newer = tuple_(*(new[name] for name in ORDER)) > tuple_(*(table.c[name] for name in ORDER))
     keys = [column.name for column in table.primary_key]
     await conn.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes, where=newer), rows)
 
