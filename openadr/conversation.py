@@ -67,6 +67,8 @@ ANSWERS: dict[type[Message], tuple[type[Message], ...]] = {
 
 _WRONG_ANSWER = {RequestEvent: "EVT-14", Poll: "POLL-02"}
 _NEED_NO_REGISTRATION = (QueryRegistration, CreatePartyRegistration)
+_MAY_COME_AGAIN = (CancelPartyRegistration, CanceledPartyRegistration)
+"""After the registration has ended by them, because the answer was lost (GEN-18)."""
 _OWED = {
     RegisterReport: (RegisteredReport, "REG-13"),
     CreateReport: (CreatedReport, "POLL-04"),
@@ -186,6 +188,8 @@ class Conversation:
             self._vtn_id = vtn_id
         if not accepted(response) or isinstance(request, _NEED_NO_REGISTRATION):
             return
+        if self._cancelled and isinstance(request, _MAY_COME_AGAIN):
+            return
         name = type(request).__name__
         named = getattr(request, "ven_id", None)
         if self._cancelled:
@@ -219,7 +223,7 @@ class Conversation:
                 yield from self._registered(request, response)
         elif isinstance(request, CancelPartyRegistration):
             yield from self._cancel(request, response)
-        elif isinstance(request, CanceledPartyRegistration) and accepted(request):
+        elif isinstance(request, CanceledPartyRegistration) and accepted(request) and accepted(response):
             self._forget()
 
     def _registered(
