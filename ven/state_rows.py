@@ -1,8 +1,9 @@
 """What a VEN remembers, as rows of the tables in `ven.schema`; messages are the XML of the wire."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from openadr import CreateOpt, CreateReport, DistributeEvent, Message
 from openadr.codec import decode, encode
@@ -12,6 +13,8 @@ from ven.event import HeldEvent
 from ven.registration import Registration
 from ven.report import HeldRequest
 from ven.saved import Saved
+
+T = TypeVar("T")
 
 _MESSAGES = ("ven_answer", "ven_opt")
 
@@ -129,11 +132,8 @@ def _state(saved: Saved) -> tuple[object, ...]:
 def _save_events(
     connection: sqlite3.Connection, before: Mapping[str, HeldEvent], after: Mapping[str, HeldEvent]
 ) -> None:
-    _remove(connection, "DELETE FROM ven_event WHERE event_id = ?", before, after)
-    kept = _kept(before, after)
-    for position, (event_id, held) in enumerate(after.items()):
-        if event_id in kept:
-            continue
+    statement = "DELETE FROM ven_event WHERE event_id = ?"
+    for position, event_id, held in _changes(connection, statement, before, after):
         connection.execute(
             "INSERT OR REPLACE INTO ven_event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -155,11 +155,8 @@ def _save_events(
 def _save_requests(
     connection: sqlite3.Connection, before: Mapping[str, HeldRequest], after: Mapping[str, HeldRequest]
 ) -> None:
-    _remove(connection, "DELETE FROM ven_request WHERE report_request_id = ?", before, after)
-    kept = _kept(before, after)
-    for position, (request_id, held) in enumerate(after.items()):
-        if request_id in kept:
-            continue
+    statement = "DELETE FROM ven_request WHERE report_request_id = ?"
+    for position, request_id, held in _changes(connection, statement, before, after):
         known = before.get(request_id)
         if known is not None and known.request == held.request:
             # its progress alone: the request itself is long, and written to a card each time
@@ -203,20 +200,18 @@ def _load_messages(connection: sqlite3.Connection, table: str) -> tuple[Message,
     return tuple(decode(body, OWN) for (body,) in rows)
 
 
-def _kept(before: Mapping[str, object], after: Mapping[str, object]) -> set[str]:
-    """The rows that stay as they are, and where they are: the order of events decides where they overlap."""
-    places = {key: place for place, key in enumerate(before)}
-    return {
-        key
-        for place, (key, each) in enumerate(after.items())
-        if (before.get(key), places.get(key)) == (each, place)
-    }
+def _changes(
+    connection: sqlite3.Connection, statement: str, before: Mapping[str, T], after: Mapping[str, T]
+) -> Iterator[tuple[int, str, T]]:
+    """Removes what is there no more by `statement`; gives place, key and value of what is new or elsewhere.
 
-
-def _remove(
-    connection: sqlite3.Connection, statement: str, before: Mapping[str, object], after: Mapping[str, object]
-) -> None:
+    The order of events decides where they overlap.
+    """
     connection.executemany(statement, [(key,) for key in before if key not in after])
+    places = {key: place for place, key in enumerate(before)}
+    for place, (key, each) in enumerate(after.items()):
+        if (before.get(key), places.get(key)) != (each, place):
+            yield place, key, each
 
 
 def _load_events(connection: sqlite3.Connection) -> dict[str, HeldEvent]:

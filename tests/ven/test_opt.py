@@ -3,73 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from itertools import count
 from pathlib import Path
 
 import pytest
 
-from openadr import (
-    ActivePeriod,
-    CanceledOpt,
-    CancelOpt,
-    CancelPartyRegistration,
-    CreatedEvent,
-    CreatedOpt,
-    CreateOpt,
-    Duration,
-    EiResponse,
-    RequestReregistration,
-    decode,
-    encode,
-    rules,
-)
-from openadr.enums import OptReason, OptType, ResponseRequired
+from openadr import ActivePeriod, CanceledOpt, CancelOpt, CreatedEvent, CreateOpt, Duration, EiResponse
+from openadr.enums import OptReason, ResponseRequired
 from tests.openadr.samples import MESSAGES
 from tests.ven.conversation import make_session, names, ready, talk
-from tests.ven.messages import REGISTRATION, VEN, distribute, make_event, no, ok, registered
+from tests.ven.messages import VEN, distribute, make_event, no, ok, registered
 from tests.ven.site import NOW
+from tests.ven.speaking import AGAIN, HOUR, IN, LEAVE, OUT, PERIODS, Speaking, minute
 from ven.errors import UnexpectedMessageError
 from ven.saved import Saved
-from ven.session import Session
 from ven.states import State
 from ven.store import Store
-from ven.voice import Voice
-
-IN, OUT = OptType.OPT_IN, OptType.OPT_OUT
-HOUR = timedelta(hours=1)
-PERIODS = (
-    ActivePeriod(dtstart=NOW, duration=Duration(3600), notification=Duration(60), ramp_up=Duration(60)),
-    ActivePeriod(dtstart=NOW + 5 * HOUR, duration=Duration(0)),
-)
-
-
-class Speaking:
-    """A registered VEN and its voice; `woken` counts how often the client was told to look."""
-
-    def __init__(self, session: Session | None = None, now: timedelta = timedelta(0)) -> None:
-        self.session = session or ready()
-        self.woken = 0
-        self.now = NOW + now
-        ids = (f"made-{number}" for number in count())
-        self.voice = Voice(self.session, lambda: next(ids), lambda: self.now, self._wake)
-        if session is None:
-            talk(self.session, distribute(make_event()), ok(), ok())
-
-    def _wake(self) -> None:
-        self.woken += 1
-
-    def said(self) -> CreateOpt:
-        """What is due first, as it stands on the wire."""
-        message = decode(encode(self.session.due(self.now)[0]))
-        assert isinstance(message, CreateOpt)
-        assert rules.check(message) == []
-        return message
-
-    def answered(self, code: str = "200") -> CreateOpt:
-        message = self.said()
-        response = EiResponse(code, "text", message.request_id)
-        self.session.receive(CreatedOpt(response=response, opt_id=message.opt_id), self.now)
-        return message
 
 
 @pytest.mark.criterion("OPT-01", "OPT-02", "OPT-03", "OPT-04")
@@ -237,7 +185,7 @@ def test_what_is_said_while_a_poll_is_under_way_goes_out_in_whatever_state_that_
     assert names(speaking.session.due(later)) == ["Poll"]
     speaking.voice.declare(OUT, PERIODS)
     speaking.session.query()
-    speaking.session.receive(RequestReregistration(ven_id=VEN), later)
+    speaking.session.receive(AGAIN, later)
     assert speaking.session.state is State.REREGISTERING
     assert names(speaking.session.due(later)) == ["CreateOpt", "QueryRegistration", "Response"]
     speaking.answered()
@@ -252,8 +200,7 @@ def test_what_was_to_be_said_ends_with_the_registration() -> None:
     later = NOW + timedelta(minutes=10)
     speaking.session.due(later)
     speaking.voice.declare(OUT, PERIODS)
-    cancel = CancelPartyRegistration(request_id="x", registration_id=REGISTRATION, ven_id=VEN)
-    speaking.session.receive(cancel, later)
+    speaking.session.receive(LEAVE, later)
     assert names(speaking.session.due(later)) == ["CanceledPartyRegistration"]
     assert speaking.session.saved.opts == ()
 
@@ -268,7 +215,7 @@ def test_what_is_over_is_forgotten_when_something_new_is_said() -> None:
     speaking.answered()
     later = Speaking(speaking.session, timedelta(days=3))
     later.session.due(later.now)  # the event is dropped a day after its end
-    later.voice.declare(OUT, [ActivePeriod(dtstart=later.now, duration=Duration(60))])
+    later.voice.declare(OUT, minute(later.now))
     assert [each.opt_type for each in later.session.saved.opts] == [IN, OUT]
 
 

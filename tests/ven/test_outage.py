@@ -17,7 +17,7 @@ from openadr.enums import OptType
 from openadr.timeline import Timeline
 from tests.ven.messages import ok
 from tests.ven.site import Site
-from tests.ven.test_opt import PERIODS
+from tests.ven.speaking import PERIODS
 from tests.ven.test_store import reports
 from tests.ven.test_transport import READY, answering, xml
 from tests.ven.wire import FastClock, eventually, plain

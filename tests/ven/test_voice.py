@@ -10,36 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from openadr import (
-    ActivePeriod,
-    CanceledOpt,
-    CancelOpt,
-    CancelPartyRegistration,
-    CreatedEvent,
-    CreatedOpt,
-    CreateOpt,
-    Duration,
-    EiResponse,
-    Message,
-    RequestReregistration,
-)
-from openadr.enums import OptType
+from openadr import CanceledOpt, CancelOpt, CreatedEvent, CreatedOpt, CreateOpt, EiResponse, Message
+from tests.ven import messages
 from tests.ven.conversation import make_session, names, ready, talk
-from tests.ven.messages import (
-    HOUR,
-    REGISTRATION,
-    VEN,
-    ask,
-    create_report,
-    distribute,
-    make_event,
-    metadata_taken,
-    no,
-    ok,
-    registered,
-)
+from tests.ven.messages import HOUR, VEN, distribute, make_event, no, ok, registered
 from tests.ven.site import NOW, Site
-from tests.ven.test_opt import PERIODS, Speaking
+from tests.ven.speaking import AGAIN, IN, LEAVE, OUT, PERIODS, Speaking, minute
 from tests.ven.wire import eventually, plain
 from ven.client import Client
 from ven.states import State
@@ -47,13 +23,17 @@ from ven.store import Store
 from ven.transport import Transport
 from ven.waiting import LIMIT
 
-IN, OUT = OptType.OPT_IN, OptType.OPT_OUT
 LATER = NOW + timedelta(minutes=10)
 HEARD = CreatedOpt(response=EiResponse.ok("r"), opt_id="o")
 
 
-def opts(messages: list[Message]) -> list[CreateOpt]:
-    return [each for each in messages if isinstance(each, CreateOpt)]
+def anew() -> list[Message]:
+    """What a VTN answers a VEN that registers anew, up to its events."""
+    return [registered(ven_id=None), registered(), messages.metadata_taken(), distribute()]
+
+
+def opts(said: list[Message]) -> list[CreateOpt]:
+    return [each for each in said if isinstance(each, CreateOpt)]
 
 
 @pytest.mark.criterion("VEX-26", "VEX-28", who="ven")
@@ -110,7 +90,7 @@ def test_what_a_vtn_that_forgot_us_has_not_heard_is_said_again_under_the_new_id(
     answers: list[Message] = [
         registered(ven_id=None),
         registered(ven_id="ven-2"),
-        metadata_taken(),
+        messages.metadata_taken(),
         distribute(make_event()),
         ok(),
         HEARD,
@@ -139,21 +119,27 @@ def test_the_sites_words_wait_until_the_vtn_has_listed_its_events() -> None:
     talk(session, registered(ven_id=None), registered())
     speaking = Speaking(session)
     speaking.voice.declare(OUT, PERIODS)
-    asked = talk(session, metadata_taken(), distribute(), HEARD, ok())
+    asked = talk(session, messages.metadata_taken(), distribute(), HEARD, ok())
     assert names(asked) == ["RegisterReport", "RequestEvent", "CreateOpt", "Poll"]
 
 
 def test_a_word_said_during_a_renewal_that_fails_is_said_after_the_next_registration() -> None:
     speaking = Speaking()
     session = speaking.session
-    talk(session, RequestReregistration(ven_id=VEN), ok(), now=LATER)
+    talk(session, AGAIN, ok(), now=LATER)
     assert names(session.due(LATER)) == ["CreatePartyRegistration"]
     speaking.voice.declare(OUT, PERIODS)
     session.receive(registered("452", ven_id=None), LATER)
     assert session.state is State.UNREGISTERED
     later = LATER + HOUR
     assert names(session.due(later)) == ["QueryRegistration"]
-    answers: list[Message] = [registered(ven_id=None), registered(), metadata_taken(), distribute(), HEARD]
+    answers: list[Message] = [
+        registered(ven_id=None),
+        registered(),
+        messages.metadata_taken(),
+        distribute(),
+        HEARD,
+    ]
     assert names(talk(session, *answers, now=later))[2:] == ["RegisterReport", "RequestEvent", "CreateOpt"]
 
 
@@ -161,7 +147,7 @@ def test_the_end_of_the_registration_ends_what_was_said_between() -> None:
     speaking = Speaking()
     talk(speaking.session, no("463"), registered(ven_id=None), registered(), now=LATER)
     speaking.voice.declare(OUT, PERIODS)
-    talk(speaking.session, metadata_taken(), distribute(), now=LATER)
+    talk(speaking.session, messages.metadata_taken(), distribute(), now=LATER)
     assert names(speaking.session.due(LATER)) == ["CreateOpt"]
     speaking.session.leave()
     speaking.session.receive(no("463"), LATER)
@@ -173,7 +159,7 @@ def test_the_end_of_the_registration_ends_what_was_said_between() -> None:
 def test_wishes_about_the_vtns_reports_end_with_the_registration() -> None:
     session = ready()
     session.due(LATER)
-    session.send(create_report(ask(), ven_id=VEN))
+    session.send(messages.create_report(messages.ask(), ven_id=VEN))
     session.receive(no("463"), LATER)
     assert session.saved.answers == ()
 
@@ -232,7 +218,7 @@ def test_no_more_than_so_many_words_wait_and_a_refused_one_changes_nothing() -> 
     with pytest.raises(ValueError, match=f"no more than {LIMIT}"):
         speaking.voice.qualify("e1", OUT)
     assert speaking.session.saved == before
-    speaking.voice.declare(OUT, [ActivePeriod(dtstart=NOW, duration=Duration(60))], resources=["home-7"])
+    speaking.voice.declare(OUT, minute(NOW), resources=["home-7"])
     assert len(speaking.session.saved.answers) == LIMIT
 
 
@@ -240,9 +226,14 @@ def test_a_cancelled_registration_lets_no_word_out() -> None:
     speaking = Speaking()
     speaking.session.due(LATER)
     speaking.voice.declare(OUT, PERIODS)
-    cancel = CancelPartyRegistration(request_id="x", registration_id=REGISTRATION, ven_id=VEN)
-    talk(speaking.session, cancel, ok(), now=LATER)
+    talk(speaking.session, LEAVE, ok(), now=LATER)
     later = LATER + 2 * HOUR
-    answers: list[Message] = [registered(ven_id=None), registered(), metadata_taken(), distribute(), ok()]
+    answers: list[Message] = [
+        registered(ven_id=None),
+        registered(),
+        messages.metadata_taken(),
+        distribute(),
+        ok(),
+    ]
     asked = talk(speaking.session, *answers, now=later)
     assert "CreateOpt" not in names(asked)
