@@ -159,9 +159,10 @@ async def run(
     Raises SettingsError, OSError, sqlite3.Error or ven.errors.VenError if it cannot begin, or can no longer
     write.
     """
-    from ven import client  # noqa: PLC0415  # aiohttp and TLS are loaded when the box goes to the network
+    from ven import client, tls  # noqa: PLC0415  # aiohttp and TLS are loaded when the box goes to the network
     from ven.store import Store as VenStore  # noqa: PLC0415
 
+    tls.check(settings.ven)
     store = Store(settings.state)
     memory = VenStore.open(settings.ven.state_path)
     try:

@@ -24,11 +24,11 @@ A name that is not known is refused, so that a misspelt limit is never a missing
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from feid.errors import SettingsError
 from feid.guard import Limits
@@ -40,6 +40,7 @@ DRIVERS = ("simulated",)
 _PATHS = ("state_path", "cert", "key", "key_password_file", "ca")
 _SETS = ("market_contexts", "groups", "parties", "device_classes", "meters", "grid_nodes")
 _SPANS = ("report_parts", "catch_up")  # written in days
+_KINDS: Mapping[str, Any] = get_type_hints(VenSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class FeidSettings:
     def of(cls, content: Mapping[str, Any], folder: Path) -> "FeidSettings":
         """Settings from the tables of the file; `folder` is where its relative paths begin."""
         _only(content, "", {"node", "state", "socket", "history_days", "homes", "driver", "limits", "ven"})
-        history_days = float(content.get("history_days", 28))
+        history_days = _number(content.get("history_days", 28), "history_days")
         if not 0 < history_days <= 35:
             raise SettingsError(f"history_days must be above 0 and at most 35, got {history_days:g}")
         return cls(
@@ -128,6 +129,8 @@ def _limits(table: Mapping[str, Any]) -> Limits:
 
 def _ven(table: Mapping[str, Any], folder: Path) -> VenSettings:
     _only(table, "ven.", {f.name for f in fields(VenSettings)} - {"signals"})
+    for name, value in table.items():
+        _check_kind(name, value)
     values: dict[str, Any] = dict(table)
     for name in ("vtn_url", "ven_name", "state_path"):
         _text(table, name, "ven.")
@@ -146,8 +149,46 @@ def _ven(table: Mapping[str, Any], folder: Path) -> VenSettings:
         x, y = values["position"]
         values["position"] = (float(x), float(y))
     if "overlap" in values:
-        values["overlap"] = Precedence(values["overlap"])
+        values["overlap"] = _precedence(values["overlap"])
     return VenSettings(**values)
+
+
+def _precedence(text: str) -> Precedence:
+    if text not in list(Precedence):
+        raise SettingsError(f"ven.overlap must be one of {', '.join(Precedence)}, got {text!r}")
+    return Precedence(text)
+
+
+def _check_kind(name: str, value: object) -> None:
+    """SettingsError where a setting of the VEN is of another kind than TOML writes it in."""
+    text, is_right = _kind(name)
+    if not is_right(value):
+        raise SettingsError(f"ven.{name} must be {text}, got {value!r}")
+
+
+def _kind(name: str) -> tuple[str, Callable[[object], bool]]:
+    kinds = get_args(_KINDS[name]) or (_KINDS[name],)
+    if name in _SETS:
+        return "a list of texts", lambda value: _is_list(value, lambda each: isinstance(each, str))
+    if name == "transport_interfaces":
+        return "a list of pairs of texts", lambda value: _is_list(value, lambda each: _is_pair(each, str))
+    if name == "position":
+        return "two numbers", lambda value: _is_pair(value, int | float)
+    if bool in kinds:
+        return "true or false", lambda value: isinstance(value, bool)
+    number: Any = int if int in kinds else int | float
+    if number is int or float in kinds or name in _SPANS:
+        text = "a whole number" if number is int else "a number"
+        return text, lambda value: isinstance(value, number) and not isinstance(value, bool)
+    return "a text", lambda value: isinstance(value, str)
+
+
+def _is_list(value: object, is_right: Callable[[object], bool]) -> bool:
+    return isinstance(value, list) and all(is_right(each) for each in value)
+
+
+def _is_pair(value: object, kind: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(each, kind) for each in value)
 
 
 def _only(table: Mapping[str, Any], prefix: str, names: set[str]) -> None:

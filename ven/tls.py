@@ -77,7 +77,8 @@ class Tls:
         days = min((days for days in WARN_DAYS if self.own.days_left(now) < days), default=self._warned)
         if days < self._warned:
             self._warned = days
-            log.warning("our certificate %s ends at %s: renew it", self.own.short, self.own.not_after)
+            ends = "has ended" if now >= self.own.not_after else "ends"
+            log.warning("our certificate %s %s at %s: renew it", self.own.short, ends, self.own.not_after)
 
     def _new_context(self) -> ssl.SSLContext:
         context = _context(self._settings)
@@ -93,8 +94,10 @@ class Tls:
             def do_handshake(self) -> None:
                 super().do_handshake()
                 der = self.getpeercert(binary_form=True) or b""
-                if pin is not None and sha256(der).digest() != pin:
-                    raise ssl.SSLCertVerificationError("the VTN's certificate is not the pinned one")
+                met = sha256(der)
+                if pin is not None and met.digest() != pin:
+                    text = f"it is not the pinned one, vtn_fingerprint would be {met.hexdigest()}"
+                    raise ssl.SSLCertVerificationError(text)
                 tls.peers.add(fingerprint(der))
                 tls._met(str((self.getpeercert() or {})["notAfter"]))
 
@@ -103,6 +106,14 @@ class Tls:
     def _met(self, not_after: str) -> None:
         until = datetime.fromtimestamp(ssl.cert_time_to_seconds(not_after), UTC)
         self._vtn_until = until if self._vtn_until is None else min(until, self._vtn_until)
+
+
+def check(settings: VenSettings) -> None:
+    """SettingsError where the certificates cannot be used, before anything is begun."""
+    if settings.is_https:
+        _own(settings)
+        _signer(settings)
+        _context(settings)
 
 
 def _context(settings: VenSettings) -> ssl.SSLContext:

@@ -1,5 +1,7 @@
 """Requests to the VTN over HTTP and mutual TLS: one body out, one body in (groups HTTP and SEC)."""
 
+import socket
+import ssl
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -31,7 +33,10 @@ from ven.errors import BadAnswerError, IgnoredAnswerError, UnreachableError, Wro
 from ven.settings import VenSettings
 from ven.tls import Tls
 
+ANSWER_NODES = 20_000
+"""Elements and attributes of an answer: the events of days, whose signals may change every five minutes."""
 _IDLE_S = 60.0
+_NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNSUPPORTED_PROTOCOL"}
 _HEADERS = {
     "Content-Type": "application/xml",
     "Accept": "application/xml",
@@ -132,7 +137,7 @@ class Transport:
                     raise WrongStatusError(answer.status, _seconds(answer.headers.get("Retry-After")))
                 return await _limited(answer, self._settings.response_limit_bytes)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UnreachableError(f"{url}: {str(error) or type(error).__name__}") from error
+            raise UnreachableError(f"{url}: {_reason(error)}") from error
 
     def _believed(self, answer: bytes) -> bytes:
         settings = self._settings
@@ -142,7 +147,9 @@ class Transport:
             settings.signature_leniency,
         )
         limits = Limits(
-            max_bytes=settings.response_limit_bytes, max_report_bytes=settings.response_limit_bytes
+            max_bytes=settings.response_limit_bytes,
+            max_report_bytes=settings.response_limit_bytes,
+            max_nodes=ANSWER_NODES,
         )
         try:
             verified = verify(answer, self._tls.peers if self._tls else (), self._clock(), policy, limits)
@@ -174,6 +181,30 @@ class Transport:
 
     def _new_pool(self) -> _Pool:
         return _Pool(self._settings, self._tls)
+
+
+def _reason(error: BaseException) -> str:
+    """What a person can do something about, in words; the machine's own where there are none."""
+    cause = error.certificate_error if isinstance(error, aiohttp.ClientConnectorCertificateError) else error
+    cause = cause.os_error if isinstance(cause, aiohttp.ClientConnectorError) else cause
+    match cause:
+        case ssl.SSLCertVerificationError():
+            text = getattr(cause, "verify_message", "") or str(cause.args[-1])  # ours have the text alone
+            hint = " (is the clock of this machine right?)" if "not yet valid" in text else ""
+            said = f"the VTN's certificate is not taken: {text}{hint}"
+        case ssl.SSLError() if cause.reason in _NO_TLS:
+            said = "what answers there speaks no TLS that we do: is the port right?"
+        case ssl.SSLError() | ConnectionResetError() if isinstance(error, aiohttp.ClientConnectorError):
+            said = "the VTN ends the connection as TLS begins: it does not take our certificate, or our TLS"
+        case ConnectionRefusedError():
+            said = "nobody listens there"
+        case socket.gaierror():
+            said = f"the name is not known: {cause.strerror}"
+        case TimeoutError():
+            said = "no answer in time"
+        case _:
+            said = str(error) or type(error).__name__
+    return said
 
 
 async def _limited(answer: aiohttp.ClientResponse, limit: int) -> bytes:

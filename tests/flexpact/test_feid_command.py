@@ -50,6 +50,25 @@ def test_what_is_in_the_way_is_said_in_one_sentence(
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize(
+    ("ven", "says"),
+    [
+        pytest.param('cert = "none.pem"', "none.pem cannot be read: No such file or directory", id="none"),
+        pytest.param('cert = "."', "cannot be read: Is a directory", id="a directory"),
+        pytest.param('cert = "feid.toml"', "feid.toml holds no certificate that can be read", id="no PEM"),
+    ],
+)
+def test_certificates_are_looked_at_before_devices_and_memory(tmp_path: Path, ven: str, says: str) -> None:
+    config = tmp_path / "feid.toml"
+    text = SETTINGS.format(state="f.sqlite").replace("http:", "https:").replace("insecure_dev = true", ven)
+    config.write_text(text, encoding="utf-8")
+    result = CliRunner().invoke(app, ["--config", str(config)])
+    assert result.exit_code == 1
+    assert str(result.exception).startswith("flexpact feid: ")
+    assert str(result.exception).endswith(says)
+    assert not (tmp_path / "f.sqlite").exists()
+
+
 def test_a_log_level_that_is_none_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["--config", str(tmp_path / "feid.toml"), "--log-level", "foo"])
     assert result.exit_code == 2

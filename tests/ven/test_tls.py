@@ -208,6 +208,10 @@ def test_sec_14_our_fingerprint_and_end_are_said_at_the_start_and_before_the_end
         caplog.clear()
         assert not tls.stale(ours.not_after - timedelta(days=days))
         told.append(caplog.messages)
+    tls = Tls(settings(made))
+    caplog.clear()
+    tls.stale(ours.not_after)
+    assert caplog.messages == [f"our certificate {ours.short} has ended at {ours.not_after}: renew it"]
     said = [f"our certificate {ours.short} ends at {ours.not_after}: renew it"]
     assert told == [[], said, [], said, [], said, []]
 

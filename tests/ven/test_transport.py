@@ -141,6 +141,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     other.mkdir()
     pki.make_authority(other, now)
     pki.issue(other, "vtn", now, server=True)
+    pki.issue(other, "alice", now, server=False)
+    pki.issue(directory, "tomorrow", now + timedelta(days=1), server=True)
     return directory
 
 
@@ -191,7 +193,12 @@ WRONG = {
     "another authority": ("127.0.0.1", "other/vtn", None, "unable to get local issuer|self-signed|signature"),
     "a VEN's certificate": ("127.0.0.1", "ven", None, "purpose"),
     "an expired certificate": ("127.0.0.1", "expired", None, "expired"),
-    "a certificate that is not the pinned one": ("127.0.0.1", "second", "vtn.pem", "not the pinned one"),
+    "a certificate that is not the pinned one": (
+        "127.0.0.1",
+        "second",
+        "vtn.pem",
+        "not the pinned one, vtn_fingerprint",
+    ),
 }
 
 
@@ -213,6 +220,34 @@ async def test_goals_17_no_byte_goes_to_a_server_that_is_not_the_vtn(
         with pytest.raises(UnreachableError, match=text):
             await posted(over_tls(authority, port, host, vtn_fingerprint=fingerprint))
     assert seen == []
+
+
+async def test_what_is_in_the_way_of_a_connection_is_said_in_words(
+    authority: Path, unused_tcp_port: int
+) -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        return xml(encode(ok()))
+
+    async def said(port: int, **changes: object) -> str:
+        with pytest.raises(UnreachableError) as caught:
+            await posted(over_tls(authority, port, **changes))  # type: ignore[arg-type] - fields by name
+        return str(caught.value).partition("OadrPoll: ")[2]
+
+    assert await said(unused_tcp_port) == "nobody listens there"
+    assert (await said(1, vtn_url="https://vtn.invalid")).startswith("the name is not known: ")
+    async with answering(answer) as port:
+        assert await said(port) == "what answers there speaks no TLS that we do: is the port right?"
+    async with answering(answer, server_tls(authority, "vtn")) as port:
+        stranger = {
+            name: authority / f"other/alice.{suffix}" for name, suffix in (("cert", "pem"), ("key", "key"))
+        }
+        assert "ends the connection as TLS begins: it does not take our certificate" in await said(
+            port, **stranger
+        )
+    async with answering(answer, server_tls(authority, "tomorrow")) as port:
+        assert (await said(port)).endswith(
+            "certificate is not yet valid (is the clock of this machine right?)"
+        )
 
 
 def test_http_16_pauses_double_from_one_second_with_a_tenth_of_jitter_up_to_the_cap() -> None:
