@@ -16,7 +16,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from openadr import CancelReport, EiResponse, ProtocolError, RegisteredReport, Report, ReportRequest, encode
 from openadr.report_request import METADATA, check_request, is_periodic
 from vtn import outbox
-from vtn.report_request import REPLACED, change, keep_requests, read_request, rows_of, write_request
+from vtn.report_request import (
+    REPLACED,
+    change,
+    keep_requests,
+    read_request,
+    rows_of,
+    unanswered,
+    write_request,
+)
 
 _REQUEST, _REQUEST_END = b"<oadr:oadrReportRequest>", b"</oadr:oadrReportRequest>"
 _VEN_ID = b"<ei:venID>"  # it follows the requests
@@ -46,16 +54,24 @@ async def renew(
     over, again = [], []
     for row in rows:
         old = read_request(row.content) if row.by_operator and row.cancelled_at is None else None
-        if row.report_request_id in taken or (row.accepted_at is None and old):
+        if row.report_request_id in taken or (row.accepted_at is None and old and _is_offered(old, offered)):
             continue  # asked anew, or its CreateReport still waits
         if old is not None and _goes_on(old, offered, now):
             again.append((old, row.content))
         else:
             over.append(row.report_request_id)
     await change(conn, ven_id, over, ended_at=now, outcome=REPLACED)
+    await _withdraw(conn, ven_id, set(over))
     await keep_requests(conn, ven_id, asked, now)
     await keep_requests(conn, ven_id, again, now, by_operator=True)
     return [content for _, content in (*asked, *again)]
+
+
+async def _withdraw(conn: AsyncConnection, ven_id: str, over: set[str]) -> None:
+    """Offer no request that has ended, such as one for what is offered no more (RPT-13)."""
+    for key, ids in (await unanswered(conn, ven_id)).items() if over else ():
+        if ids <= over:
+            await outbox.answered(conn, ven_id, outbox.CREATE_REPORT, [key])
 
 
 def answer(request_id: str, ven_id: str, asked: Sequence[bytes]) -> bytes:
@@ -94,6 +110,10 @@ def _goes_on(request: ReportRequest, offered: Sequence[Report], now: datetime) -
     period = request.report_specifier.report_interval
     if not is_periodic(request) or (period is not None and period.end is not None and period.end <= now):
         return False
+    return _is_offered(request, offered)
+
+
+def _is_offered(request: ReportRequest, offered: Sequence[Report]) -> bool:
     try:
         check_request(request, offered)
     except ProtocolError:

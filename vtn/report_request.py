@@ -12,7 +12,7 @@ before takes it along (RPT-41). Reports that keep coming are cancelled again.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -282,25 +282,30 @@ async def created(conn: AsyncConnection, message: CreatedReport, ven_id: str, no
     response, pending = message.response, set(message.pending_reports)
     if response.is_success and not pending <= rows.keys():
         raise InvalidId("a reportRequestID is not known", rule="RPT-44")
-    asked = await _asked_in(conn, ven_id, response.request_id, rows.values())
+    in_messages = await unanswered(conn, ven_id)
+    asked = _asked_in(in_messages, response.request_id, rows.values())
     taken = (pending | asked) if response.is_success else pending
     fresh = [each for each in taken & rows.keys() if rows[each].accepted_at is None]
     await change(conn, ven_id, fresh, accepted_at=now)
     if not response.is_success:
         await change(conn, ven_id, asked - pending, ended_at=now, outcome=response.code)
-    await outbox.answered(conn, ven_id, outbox.CREATE_REPORT, [response.request_id])
+    # what is listed as pending was heard, also where the requestID is not echoed (GEN-14)
+    heard = {key for key, ids in in_messages.items() if response.is_success and ids <= pending}
+    await outbox.answered(conn, ven_id, outbox.CREATE_REPORT, heard | {response.request_id})
 
 
-async def _asked_in(
-    conn: AsyncConnection, ven_id: str, request_id: str, rows: Iterable[Row[Any]]
-) -> set[str]:
-    """The ids that the answered message asked for: a CreateReport, else those that rode along (RPT-09)."""
-    waiting = await outbox.messages(conn, ven_id, outbox.CREATE_REPORT)
-    in_messages = {
+async def unanswered(conn: AsyncConnection, ven_id: str) -> dict[str, set[str]]:
+    """The ids that each CreateReport asks for that the VEN has not answered."""
+    messages = await outbox.messages(conn, ven_id, outbox.CREATE_REPORT)
+    return {
         key: {request.report_request_id for request in message.report_requests}
-        for key, message in waiting.items()
+        for key, message in messages.items()
         if isinstance(message, CreateReport)
     }
+
+
+def _asked_in(in_messages: Mapping[str, set[str]], request_id: str, rows: Iterable[Row[Any]]) -> set[str]:
+    """The ids that the answered message asked for: a CreateReport, else those that rode along (RPT-09)."""
     if request_id in in_messages:
         return in_messages[request_id]
     others = {each for ids in in_messages.values() for each in ids}
