@@ -142,7 +142,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pki.make_authority(other, now)
     pki.issue(other, "vtn", now, server=True)
     pki.issue(other, "alice", now, server=False)
-    pki.issue(directory, "tomorrow", now + timedelta(days=1), server=True)
+    pki.issue(directory, "next-year", now + timedelta(days=300), server=True)
     return directory
 
 
@@ -244,7 +244,7 @@ async def test_what_is_in_the_way_of_a_connection_is_said_in_words(
         assert "ends the connection as TLS begins: it does not take our certificate" in await said(
             port, **stranger
         )
-    async with answering(answer, server_tls(authority, "tomorrow")) as port:
+    async with answering(answer, server_tls(authority, "next-year")) as port:
         assert (await said(port)).endswith(
             "certificate is not yet valid (is the clock of this machine right?)"
         )
