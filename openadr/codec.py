@@ -98,13 +98,16 @@ def check_size(raw: bytes, root: etree._Element, limits: Limits) -> None:
     if len(raw) > limits.max_bytes and payload.tag not in (_DATA, _METADATA):
         raise TooLarge(f"body of {len(raw)} bytes, the limit is {limits.max_bytes}")
     parts = sum(1 for _ in payload.iterchildren(*_PARTS))
-    each = limits.metadata_weight if payload.tag == _METADATA else 1
-    if parts <= 1 and each == 1:
+    if parts <= 1 and payload.tag != _METADATA:
         return
-    nodes, extra = count_nodes(root), limits.part_nodes * parts if parts > 1 else 0
-    if nodes * each + extra > limits.max_nodes:
+    nodes = count_nodes(root)
+    if payload.tag == _METADATA and nodes > limits.max_metadata_nodes:
+        text = f"{nodes} elements and attributes of metadata, the limit is {limits.max_metadata_nodes}"
+        raise TooLarge(text)
+    weight = nodes + limits.part_nodes * parts
+    if parts > 1 and weight > limits.max_nodes:
         raise TooLarge(
-            f"{nodes} elements and attributes in {parts} reports weigh {nodes * each + extra}, "
+            f"{nodes} elements and attributes in {parts} reports weigh {weight}, "
             f"the limit is {limits.max_nodes}"
         )
 

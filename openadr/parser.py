@@ -31,17 +31,17 @@ class Limits:
     """How much an incoming message may hold (GEN-21): the worst that is let in costs a tenth of a second.
 
     `max_nodes` counts elements and attributes; where intervals are alike (`alike`) they cost a third, and
-    there may be `max_alike_nodes`. Those of metadata weigh `metadata_weight`, because metadata are kept and
-    answered: five hundred data points with unit and sampling rate fit. Several reports or report requests
-    weigh `part_nodes` more each, because each costs statements of a database. `max_report_bytes` holds for
-    reports.
+    there may be `max_alike_nodes`. Of metadata, which are kept and answered, there may be
+    `max_metadata_nodes`: five hundred data points with unit and sampling rate fit. Several reports or report
+    requests weigh `part_nodes` more each, because each costs statements of a database. `max_report_bytes`
+    holds for reports.
     """
 
     max_bytes: int = 64 * 1024
     max_report_bytes: int = 1024 * 1024
-    max_nodes: int = 12_500
+    max_nodes: int = 10_000
     max_alike_nodes: int = 20_000
-    metadata_weight: int = 2
+    max_metadata_nodes: int = 6_200
     part_nodes: int = 400
     max_depth: int = 64
     max_intervals: int = 5_000
@@ -49,7 +49,9 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-OWN = Limits(2**30, 2**30, max_nodes=2**40, max_alike_nodes=2**40, max_intervals=2**30)
+OWN = Limits(
+    2**30, 2**30, max_nodes=2**40, max_alike_nodes=2**40, max_metadata_nodes=2**40, max_intervals=2**30
+)
 """For what we wrote ourselves, from a message that was let in or for many VENs: it may be longer."""
 
 _PREFIX_OF = {uri: prefix for prefix, uri in NAMESPACES.items()}

@@ -33,7 +33,7 @@ from ven.session import Delivery, Session
 from ven.settings import VenSettings
 from ven.states import ANSWERS, State
 from ven.store import Queued, Store
-from ven.transport import Backoff, Transport, service_of
+from ven.transport import ANSWER_NODES, Backoff, Transport, service_of
 from ven.voice import Voice
 
 log = logging.getLogger(__name__)
@@ -168,7 +168,9 @@ class Client:
         """A list of events may be as long as a report: 24 hours of 5 minutes are 70 kB for each signal."""
         longest = self._settings.response_limit_bytes
         small = len(body) <= DEFAULT_LIMITS.max_bytes
-        return DEFAULT_LIMITS if small else Limits(max_bytes=longest, max_report_bytes=longest)
+        if small:
+            return DEFAULT_LIMITS
+        return Limits(max_bytes=longest, max_report_bytes=longest, max_nodes=ANSWER_NODES)
 
     async def _failed(self, message: Message, error: ExchangeError, backoff: Backoff) -> None:
         name = type(message).__name__

@@ -138,17 +138,17 @@ def test_the_element_is_named_where_the_schema_is_broken() -> None:
 
 @pytest.mark.goal(12)
 def test_the_limits_are_those_that_are_promised() -> None:
-    assert Limits(65_536, 1_048_576, 12_500, 20_000, 2, 400, 64, 5_000, 128) == DEFAULT_LIMITS
+    assert Limits(65_536, 1_048_576, 10_000, 20_000, 6_200, 400, 64, 5_000, 128) == DEFAULT_LIMITS
 
 
-def test_metadata_weigh_more_than_their_elements() -> None:
+def test_metadata_have_a_limit_of_their_own() -> None:
     metadata = (
         f"<oadr:oadrRegisterReport {NAMES}><pyld:requestID>r</pyld:requestID></oadr:oadrRegisterReport>"
     )
     padded = metadata.encode() + b"<!--" + b"x" * 100_000 + b"-->"
-    assert decode(padded, Limits(max_nodes=90, metadata_weight=45))  # and they may be larger than 64 kB
-    with pytest.raises(TooLarge, match="2 elements and attributes in 0 reports weigh 90, the limit is 89"):
-        decode(padded, Limits(max_nodes=89, metadata_weight=45))
+    assert decode(padded, Limits(max_metadata_nodes=2))  # and they may be larger than 64 kB
+    with pytest.raises(TooLarge, match="2 elements and attributes of metadata, the limit is 1"):
+        decode(padded, Limits(max_metadata_nodes=1))
 
 
 def test_several_reports_weigh_more_than_their_elements() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import aiohttp
 import pytest
 
 from flexpact import pki
-from openadr import CreatedEvent, decode
+from openadr import CreatedEvent, DistributeEvent, Duration, SignalInterval, decode, encode
 from openadr.enums import OptType
+from openadr.parser import DEFAULT_LIMITS, OWN, count_nodes, parse
 from tests.ven.site import HISTORY, NOW, OFFER, USAGE, Site
 from tests.ven.wire import ALICE, PATIENCE_S, FastClock, Proxy, eventually, plain, running
 from tests.vtn.desk import Desk, anything_goes, make_event, request_all
@@ -311,6 +313,27 @@ async def test_the_vtns_cancellation_ends_the_registration_and_the_events(desk: 
     async with desk.db.read() as conn:
         (known,) = await registration.vens(conn)
     assert known.registration_id is None
+
+
+async def test_an_event_of_five_days_in_steps_of_five_minutes_is_followed(desk: Desk, tmp_path: Path) -> None:
+    count = 5 * 288
+    made = make_event(start=NOW + FAR, length=timedelta(days=5))
+    steps = tuple(
+        SignalInterval(duration=Duration(300), uid=str(number), payload_float=float(number % 2))
+        for number in range(count)
+    )
+    signal = replace(made.signals[0], intervals=steps)
+    made = replace(made, signals=(signal,))
+    async with Proxy(desk.server.port).serving() as proxy:
+        settings = plain(proxy.port, tmp_path / "ven.db")
+        async with running(settings, Site(offered=[]), FastClock(speed=10_000.0)) as store:
+            await eventually(lambda: store.load().synced)
+            await desk.publish(made)
+            await eventually(lambda: bool(store.load().events))
+            (held,) = store.load().events.values()
+    written = encode(DistributeEvent(request_id="d", vtn_id="v", events=(made,)))
+    assert count_nodes(parse(written, OWN)) > DEFAULT_LIMITS.max_nodes
+    assert held.event.signals[0].intervals == steps
 
 
 async def desk_has_an_event(desk: Desk, store: Store) -> None:

@@ -272,7 +272,7 @@ def test_a_history_of_many_meters_is_cut_smaller() -> None:
     assert [len(report.intervals) for report in reports] == [48, 48]
 
 
-@pytest.mark.parametrize(("count", "parts"), [(1, 1), (11, 1), (12, 1), (18, 2), (100, 6)])
+@pytest.mark.parametrize(("count", "parts"), [(1, 1), (11, 1), (13, 1), (18, 2), (100, 7)])
 def test_parts_of_a_history_keep_within_the_limits_of_our_vtn_in_any_form(count: int, parts: int) -> None:
     names = tuple(f"home-{number:03}" for number in range(count))
     site = Site(offered=[capability(HISTORY, name) for name in names])

@@ -44,23 +44,24 @@ class Kind:
         ]
         return int(min(counts))
 
-    def _measure(self, raw: bytes) -> tuple[int, int, int]:
-        """Bytes, nodes with the weight of parts, intervals."""
+    def _measure(self, raw: bytes) -> tuple[int, int, int, int]:
+        """Bytes, nodes with the weight of parts, nodes of metadata, intervals."""
         root = parse(raw)
         payload = payload_element(root)
         parts = sum(1 for _ in payload.iterchildren("{*}oadrReport", "{*}oadrReportRequest"))
         extra = parts * DEFAULT_LIMITS.part_nodes if parts > 1 else 0
-        each = DEFAULT_LIMITS.metadata_weight if b"oadrRegisterReport" in raw else 1
         # of intervals that are alike the signs are counted, and so are declarations of namespaces
-        nodes = _signs(raw) if self.alike else count_nodes(root) * each + extra
-        return len(raw), nodes, sum(1 for _ in root.iter("{*}interval"))
+        nodes = _signs(raw) if self.alike else count_nodes(root)
+        metadata = nodes if b"oadrRegisterReport" in raw else 0
+        return len(raw), nodes + extra, metadata, sum(1 for _ in root.iter("{*}interval"))
 
-    def _limits(self, raw: bytes) -> tuple[int, int, int]:
+    def _limits(self, raw: bytes) -> tuple[int, int, int, int]:
         limits = DEFAULT_LIMITS
         large = b"oadrUpdateReport" in raw or b"oadrRegisterReport" in raw
         return (
             limits.max_report_bytes if large else limits.max_bytes,
             limits.max_alike_nodes if self.alike else limits.max_nodes,
+            limits.max_metadata_nodes,
             limits.max_intervals,
         )
 
