@@ -302,6 +302,23 @@ async def test_the_operator_sees_changes_of_mind_repeats_and_late_answers_in_the
     assert [each["at"] for each in listed] == sorted((each["at"] for each in listed), reverse=True)
 
 
+@pytest.mark.criterion("OPT-05", "OPT-06")
+async def test_an_opt_speaks_for_its_sender_alone_and_its_ids_come_back(desk: Desk) -> None:
+    ven_id = await desk.settle_in()
+    foreign = schedule(ven_id, target=Target(ven_id=("another",)))
+    words: list[tuple[CreateOpt | CancelOpt, str]] = [
+        (foreign, "452"),
+        (schedule(ven_id, opt_id="o9", request_id="r9"), "200"),
+        (CancelOpt(request_id="r10", opt_id="o9", ven_id=ven_id), "200"),
+        (CancelOpt(request_id="r11", opt_id="o10", ven_id=ven_id), "452"),
+    ]
+    for message, expected in words:
+        reply = await desk.say(message)
+        assert isinstance(reply, CreatedOpt if isinstance(message, CreateOpt) else CanceledOpt)
+        said = (reply.response.code, reply.response.request_id, reply.opt_id)
+        assert said == (expected, message.request_id, message.opt_id)
+
+
 async def offered(desk: Desk) -> Event:
     message = await desk.poll()
     assert isinstance(message, DistributeEvent)
