@@ -18,10 +18,10 @@ from ven.session import Delivery, Session
 from ven.settings import VenSettings
 from ven.transport import service_of
 from vtn import registration
-from vtn.distribution import written
 from vtn.exchange import Peer, Terms, exchange, refusal
 from vtn.report import RequestReports
 from vtn.store import Database
+from vtn.written import written
 
 FINGERPRINT = "a1" * 32
 

@@ -37,11 +37,11 @@ from ven.transport import service_of
 from ven.voice import Voice
 from vtn import availability, event, qualification, registration, report
 from vtn.availability import WHOLE, Part, stance
-from vtn.distribution import written
 from vtn.exchange import ROUTES, Peer, exchange, refusal
 from vtn.opt_policy import OptPolicy
 from vtn.registration import Ven
 from vtn.store import Database
+from vtn.written import written
 
 IN, OUT = OptType.OPT_IN, OptType.OPT_OUT
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

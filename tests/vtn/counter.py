@@ -24,9 +24,9 @@ from openadr.enums import OptType
 from tests.vtn.desk import ALICE, NOW, anything_goes, request_all
 from ven.transport import service_of
 from vtn import event, outbox, registration
-from vtn.distribution import written
 from vtn.exchange import Peer, Terms, exchange, refusal
 from vtn.store import Database
+from vtn.written import written
 
 
 @dataclass
