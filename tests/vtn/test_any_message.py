@@ -56,27 +56,29 @@ async def settled(desk: Desk) -> str:
     return ven_id
 
 
-async def is_answered(desk: Desk, tag: str, seed: int) -> None:
-    """The server takes or refuses a random message by a message that the schema allows."""
+async def statuses(desk: Desk, tag: str, seed: int) -> set[int]:
+    """How a random message is answered; each answer is a message that the schema allows."""
     random = Random(seed)
     raw = random_body(random, tag, desk.ids[ALICE])
     assert schema().validate(etree.fromstring(raw)), tag
     route = ROUTES.get(messages()[tag])
+    found = set()
     fitting = sorted(route.services) if route else []
     for service in {random.choice(fitting or sorted(SERVICES)), random.choice(sorted(SERVICES))}:
         for who in (ALICE, BOB):
             status, reply = await desk.post(service, raw, who)
-            assert status == 200, (tag, seed, service)
+            found.add(status)
             decode(reply)
+    return found
 
 
 @pytest.mark.goal(10)
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=70, deadline=None, suppress_health_check=list(HealthCheck))
 @given(tag=st.sampled_from(TAGS), seed=st.integers(0, 2**32))
 async def test_no_random_message_makes_the_server_fail(tag: str, seed: int, desk: Desk) -> None:
     if not desk.ids:
         await settled(desk)
-    await is_answered(desk, tag, seed)
+    assert await statuses(desk, tag, seed) == {200}
 
 
 @pytest.mark.long
@@ -87,4 +89,4 @@ async def test_no_random_message_makes_the_server_fail(tag: str, seed: int, desk
 async def test_no_random_message_of_many_makes_the_server_fail(tag: str, seed: int, desk: Desk) -> None:
     if not desk.ids:
         await settled(desk)
-    await is_answered(desk, tag, seed)
+    assert await statuses(desk, tag, seed) == {200}
