@@ -24,6 +24,7 @@ from openadr import (
 )
 from openadr.codec import decode, encode
 from openadr.finding import Finding
+from openadr.leap import without_leap_seconds
 from openadr.parser import DEFAULT_LIMITS, Limits
 from openadr.timeline import Timeline
 from ven.errors import BadAnswerError, ExchangeError, UnreachableError, WrongStatusError
@@ -152,6 +153,7 @@ class Client:
         return self._decoded(body)
 
     def _decoded(self, body: bytes) -> Message:
+        body = without_leap_seconds(body)
         try:
             if not self._settings.lenient:
                 return decode(body, self._limits_of(body), bare=False)
