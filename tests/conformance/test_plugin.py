@@ -81,15 +81,11 @@ def test_page_names_a_test_once_however_many_examples_it_has(suite: pytest.Pytes
 
 
 def test_faults_are_shown_after_a_whole_run(suite: pytest.Pytester) -> None:
-    shown = suite.runpytest_inprocess()
-    shown.stdout.fnmatch_lines(
-        [
-            "EVT-15 (VTN): failed: vtn/test_it.py::test_evt_15_limit",
-            "vtn/test_it.py::test_unknown: GEN-99 is no criterion",
-            "docs/conformance.md says nothing of GEN-01*",
-            "* faults in the conformance table or the goals",
-        ]
-    )
+    shown = suite.runpytest_inprocess().stdout.str()
+    assert "EVT-15 (VTN): failed: vtn/test_it.py::test_evt_15_limit\n" in shown
+    assert "vtn/test_it.py::test_unknown: GEN-99 is no criterion\n" in shown
+    assert "docs/conformance.md says nothing of GEN-01" in shown
+    assert " faults in the conformance table or the goals" in shown
 
 
 @pytest.mark.parametrize("options", [["tests"], ["-k", "evt"], ["-m", "long"], ["--maxfail=9"]])

@@ -206,5 +206,7 @@ def test_a_file_of_every_earlier_version_is_brought_up(path: Path) -> None:
         db.close()
         store = Store(path)
         keep(store, registers(1))
+        assert store.registers(START, START + QUARTER) == registers(1)
+        assert store.moved_aside is None
         store.close()
         path.unlink()

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ledger import store
 from ledger.checkpoint import SigningKey
-from ledger.errors import KeyConflictError, RecordError, UnknownLeafError
+from ledger.errors import KeyConflictError, RecordError, UnknownLeafError, VerificationError
 from ledger.log import SLICE, Log
 from ledger.merkle import check_consistency
 from ledger.verify import verify_receipt
@@ -127,6 +127,8 @@ async def test_every_checkpoint_extends_the_one_before(log: Log, database: Datab
                 if old and new and old.size <= new.size:
                     path = await log.consistency(conn, old.size, new.size)
                     check_consistency(old.size, old.root, new.size, new.root, path)
+                    with pytest.raises(VerificationError):
+                        check_consistency(old.size, old.root, new.size, bytes(32), path)
 
 
 def test_a_key_of_another_log_is_refused() -> None:

@@ -99,6 +99,8 @@ def test_growth_is_shown_from_every_earlier_size(new: int) -> None:
     for old in range(1, new + 1):
         path = [hashed(span) for span in merkle.consistency_ranges(old, new)]
         merkle.check_consistency(old, hashed((0, old)), new, hashed((0, new)), path)
+        with pytest.raises(VerificationError):
+            merkle.check_consistency(old, hashed((0, old)), new, bytes(32), path)
 
 
 def test_every_tree_extends_the_empty_one() -> None:

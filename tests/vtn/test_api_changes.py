@@ -99,11 +99,15 @@ async def test_a_cancelled_event_is_told_with_its_reason(clerk: Clerk) -> None:
 
 async def test_what_does_not_exist_is_unknown(clerk: Clerk) -> None:
     await clerk.post("/vtn/events", peak())
-    await clerk.refused(404, "GET", "/vtn/events/none")
-    await clerk.refused(404, "PATCH", "/vtn/events/none", {"priority": 1})
-    await clerk.refused(404, "POST", "/vtn/events/none/cancel", {})
-    await clerk.refused(404, "GET", "/vtn/events/peak?ven=bob")
-    await clerk.refused(404, "GET", "/vtn/events/peak?ven=nobody")
+    for method, path, body, what in (
+        ("GET", "/vtn/events/none", None, "event 'none'"),
+        ("PATCH", "/vtn/events/none", {"priority": 1}, "event 'none'"),
+        ("POST", "/vtn/events/none/cancel", {}, "event 'none'"),
+        ("GET", "/vtn/events/peak?ven=bob", None, "event 'peak'"),
+        ("GET", "/vtn/events/peak?ven=nobody", None, "'nobody'"),
+    ):
+        problem = await clerk.refused(404, method, path, body)
+        assert what in problem["detail"]
 
 
 async def test_a_ven_that_does_not_have_the_event_is_named(clerk: Clerk) -> None:

@@ -43,4 +43,5 @@ async def test_only_the_newest_exchanges_are_judged_where_asked(clerk: Clerk) ->
 
 
 async def test_an_unknown_ven_has_no_findings(clerk: Clerk) -> None:
-    await clerk.refused(404, "GET", "/vtn/vens/nobody/findings")
+    problem = await clerk.refused(404, "GET", "/vtn/vens/nobody/findings")
+    assert "'nobody'" in problem["detail"]

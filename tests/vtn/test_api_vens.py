@@ -198,8 +198,10 @@ async def test_reg_16_a_ven_is_asked_to_register_again_at_the_next_poll(clerk: C
 
 @pytest.mark.parametrize("action", ["cancel-registration", "register-again"])
 async def test_what_needs_a_registration_is_a_conflict_without_one(clerk: Clerk, action: str) -> None:
-    await clerk.refused(409, "POST", f"/vtn/vens/alice/{action}")
-    await clerk.refused(404, "POST", f"/vtn/vens/nobody/{action}")
+    problem = await clerk.refused(409, "POST", f"/vtn/vens/alice/{action}")
+    assert problem["detail"] == "the VEN 'alice' is not registered"
+    problem = await clerk.refused(404, "POST", f"/vtn/vens/nobody/{action}")
+    assert "'nobody'" in problem["detail"]
 
 
 async def test_the_operator_says_whose_signatures_are_required(clerk: Clerk) -> None:

@@ -91,24 +91,27 @@ def example(name: str) -> Any:
     return None if body is None else body["content"]["application/json"].get("example", {})
 
 
-async def works(clerk: Clerk, name: str) -> None:
+async def tried(clerk: Clerk, name: str) -> tuple[str, str]:
+    """The status that an operation's example is answered with, and the one that is described first."""
     ((method, path, operation),) = [each for each in operations() if each[2]["operationId"] == name]
     path = re.sub(r"{(\w+)}", lambda match: NAMES[match[1]], path)
-    status, answer = await clerk.ask(method, path, example(name))
-    assert str(status) == next(iter(operation["responses"])), answer
+    status, _ = await clerk.ask(method, path, example(name))
+    return str(status), next(iter(operation["responses"]))
 
 
 @pytest.mark.parametrize("name", sorted(route.name for route in ROUTES if route.writes))
 async def test_the_example_of_an_operation_works(clerk: Clerk, name: str) -> None:
     await prepared(clerk, name)
-    await works(clerk, name)
+    got, described = await tried(clerk, name)
+    assert got == described
 
 
 async def test_all_that_can_be_read_can_be_read(clerk: Clerk) -> None:
     await prepared(clerk, "showEvent")
     for route in ROUTES:
         if not route.writes:
-            await works(clerk, route.name)
+            got, described = await tried(clerk, route.name)
+            assert got == described, route.name
 
 
 async def test_an_undocumented_path_or_method_is_a_problem(clerk: Clerk) -> None:

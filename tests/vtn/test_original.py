@@ -74,5 +74,6 @@ async def test_a_running_server_forgets_originals_and_outlives_a_locked_database
     async with asyncio.timeout(30):
         while await originals(database) != {"-1"}:
             pass
+    assert {line["log_level"] for line in logs} == {"info", "warning"}
     await running.stop()
     await database.close()

@@ -86,9 +86,11 @@ async def test_a_file_that_was_replaced_counts_without_being_asked(
     monkeypatch.setattr(renewal, "LOOK_EVERY_S", 0.005)
     async with serving(vtn_settings(pki), database_path, lambda: NOW) as server:
         renew(identity(pki, "vtn", KeyKind.EC), KeyKind.EC, NOW)
+        new = cert_of(pki, "vtn")
         async with asyncio.timeout(30):
-            while await shown_now(server, of(pki, "alice")) != cert_of(pki, "vtn"):
+            while (shown := await shown_now(server, of(pki, "alice"))) != new:
                 pass
+        assert shown == new
 
 
 @pytest.mark.goal(16)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.vtn.desk import NOW
 from vtn import registration, trace
@@ -50,7 +51,9 @@ async def test_what_is_too_old_goes_and_is_not_shown_before_it_went(database: Da
 async def test_a_database_that_takes_nothing_is_no_fault_of_the_exchange(database: Database) -> None:
     tracer = Tracer(database)
     await database.close()
-    await tracer.keep(said(1))
+    with capture_logs() as logs:
+        await tracer.keep(said(1))
+    assert [(line["log_level"], line["error"]) for line in logs] == [("warning", "the database is closed")]
 
 
 async def test_who_is_traced_is_known_at_once_and_after_a_restart(database: Database) -> None:

@@ -36,18 +36,23 @@ async def _register(path: Path) -> str:
     return ven_id
 
 
-async def survives(body: bytes, service: str, registered: tuple[Path, str], directory: Path) -> None:
-    """A fresh server refuses the body from a VEN and from a stranger, and serves the next poll at once."""
+REFUSED_AND_WELL = ([406, 406], True, None, 0)
+
+
+async def outcome(
+    body: bytes, service: str, registered: tuple[Path, str], directory: Path
+) -> tuple[list[int], bool, int | None, int | None]:
+    """How a fresh server answers the body from a VEN and from a stranger, whether it serves the next poll at
+    once, whether it has ended, and how it ends.
+    """
     database, ven_id = registered
     async with aiohttp.ClientSession() as http:
         vtn = await Vtn.start(Path(shutil.copy(database, directory / "vtn.db")), http)
-        for who in (ALICE, STRANGER):
-            assert (await vtn.post(service, body, who))[0] == 406
+        statuses = [(await vtn.post(service, body, who))[0] for who in (ALICE, STRANGER)]
         before = vtn.cpu_s()
         await vtn.say("OadrPoll", Poll(ven_id=ven_id))
-        assert vtn.cpu_s() - before < POLL_CPU_S
-        assert vtn.process.returncode is None
-        assert await vtn.end() == 0
+        at_once = vtn.cpu_s() - before < POLL_CPU_S
+        return statuses, at_once, vtn.process.returncode, await vtn.end()
 
 
 @pytest.mark.goal(1)
@@ -55,7 +60,8 @@ async def survives(body: bytes, service: str, registered: tuple[Path, str], dire
 async def test_goal_01_fresh_server_outlives_the_attack(
     name: str, registered: tuple[Path, str], tmp_path: Path
 ) -> None:
-    await survives(ATTACKS[name], "EiRegisterParty", registered, tmp_path)
+    found = await outcome(ATTACKS[name], "EiRegisterParty", registered, tmp_path)
+    assert found == REFUSED_AND_WELL
 
 
 @pytest.mark.goal(1)
@@ -65,7 +71,7 @@ async def test_goal_01_fresh_server_outlives_the_attack(
 async def test_goal_01_fresh_server_outlives_every_attack(
     name: str, service: str, registered: tuple[Path, str], tmp_path: Path
 ) -> None:
-    await survives(ATTACKS[name], service, registered, tmp_path)
+    assert await outcome(ATTACKS[name], service, registered, tmp_path) == REFUSED_AND_WELL
 
 
 @pytest.mark.goal(1)
@@ -75,4 +81,4 @@ async def test_goal_01_fresh_server_outlives_every_attack(
 async def test_goal_01_fresh_server_outlives_the_attack_at_other_services(
     name: str, service: str, registered: tuple[Path, str], tmp_path: Path
 ) -> None:
-    await survives(ATTACKS[name], service, registered, tmp_path)
+    assert await outcome(ATTACKS[name], service, registered, tmp_path) == REFUSED_AND_WELL
