@@ -2,8 +2,9 @@
 
 Runs under the system's Python, whose SQLite and python3-apsw share one library; prints one JSON object.
 Each trial opens the database as the server does (`vtn.store`: its engine, its pragmas, its group commit),
-lets clients publish events, write facts, seal them into the log and publish checkpoints, cuts the power at
-a random write or sync, and then looks at what is left with an ordinary SQLite.
+lets clients publish events, write facts, seal them into the log and publish checkpoints, and a VEN answer
+events, report and opt out through the exchange of messages, cuts the power at a random write or sync, and
+then looks at what is left with an ordinary SQLite.
 """
 
 from __future__ import annotations
@@ -31,16 +32,29 @@ from flexpact.migrations import upgrade
 from ledger import merkle
 from ledger.checkpoint import Checkpoint, SigningKey
 from ledger.log import Log
-from tests.vtn.desk import anything_goes, make_event
+from openadr import (
+    CreatePartyRegistration,
+    DistributeEvent,
+    EiResponse,
+    Message,
+    RegisteredReport,
+    RequestEvent,
+)
+from tests.vtn.desk import QUARTER, anything_goes, created_event, make_event, metadata, request_all, usage
+from tests.vtn.test_opt import schedule
 from tests.walks.crash_disk import CrashVFS, Disk
+from ven.transport import service_of
 from vtn import event, journal, registration, store
 from vtn.errors import StoreError
+from vtn.exchange import Peer, Terms, exchange
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 PATH = "/crash/flexpact.db"
 ORIGIN = "example.org/log"
 KEY = SigningKey(ORIGIN, bytes(32))
-EVENTS, FACTS, SEALS = 3, 7, 3
+EVENTS, FACTS, SEALS, REPORTS = 3, 4, 2, 2
+FINGERPRINT = "a1" * 32
+TERMS = Terms(vtn_id="vtn-1", poll_period_s=60, request_reports=request_all)
 
 
 @dataclass
@@ -50,9 +64,12 @@ class Acknowledged:
     events: list[str] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
     checkpoints: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
+    readings: list[float] = field(default_factory=list)
+    opts: list[str] = field(default_factory=list)
 
     def count(self) -> int:
-        return len(self.events) + len(self.facts) + len(self.checkpoints)
+        return sum(len(each) for each in vars(self).values())
 
 
 @dataclass
@@ -66,12 +83,18 @@ class Tally:
 
 
 async def template(directory: Path) -> tuple[bytes, str]:
-    """A migrated database with one VEN in it, and the VEN's id."""
+    """A migrated database with one VEN in it, which is registered and asked for reports, and the VEN's id."""
     path = directory / "template.db"
     upgrade(path)
     database = await store.Database.open(path)
     async with database.write() as conn:
-        ven_id = await registration.enrol(conn, "node-1", "a1" * 32, NOW)
+        ven_id = await registration.enrol(conn, "node-1", FINGERPRINT, NOW)
+    for message in (
+        CreatePartyRegistration(request_id="r", ven_name="node-1", http_pull_model=True),
+        RegisteredReport(response=EiResponse.ok(), ven_id=ven_id),  # it has heard of our own
+        metadata(ven_id),
+    ):
+        await say(database, message)
     await database.close()
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -97,6 +120,35 @@ def prepare_connections(synchronous: str) -> None:
 
     sqlalchemy_event.listen(Engine, "connect", before, insert=True)
     sqlalchemy_event.listen(Engine, "begin", at_begin, insert=True)
+
+
+async def say(database: store.Database, message: Message) -> Message:
+    """The VTN's reply, durable when it is given."""
+    async with database.write() as conn:
+        peer = Peer(FINGERPRINT, await registration.ven_of(conn, FINGERPRINT, NOW))
+        return await exchange(message, service_of(message), peer, conn, NOW, terms=TERMS)
+
+
+def is_taken(reply: Message) -> bool:
+    """Whether the VEN is told that all is well."""
+    response = getattr(reply, "response", None)
+    return isinstance(response, EiResponse) and response.code == "200"
+
+
+async def speak(database: store.Database, ven_id: str, told: Acknowledged) -> None:
+    """What a VEN says, noted down as soon as it is told that it was taken."""
+    for number in range(REPORTS):
+        if is_taken(await say(database, usage(ven_id, [(NOW - number * QUARTER, float(number))]))):
+            told.readings.append(float(number))
+        offered = await say(database, RequestEvent(request_id="q", ven_id=ven_id))
+        for each in offered.events if isinstance(offered, DistributeEvent) else ():
+            answered = is_taken(await say(database, created_event(ven_id, each)))
+            if answered and each.event_id not in told.answers:
+                told.answers.append(each.event_id)
+        if is_taken(
+            await say(database, schedule(ven_id, opt_id=f"o{number}", market_context=f"http://m/{number}"))
+        ):
+            told.opts.append(f"o{number}")
 
 
 async def work(disk: Disk, database: store.Database, ven_id: str) -> Acknowledged:
@@ -132,7 +184,13 @@ async def work(disk: Disk, database: store.Database, ven_id: str) -> Acknowledge
     await asyncio.gather(
         *(
             until_dark(client)
-            for client in (publish_events, lambda: write_facts(1), lambda: write_facts(2), seal)
+            for client in (
+                publish_events,
+                lambda: write_facts(1),
+                lambda: write_facts(2),
+                seal,
+                lambda: speak(database, ven_id, told),
+            )
         )
     )
     return told
@@ -177,7 +235,18 @@ def _lost(connection: sqlite3.Connection, told: Acknowledged) -> int:
     events = set(_column(connection, "SELECT event_id FROM vtn_event"))
     facts = set(_column(connection, "SELECT key FROM vtn_journal"))
     notes = set(_column(connection, "SELECT note FROM ledger_checkpoint"))
-    return len(set(told.events) - events) + len(set(told.facts) - facts) + len(set(told.checkpoints) - notes)
+    answers = set(_column(connection, "SELECT event_id FROM vtn_opt WHERE source = 'created_event'"))
+    readings = set(_column(connection, "SELECT value FROM vtn_reading"))
+    opts = set(_column(connection, "SELECT opt_id FROM vtn_opt WHERE source = 'create_opt'"))
+    pairs = (
+        (told.events, events),
+        (told.facts, facts),
+        (told.checkpoints, notes),
+        (told.answers, answers),
+        (told.readings, readings),
+        (told.opts, opts),
+    )
+    return sum(len(set(acknowledged) - left) for acknowledged, left in pairs)
 
 
 def _broken(connection: sqlite3.Connection) -> list[str]:
@@ -188,7 +257,8 @@ def _broken(connection: sqlite3.Connection) -> list[str]:
     signals = {
         key.split("/")[2] for key in _column(connection, "SELECT key FROM vtn_journal WHERE kind = 'signal'")
     }
-    if not events == offered == signals:
+    answered = set(_column(connection, "SELECT event_id FROM vtn_event WHERE responded_at IS NOT NULL"))
+    if not events == offered | answered == signals or offered & answered:
         faults.append(f"events {events}, outbox {offered} and journal {signals} differ")
     leaves = connection.execute(
         "SELECT leaf_index, key, salt, canonical FROM ledger_leaf ORDER BY leaf_index"
