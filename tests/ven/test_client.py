@@ -399,3 +399,6 @@ async def test_a_site_that_cannot_take_a_timeline_does_not_end_the_ven(desk: Des
         running(plain(proxy.port, tmp_path / "ven.db"), Deaf(offered=[]), clock) as store,
     ):
         await desk_has_an_event(desk, store)
+        asked = len(proxy.requests)
+        await eventually(lambda: len(proxy.requests) > asked)
+        assert [held.opt_type for held in store.load().events.values()] == ["optIn"]
