@@ -35,6 +35,7 @@ def test_vex_26_a_change_of_mind_is_told_with_the_request_id_of_the_delivery() -
     assert make_session(session.saved).due(NOW) == [message]
 
 
+@pytest.mark.criterion("VEX-26")
 def test_a_change_of_mind_about_an_event_that_wants_no_response_is_kept_quiet() -> None:
     session = ready()
     talk(session, distribute(make_event(response_required=ResponseRequired.NEVER)), ok())
