@@ -67,5 +67,5 @@ class Goals:
                 yield f"goal {number}: failed: {', '.join(broken)}"
             elif not any(node in passed for node in nodes):
                 yield f"goal {number}: no passing test"
-        if page != self.render():
+        if page != self.render():  # of all tests that were collected, long ones too
             yield f"{PAGE} is of another run: write it with --goals {PAGE}"

@@ -61,6 +61,7 @@ class Claims:
         ] = {}  # by node: the test, sides by criterion
         self._passed: set[str] = set()
         self._failed: set[str] = set()
+        self._skipped: set[str] = set()
         self._criteria = read_criteria()
         self._goals = Goals(read_goals())
         self._faults: list[str] = []
@@ -103,6 +104,8 @@ class Claims:
             self._failed.add(report.nodeid)
         elif report.when == "call" and report.passed:
             self._passed.add(report.nodeid)
+        elif report.skipped:
+            self._skipped.add(report.nodeid)
 
     def proofs(self) -> Iterator[Proof]:
         """The claims of the tests that ran to an end; one that was skipped proves nothing."""
@@ -124,7 +127,8 @@ class Claims:
         self._faults = table.faults(read_states(page.read_text("utf-8")) if page.exists() else {})
         page = self._config.rootpath / PAGE
         said = page.read_text("utf-8") if page.exists() else ""
-        _ = said  # GOALS-LATER
+        # what says why it cannot run on this machine is no fault
+        self._faults += self._goals.faults(self._passed | self._skipped, self._failed, said)
         if (
             self._faults
             and self._config.getoption("--conformance-strict")
