@@ -20,6 +20,7 @@ from aiohttp.typedefs import Middleware
 
 from vtn.errors import StartupError
 from vtn.problem import UNAUTHORISED, Problem
+from vtn.reply import NAME
 
 PROBE_S = 2.0  # real seconds
 LOOPBACK = "127.0.0.1"
@@ -63,6 +64,7 @@ async def listen(app: web.Application, path: Path, loopback: Loopback | None = N
     """Serve on a Unix socket that its owner alone may open, and on a loopback port; StartupError why not."""
     if loopback is not None:
         app.middlewares.insert(0, token_needed(loopback.token))
+    app.on_response_prepare.append(_name)
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
     try:
@@ -83,6 +85,11 @@ async def listen(app: web.Application, path: Path, loopback: Loopback | None = N
             await control.close()
             raise _not_there(f"{LOOPBACK} port {loopback.port}", error) from error
     return control
+
+
+async def _name(_request: web.Request, response: web.StreamResponse) -> None:
+    """As the VENs' listener: aiohttp would name itself and its version."""
+    response.headers[hdrs.SERVER] = NAME
 
 
 def _not_there(where: Path | str, error: OSError) -> StartupError:

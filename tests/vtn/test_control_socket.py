@@ -73,6 +73,15 @@ async def ask(control: ControlSocket, **headers: str) -> tuple[int, str | None, 
         return answer.status, answer.headers.get("WWW-Authenticate"), said
 
 
+async def test_no_answer_names_the_software_below(tmp_path: Path) -> None:
+    control = await listen(hello(), tmp_path / "control", Loopback(0, TOKEN))
+    async with aiohttp.ClientSession() as http:
+        for path, headers in (("", {"Authorization": f"Bearer {TOKEN}"}), ("", {}), ("nothing", {})):
+            async with http.get(f"http://127.0.0.1:{control.port}/{path}", headers=headers) as answer:
+                assert answer.headers["Server"] == "flexpact"
+    await control.close()
+
+
 async def test_the_loopback_port_answers_with_the_token_only(tmp_path: Path) -> None:
     control = await listen(hello(), tmp_path / "control", Loopback(0, TOKEN))
     try:
