@@ -7,6 +7,7 @@ readable by its owner alone and never overwritten; what a renewal replaces is ke
 
 import ipaddress
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +24,9 @@ from openadr.errors import CertificateError
 LIFE_DAYS = 90
 AUTHORITY_DAYS = 3650
 RSA_BITS = 2048
+_LONGEST_HOST = 253
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*")
 LOOPBACK = ("localhost", "127.0.0.1")
 _GRACE = timedelta(days=1)  # the peer's clock may be behind ours
 _SUFFIX = {KeyKind.EC: "", KeyKind.RSA: "-rsa"}
@@ -278,10 +282,9 @@ def _alternative_names(hosts: Sequence[str]) -> x509.SubjectAlternativeName:
 
 
 def _dns_name(host: str) -> x509.DNSName:
-    try:
-        return x509.DNSName(host)
-    except ValueError:
-        raise PkiError(f"{host!r} is no host name that a certificate can hold") from None
+    if len(host) > _LONGEST_HOST or not _HOST.fullmatch(host):  # the library takes an empty one, or an URL
+        raise PkiError(f"{host!r} is no host name that a certificate can hold")
+    return x509.DNSName(host)
 
 
 def _key_pem(key: PrivateKey, password: bytes | None) -> bytes:

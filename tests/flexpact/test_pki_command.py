@@ -243,7 +243,17 @@ def test_what_cannot_be_done_is_one_sentence_that_names_the_file(small: Path, tm
     assert "nowhere.pem: No such file" in refused("show", tmp_path / "nowhere.pem")
     assert "--host is for a server" in refused("issue", small, "x", "--host", "a.example")
     assert "'dsa'" in refused("issue", small, "x", "--kind", "dsa")
-    assert "no host name" in refused("issue", small, "x", "--server", "--host", "bücher.example")
+    for host in (
+        "bücher.example",
+        "",
+        "https://vtn.example",
+        "vtn.example:8443",
+        "a b",
+        "a..b",
+        "-a",
+        "a" * 300,
+    ):
+        assert "no host name" in refused("issue", small, "x", "--server", f"--host={host}")
     (small / "crl.pem").write_bytes(b"-----BEGIN X509 CRL-----\nAA==\n-----END X509 CRL-----\n")
     assert "crl.pem holds a revocation list that cannot be read" in refused("revoke", small, "alice", "--yes")
     (small / "alice.pem").write_text("nothing")

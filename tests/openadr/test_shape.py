@@ -158,6 +158,7 @@ def test_shape_with_texts_that_only_the_schema_checks_is_not_remembered(
     assert at_once(raw) is None
 
 
+@pytest.mark.criterion("SIG-05", "SIG-06", "SIG-09")
 def test_every_text_is_checked(at_once: Ask) -> None:
     """One text of a message exchanged for the one of another, which is as good."""
     one, other = ALICE.signed(), ALICE.signed(now=NOW + timedelta(seconds=1))
