@@ -44,6 +44,7 @@ async def test_a_sleeper_looks_again_when_the_clock_is_put_right(step: timedelta
         day.shift(step)
         async with asyncio.timeout(PATIENCE_S):
             await sleeper
+        assert sleeper.done()
 
 
 @pytest.mark.goal(77)

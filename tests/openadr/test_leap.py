@@ -18,6 +18,7 @@ def begun_at(text: bytes) -> bytes:
     return re.sub(rb"(<[^>]*date-time>)[^<]*(<)", lambda found: found[1] + text + found[2], raw, count=1)
 
 
+@pytest.mark.goal(77)
 @pytest.mark.parametrize(
     ("text", "start"),
     [

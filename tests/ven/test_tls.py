@@ -126,6 +126,16 @@ def test_goals_13_modern_offers_authenticated_encryption_alone(made: Path) -> No
     assert context.maximum_version is ssl.TLSVersion.MAXIMUM_SUPPORTED
 
 
+@pytest.mark.goal(17)
+@pytest.mark.parametrize("profile", ["compat", "modern"])
+@pytest.mark.parametrize("pin", [None, "ab" * 32])
+def test_goals_17_nothing_switches_the_check_of_name_and_chain_off(
+    made: Path, profile: str, pin: str | None
+) -> None:
+    context = Tls(settings(made, tls_profile=profile, vtn_fingerprint=pin)).context
+    assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
+
+
 @pytest.mark.criterion("SEC-03", "SEC-06", "SEC-18")
 @pytest.mark.parametrize("ours", KINDS)
 @pytest.mark.parametrize(("theirs", "suite"), [("vtn", ECDSA), ("vtn-rsa", RSA)])

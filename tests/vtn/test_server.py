@@ -163,6 +163,7 @@ async def test_http_13_reply_is_compressed_as_the_peer_wishes(
                 assert isinstance(decode(zlib.decompress(body, 31) if used else body), Response)
 
 
+@pytest.mark.goal(19)
 async def test_slow_body_gets_408(database: Database) -> None:
     async with aiohttp.ClientSession() as http:
         desk = await Desk.open(database, http, body_timeout_s=0.05)

@@ -23,6 +23,7 @@ from tests.vtn.desk import ALICE, NOW, Desk, metadata, usage
 from tests.vtn.office import Clerk, peak
 from vtn.api import MAX_BODY_BYTES
 from vtn.server import DEV_FINGERPRINT
+from vtn.settings import VtnSettings
 from vtn.store import Database
 
 XML = {"Content-Type": "application/xml"}
@@ -159,3 +160,10 @@ async def test_an_operator_is_told_of_overload_likewise(clerk: Clerk) -> None:
     await clerk.desk.db.close()
     async with clerk.http.post("/vtn/events", json=peak()) as answer:
         assert (answer.status, int(answer.headers["Retry-After"]) > 0) == (503, True)
+
+
+@pytest.mark.goal(19)
+def test_peers_have_the_times_that_are_promised() -> None:
+    chosen = VtnSettings()
+    times = chosen.header_timeout_s, chosen.body_timeout_s, chosen.keepalive_s
+    assert times == (10, 30, 90)
