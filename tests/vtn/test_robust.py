@@ -41,7 +41,7 @@ ATTACKS = {
     "parameter entity": b'<!DOCTYPE x [<!ENTITY % p SYSTEM "http://127.0.0.1:1/x">%p;]><x/>',
     "external dtd": b'<!DOCTYPE x SYSTEM "http://127.0.0.1:1/x.dtd">' + QUERY,
     "deep": b"<a>" * 9000 + b"</a>" * 9000,
-    "many siblings": b"<a>" + b"<b/>" * 14_000 + b"</a>",
+    "many siblings": b"<a>" + b"<b/>" * 9_000 + b"</a>",
     "many attributes": b"<a " + b" ".join(b'a%d=""' % n for n in range(6000)) + b"/>",
     "many namespaces": b"<a " + b" ".join(b'xmlns:n%d="u%d"' % (n, n) for n in range(2500)) + b"/>",
     "utf-7": b'<?xml version="1.0" encoding="utf-7"?><a/>',
