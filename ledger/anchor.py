@@ -96,6 +96,8 @@ class Anchorer:
         # Once a transaction of ours was taken, key, contract and gas are right, and need no rehearsal.
         self._proven = False
         self._seen_at: datetime | None = None
+        self._last_held = _Base(0, EMPTY_ROOT)
+        self._anchored = 0
 
     @property
     def state(self) -> AnchorState | None:
@@ -116,11 +118,9 @@ class Anchorer:
             status, text = AnchorStatus.CHAIN_DOWN, str(error)
         except (ChainError, VerificationError) as error:
             status, text = AnchorStatus.FAILED, str(error)
-        async with db.read() as conn:
-            anchored = await store.anchored_size(conn)
         previous = self._state
         since = previous.since if previous and previous.status is status else now
-        self._state = AnchorState(status, text, anchored, since)
+        self._state = AnchorState(status, text, self._anchored, since)
         return self._state
 
     async def _advance(self, db: Database, now: datetime) -> tuple[AnchorStatus, str]:
@@ -128,6 +128,7 @@ class Anchorer:
             newest = await store.newest_checkpoint(conn)
             anchored = await store.anchored_size(conn)
             transition = await store.signed_transition(conn)
+        self._anchored = anchored
         if newest is None:
             return AnchorStatus.IDLE, "there is no checkpoint yet"
         sent = False
@@ -138,7 +139,7 @@ class Anchorer:
             self._seen_at = None
             node = await self._connected()
             head = await self._head(node)
-            held = await self._held(db, head)
+            held = await self._held(db, head, newest)
             self._seen_at = now
             if done and held.size >= anchored:
                 continue
@@ -147,6 +148,7 @@ class Anchorer:
             if held.size > anchored:
                 async with db.write() as conn:
                     await store.add_anchor(conn, held.size, head.anchor, transition, now)
+                    self._anchored = await store.anchored_size(conn)
                 anchored, transition, sent, self._proven = held.size, None, False, True
                 continue
             if transition is None:
@@ -203,11 +205,13 @@ class Anchorer:
             " wrong"
         )
 
-    async def _held(self, db: Database, head: Head) -> _Base:
+    async def _held(self, db: Database, head: Head, newest: Checkpoint) -> _Base:
         """Which of our checkpoints the contract holds."""
-        empty = _Base(0, EMPTY_ROOT)
-        if head.word == empty.word:
-            return empty
+        # Nearly always what it held last, or the newest: these need no look-up.
+        for known in (self._last_held, _Base(newest.size, newest.root), _Base(0, EMPTY_ROOT)):
+            if head.word == known.word:
+                self._last_held = known
+                return known
         async with db.read() as conn:
             checkpoint = await store.checkpoint_of_word(conn, head.word)
         if checkpoint is None:

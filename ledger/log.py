@@ -10,9 +10,9 @@ the log as it was. Invariants:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,13 +25,13 @@ from ledger.record import Record
 from ledger.state import Header
 from ledger.trust import ChainTrust, Trust
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+First = TypeVar("First")
+Second = TypeVar("Second")
 
-SLICE = 8192
-"""Leaves that are written in one go: whole tiles."""
+SLICE = 2048
+"""Leaves that are inserted in one go, while the next are made."""
 TURN = 256
-"""Records that are made canonical, hashed or inserted in one go: one or two milliseconds' work."""
+"""Records that are made leaves in one go: a millisecond or two of work."""
 
 
 class Log:
@@ -52,13 +52,19 @@ class Log:
         if the content differs, RecordError if a record has no canonical bytes. In both cases nothing is
         written.
         """
-        indices: list[int] = []
         size = await store.log_size(conn)
+        indices: list[int] = []
         async with conn.begin_nested():
-            for start in range(0, len(records), SLICE):
-                found = await _append_some(conn, size, records[start : start + SLICE])
+            tiles = await store.tiles(conn, tile.edge(size))
+            made = await _leaves(records[:SLICE])
+            for start in range(SLICE, len(records) + SLICE, SLICE):
+                (found, new), made = await _side_by_side(
+                    _add(conn, size, made), _leaves(records[start : start + SLICE])
+                )
                 indices += found
-                size = max(size, max(found) + 1)
+                tiles |= tile.extend(size, tiles, [digest for _, _, _, digest in new])
+                size += len(new)
+            await store.put_tiles(conn, tiles)
         return indices
 
     async def publish(self, conn: AsyncConnection, now: datetime) -> Checkpoint | None:
@@ -109,57 +115,57 @@ class Log:
         return await _hashes(conn, consistency_ranges(old_size, new_size))
 
 
-async def _append_some(conn: AsyncConnection, size: int, records: Sequence[Record]) -> list[int]:
-    """The leaf indices of some records, after they were added to a log of that size."""
-    rows = await _in_turns(
-        lambda numbered: (numbered[0], numbered[1].key, numbered[1].salt, numbered[1].canonical()),
-        list(enumerate(records, size)),
-    )
+async def _leaves(records: Sequence[Record]) -> list[store.LeafRow]:
+    """Records as leaves. Many take long, so others in this event loop get their turn."""
+    made: list[store.LeafRow] = []
+    for start in range(0, len(records), TURN):
+        made += [
+            (record.key, record.salt, canonical := record.canonical(), leaf_hash(record.salt, canonical))
+            for record in records[start : start + TURN]
+        ]
+        await asyncio.sleep(0)
+    return made
+
+
+async def _side_by_side(
+    first: Coroutine[Any, Any, First], second: Coroutine[Any, Any, Second]
+) -> tuple[First, Second]:
+    """What both give. If one fails, its error, when the other has ended too."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            one, other = group.create_task(first), group.create_task(second)
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return one.result(), other.result()
+
+
+async def _add(
+    conn: AsyncConnection, size: int, leaves: Sequence[store.LeafRow]
+) -> tuple[list[int], Sequence[store.LeafRow]]:
+    """Add leaves to a log of that size: the index of each, new or old, and which were new."""
     # Nearly always all of them are new, which the insert itself finds out faster than any look-up.
-    attempt = await conn.begin_nested()
-    if await _add(conn, rows) == len(rows):
-        await attempt.commit()
-        indices = list(range(size, size + len(rows)))
-    else:
+    async with conn.begin_nested() as attempt:
+        if await store.add_leaves(conn, size, leaves) == len(leaves):
+            return list(range(size, size + len(leaves))), leaves
         await attempt.rollback()
-        indices, rows = await _sort_out(conn, size, rows)
-        await _add(conn, rows)
-    hashes = await _in_turns(lambda row: leaf_hash(row[2], row[3]), rows)
-    edge = await store.tiles(conn, tile.edge(size))
-    await store.put_tiles(conn, tile.extend(size, edge, hashes))
-    return indices
-
-
-async def _add(conn: AsyncConnection, rows: Sequence[store.LeafRow]) -> int:
-    """How many of the rows were new, and are in the log now."""
-    added = 0
-    for start in range(0, len(rows), TURN):
-        added += await store.add_leaves(conn, rows[start : start + TURN])
-        await asyncio.sleep(0)
-    return added
-
-
-async def _in_turns(made: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """Something made of each item; a large batch takes long, so others in this event loop get their turn."""
-    results: list[Result] = []
-    for start in range(0, len(items), TURN):
-        results += [made(item) for item in items[start : start + TURN]]
-        await asyncio.sleep(0)
-    return results
+    indices, new = await _sort_out(conn, size, leaves)
+    await store.add_leaves(conn, size, new)
+    return indices, new
 
 
 async def _sort_out(
-    conn: AsyncConnection, size: int, rows: Sequence[store.LeafRow]
+    conn: AsyncConnection, size: int, leaves: Sequence[store.LeafRow]
 ) -> tuple[list[int], list[store.LeafRow]]:
-    """The index of each row, and which rows are new; KeyConflictError if a key has another content."""
-    stored = await store.leaves_by_key(conn, [key for _, key, _, _ in rows])
+    """The index of each leaf, and which are new; KeyConflictError if a key has another content."""
+    stored = await store.leaves_by_key(conn, [leaf[0] for leaf in leaves])
     known = {key: (leaf.index, leaf.canonical) for key, leaf in stored.items()}
     new: list[store.LeafRow] = []
     indices = []
-    for _, key, salt, canonical in rows:
+    for leaf in leaves:
+        key, _, canonical, _ = leaf
         index, content = known.setdefault(key, (size + len(new), canonical))
         if index == size + len(new):
-            new.append((index, key, salt, canonical))
+            new.append(leaf)
         elif content is not None and content != canonical:
             raise KeyConflictError(f"leaf {index} has the key {key!r} already, with another content")
         indices.append(index)

@@ -29,8 +29,8 @@ MAX_FILE_BYTES = 4 * 1024 * 1024
 _TYPE_NAMES = {float: "a float", bool: "true or false", type(None): "null", bytes: "bytes"}
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _KEPT_SHAPES = 4096
-_shapes: dict[tuple[str, ...], list[tuple[str, str]]] = {}
-"""Checked keys of objects, sorted, each with its JSON form: the same few dozen shapes come again."""
+_shapes: dict[tuple[str, ...], tuple[list[str], str]] = {}
+"""Checked keys of objects, sorted, and the JSON to put their values in: the same few dozen come again."""
 
 
 def new_salt() -> bytes:
@@ -148,18 +148,27 @@ def _object(value: Mapping[str, object], depth: int) -> str:
     if depth > MAX_DEPTH:
         raise RecordError(f"objects and lists are nested deeper than {MAX_DEPTH}")
     keys = tuple(value)
-    parts = []
-    for key, name in _shapes.get(keys) or _shape(keys):
-        item = value[key]
-        parts.append(name + (encode_basestring(item) if type(item) is str else _value(item, depth)))
-    return "{" + ",".join(parts) + "}"
+    names, form = _shapes.get(keys) or _shape(keys)
+    items: list[object] = []
+    for name in names:
+        item = value[name]
+        # What comes most, without a call.
+        if type(item) is str:
+            items.append(encode_basestring(item))
+        elif type(item) is int and -MAX_INTEGER <= item <= MAX_INTEGER:
+            items.append(item)
+        else:
+            items.append(_value(item, depth))
+    return form % tuple(items)
 
 
-def _shape(keys: tuple[str, ...]) -> list[tuple[str, str]]:
+def _shape(keys: tuple[str, ...]) -> tuple[list[str], str]:
     shape = sorted([(key, _name(key)) for key in keys])
+    names = [key for key, _ in shape]
+    form = "{" + ",".join([name.replace("%", "%%") + "%s" for _, name in shape]) + "}"
     if len(_shapes) < _KEPT_SHAPES:
-        _shapes[keys] = shape
-    return shape
+        _shapes[keys] = names, form
+    return names, form
 
 
 def _value(value: object, depth: int) -> str:

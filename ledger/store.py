@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import accumulate, chain
 from typing import cast
 
 from sqlalchemy import (
@@ -35,7 +36,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.checkpoint import Checkpoint
 from ledger.receipt import Anchor, commitment
-from ledger.record import time_text
+from ledger.record import SALT_BYTES, time_text
 from ledger.tile import Place
 
 metadata = MetaData()
@@ -97,8 +98,8 @@ Index(
 )
 
 
-LeafRow = tuple[int, str, bytes, bytes]
-"""Index, key, salt and canonical bytes of a leaf."""
+LeafRow = tuple[str, bytes, bytes, bytes]
+"""Key, salt, canonical bytes and hash of a leaf; the hash is kept in a tile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +132,23 @@ async def log_size(conn: AsyncConnection) -> int:
 
 async def leaves_by_key(conn: AsyncConnection, keys: Sequence[str]) -> dict[str, StoredLeaf]:
     """Those of these keys that are in the log."""
-    # One parameter instead of one for each key: building thousands of them costs more than the look-up.
-    rows = await conn.execute(_BY_KEY, {"keys": json.dumps(keys)})
+    # Few parameters instead of one for each key: building thousands of them costs more than the look-up.
+    names = [key.encode() for key in keys]
+    starts = accumulate(map(len, names), initial=0)
+    places = [start << _KEY_BITS | len(name) for start, name in zip(starts, names, strict=False)]
+    parameters = {"names": b"".join(names), "places": json.dumps(places), "bits": _KEY_BITS}
+    rows = await conn.execute(_BY_KEY, {**parameters, "mask": (1 << _KEY_BITS) - 1})
     return {row.key: StoredLeaf(*row) for row in rows}
 
 
-_BY_KEY = text(
-    "SELECT leaf_index, key, salt, canonical FROM ledger_leaf "
-    "WHERE key IN (SELECT value FROM json_each(:keys))"
-)
+_KEY_BITS = 31
+"""Where a key begins and its length make one integer of SQLite; nothing there is longer."""
+# Keys come as bytes: in JSON a NUL would end them.
+_BY_KEY = text("""
+    SELECT leaf_index, key, salt, canonical FROM ledger_leaf
+    WHERE key IN (SELECT CAST(substr(:names, (value >> :bits) + 1, value & :mask) AS TEXT)
+                  FROM json_each(:places))
+""")
 
 
 async def leaf(conn: AsyncConnection, index: int) -> StoredLeaf | None:
@@ -148,14 +157,48 @@ async def leaf(conn: AsyncConnection, index: int) -> StoredLeaf | None:
     return None if row is None else StoredLeaf(*row)
 
 
-async def add_leaves(conn: AsyncConnection, rows: Sequence[LeafRow]) -> int:
-    """Insert leaves whose key is new; how many that were."""
+async def add_leaves(conn: AsyncConnection, first: int, rows: Sequence[LeafRow]) -> int:
+    """Insert leaves whose key is new, numbered from `first`; how many that were."""
     if not rows:
         return 0
-    # The tuples go to the driver as they are; mapping and converting them first took half of the time.
-    statement = insert(leaf_table).compile(dialect=conn.dialect)
-    result = await conn.exec_driver_sql(f"{statement} ON CONFLICT (key) DO NOTHING", list(rows))
-    return result.rowcount
+    salts = b"".join([salt for _, salt, _, _ in rows])
+    if len(salts) != SALT_BYTES * len(rows):
+        raise ValueError(f"every salt has {SALT_BYTES} bytes")
+    names = [key.encode() for key, _, _, _ in rows]
+    canonicals = [canonical for _, _, canonical, _ in rows]
+    places, start = [], 0
+    for name, content in zip(map(len, names), map(len, canonicals), strict=True):
+        places.append(start << 2 * _PLACE_BITS | name << _PLACE_BITS | content)
+        start += name + content
+    if start >> _PLACE_BITS:
+        long = [(index, *row[:3]) for index, row in enumerate(rows, first)]
+        return (await conn.exec_driver_sql(_ADD_LEAF, long)).rowcount
+    parameters = {
+        "first": first,
+        "salts": salts,
+        "salt": SALT_BYTES,
+        "pieces": b"".join(chain.from_iterable(zip(names, canonicals, strict=True))),
+        "places": json.dumps(places),
+        "bits": _PLACE_BITS,
+        "mask": (1 << _PLACE_BITS) - 1,
+    }
+    return (await conn.execute(_ADD_LEAVES, parameters)).rowcount
+
+
+_PLACE_BITS = 21
+"""Where a key begins, its length, and that of the canonical bytes behind it make one integer of SQLite."""
+# One statement for many rows: SQLite runs it in one go, and Python has time for something else meanwhile.
+_ADD_LEAVES = text("""
+    INSERT INTO ledger_leaf (leaf_index, key, salt, canonical)
+    SELECT :first + key,
+           CAST(substr(:pieces, start + 1, name) AS TEXT),
+           substr(:salts, :salt * key + 1, :salt),
+           substr(:pieces, start + name + 1, content)
+    FROM (SELECT key, value >> 2 * :bits AS start, value >> :bits & :mask AS name, value & :mask AS content
+          FROM json_each(:places))
+    WHERE true ON CONFLICT (key) DO NOTHING
+""")
+_ADD_LEAF = "INSERT INTO ledger_leaf VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"
 
 
 async def tiles(conn: AsyncConnection, places: Iterable[Place]) -> dict[Place, bytes]:

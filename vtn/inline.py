@@ -1,17 +1,20 @@
 """A driver connection of the writer: statements run where they are asked for, waits run in a thread.
 
 aiosqlite hands every call to a thread, four hand-overs for each statement, which costs more than the
-statement. Inside its transaction the only writer never waits for a lock, so only BEGIN (which may) and
-COMMIT (which waits for the disk) leave the event loop. For `create_async_engine(...,
-async_creator=...)`.
+statement. Inside its transaction the only writer never waits for a lock, so only BEGIN (which may), COMMIT
+(which waits for the disk) and a statement that carries much (SQLite works on it without Python's lock) leave
+the event loop. For `create_async_engine(..., async_creator=...)`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+MUCH_BYTES = 64 * 1024
+"""Parameters of this size make so much work that the hand-over to a thread does not count."""
 
 
 class Cursor:
@@ -39,9 +42,9 @@ class Cursor:
         return self._cursor.lastrowid
 
     async def execute(self, operation: str, parameters: Sequence[Any] = ()) -> None:
-        """Run one statement; a BEGIN may wait for another process."""
-        if operation.startswith("BEGIN"):
-            await asyncio.to_thread(self._cursor.execute, operation)
+        """Run one statement; a BEGIN may wait for another process, and much to write takes its time."""
+        if operation.startswith("BEGIN") or _bytes(parameters) >= MUCH_BYTES:
+            await _in_thread(self._cursor.execute, operation, parameters)
         else:
             self._cursor.execute(operation, parameters)
 
@@ -72,7 +75,7 @@ class Connection:
 
     async def commit(self) -> None:
         """Wait until the transaction is on the disk."""
-        await asyncio.to_thread(self._connection.commit)
+        await _in_thread(self._connection.commit)
 
     async def rollback(self) -> None:
         """Undo the transaction."""
@@ -89,6 +92,27 @@ class Connection:
     def stop(self) -> None:
         """Close the file at once, on the way out of a cancelled task."""
         self._connection.close()
+
+
+async def _in_thread(call: Callable[..., object], *arguments: object) -> None:
+    """Run a call in a thread. Whoever is cancelled meanwhile hears of it at the next wait: SQLAlchemy gives
+    up a connection that is left in the middle of a statement, and with it what others have written.
+    """
+    work = asyncio.get_running_loop().run_in_executor(None, call, *arguments)
+    cancelled = False
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled and (task := asyncio.current_task()) is not None:
+        task.uncancel()
+        task.cancel()
+    work.result()
+
+
+def _bytes(parameters: Sequence[Any]) -> int:
+    return sum([len(value) for value in parameters if isinstance(value, bytes | str)])
 
 
 def plain(database: str, timeout_s: float) -> sqlite3.Connection:

@@ -233,7 +233,7 @@ async def test_killed_between_send_and_receipt_the_chain_comes_back_with_the_sam
                 checkpoint = await store.newest_checkpoint(conn)
             assert checkpoint is not None
             transition = await anchorer._sign(
-                node, plan_head, await anchorer._held(site.database, plan_head), checkpoint
+                node, plan_head, await anchorer._held(site.database, plan_head, checkpoint), checkpoint
             )
             async with site.database.write() as conn:
                 await store.add_transition(conn, transition, START)

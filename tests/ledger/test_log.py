@@ -13,6 +13,7 @@ from ledger.checkpoint import SigningKey
 from ledger.errors import KeyConflictError, RecordError, UnknownLeafError, VerificationError
 from ledger.log import SLICE, Log
 from ledger.merkle import check_consistency
+from ledger.record import SALT_BYTES
 from ledger.verify import verify_receipt
 from tests.ledger.conftest import ORIGIN, START, Site, record
 from vtn.store import Database
@@ -217,7 +218,11 @@ async def test_repeats_anywhere_in_a_large_batch_are_found(log: Log, database: D
 
 async def test_the_database_keeps_keys_and_indices_apart(database: Database) -> None:
     async with database.write() as conn:
-        assert await store.add_leaves(conn, [(0, "a", b"s", b"c")]) == 1
-        assert await store.add_leaves(conn, [(1, "a", b"s", b"c"), (2, "b", b"s", b"c")]) == 1
+        assert await store.add_leaves(conn, 0, [leaf("a")]) == 1
+        assert await store.add_leaves(conn, 1, [leaf("a"), leaf("b")]) == 1
         with pytest.raises(IntegrityError):
-            await store.add_leaves(conn, [(0, "c", b"s", b"c")])
+            await store.add_leaves(conn, 0, [leaf("c")])
+
+
+def leaf(key: str) -> store.LeafRow:
+    return key, bytes(SALT_BYTES), b"c", b""

@@ -171,3 +171,9 @@ def test_bytes_that_are_no_text_are_refused() -> None:
 def test_stored_bytes_that_are_no_object_are_refused() -> None:
     with pytest.raises(MalformedError, match="not one object"):
         Record.from_canonical(b"[]", SALT)
+
+
+def test_a_percent_sign_is_text_like_any_other() -> None:
+    body = {"%": "%s", "50%s": 7, "%%d": {"%(x)s": "%"}}
+    made = Record("kind%", "key%s", datetime(2026, 1, 20, tzinfo=UTC), body)
+    assert json.loads(made.canonical())["body"] == body
