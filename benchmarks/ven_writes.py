@@ -318,14 +318,11 @@ async def play(folder: Path, hours: float, *, lists: bool, reports: bool, signed
 
 async def _until(clock: Day, line: Line, end: datetime) -> None:
     while clock.now < end:
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
-        while line.under_way:
-            await asyncio.sleep(0.0002)
-            if not line.under_way:
-                break
-        else:
-            clock.jump()
+        quiet = 0
+        while quiet < TURNS:
+            await asyncio.sleep(0.0002 if line.under_way else 0)
+            quiet = 0 if line.under_way else quiet + 1
+        clock.jump()
 
 
 def _identities(directory: Path) -> tuple[Signer, ssl.SSLContext]:

@@ -43,6 +43,7 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     INSERT INTO ven_nonce SELECT signed_at, signer, nonce FROM ven_nonce_before;
     DROP TABLE ven_nonce_before;
+    CREATE TABLE ven_copy (id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL);
     """,
 )
 """The schema's history; `PRAGMA user_version` counts what has been applied."""

@@ -2,8 +2,10 @@
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+from ven import state_rows
 from ven.errors import StateError
 from ven.schema import MIGRATIONS
 
@@ -11,6 +13,17 @@ from ven.schema import MIGRATIONS
 def copy_path(path: Path) -> Path:
     """Where the last good copy of a state file lies."""
     return path.with_name(path.name + ".good")
+
+
+def copies_of(path: Path) -> int:
+    """The number of a copy; 0 where it cannot be read, or is of an earlier program."""
+    try:
+        with closing(
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
+        ) as connection:
+            return state_rows.copies(connection)
+    except (sqlite3.DatabaseError, TypeError, ValueError):
+        return 0
 
 
 def hopeless(path: Path) -> str:

@@ -95,6 +95,17 @@ def save_spent_until(connection: sqlite3.Connection, until: datetime | None) -> 
         connection.execute("INSERT INTO ven_spent VALUES (1, ?)", (as_text(until),))
 
 
+def copies(connection: sqlite3.Connection) -> int:
+    """How many good copies were made of the state up to this one."""
+    row = connection.execute("SELECT number FROM ven_copy").fetchone()
+    return int(row[0]) if row else 0
+
+
+def save_copies(connection: sqlite3.Connection, number: int) -> None:
+    """Numbers the state of which a copy is made."""
+    connection.execute("INSERT OR REPLACE INTO ven_copy VALUES (1, ?)", (number,))
+
+
 def as_text(instant: datetime | None) -> str | None:
     """An instant as it stands in the tables."""
     return None if instant is None else instant.isoformat()

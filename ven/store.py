@@ -3,7 +3,8 @@
 A commit is on the disk before it counts (WAL, `synchronous=FULL`): a power cut loses nothing that was saved.
 Beside the file lies its last good copy (`.good`), written whenever registration, events or requests change. A
 damaged file is put aside (`.damaged`) and the copy takes its place: its events go on with their limits, the
-VTN is asked for its list again. The copy holds no unsent reports; those made since are made again.
+VTN is asked for its list again. The copy holds no unsent reports; those made since are made again. A log that
+was cut leaves a file that is older and sound: copies are numbered, so it is known by a newer copy.
 
 A card in a small box wears out by what is written, so what brings nothing new is not: an event that is only
 repeated stays as it was, and two things wait in memory for the next change, which takes them along:
@@ -59,6 +60,7 @@ class Store:
         # up to here everything counts as spent: if we crash, and since the crash before this start
         self._mark = self._gap = state_rows.spent_until(connection)
         self._delivered_to = 0  # reports up to this one; they are sent oldest first
+        self._copies = state_rows.copies(connection)
         self._unwritten = 0  # how many of them are still in the file
 
     @classmethod
@@ -68,7 +70,10 @@ class Store:
         try:
             if copy.exists() and (not path.exists() or not path.stat().st_size):
                 return cls._restored(path)
-            return cls._opened(path)
+            store = cls._opened(path)
+            if not copy.exists() or state_file.copies_of(copy) <= store._copies:
+                return store
+            store._connection.close()
         except (sqlite3.DatabaseError, *_UNREADABLE) as error:
             if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode not in _DAMAGED:
                 raise StateError(f"the state file {path} cannot be used: {error}") from error
@@ -115,8 +120,11 @@ class Store:
         saved = steady(before, saved)
         if saved == before and not reports and not revoked:
             return
+        copied = _deserves_copy(before, saved)
         with self._transaction() as connection:
             state_rows.save(connection, before, saved)
+            if copied:
+                state_rows.save_copies(connection, self._copies + 1)
             if before.registration is not None and not _same_ids(before, saved):
                 # a new registration has new requests; the VTN has forgotten the old ones (RPT-43)
                 connection.execute("DELETE FROM ven_queue WHERE refused IS NULL")
@@ -128,7 +136,8 @@ class Store:
                 [(each.reports[0].report_request_id, encode(each)) for each in reports],
             )
         self._saved = saved
-        if _deserves_copy(before, saved):
+        if copied:
+            self._copies += 1
             self._write_copy()
 
     def next_queued(self) -> Queued | None:
@@ -234,6 +243,7 @@ class Store:
             # not `save`: a copy has no copy
             with copy._transaction() as connection:
                 state_rows.save(connection, Saved(), self._saved)
+                state_rows.save_copies(connection, self._copies)
             copy._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             copy.close()
             draft.replace(target)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -223,18 +225,50 @@ def reopened(path: Path) -> Saved:
     return saved
 
 
+@pytest.fixture
+def in_memory(tmp_path: Path) -> Iterator[Path]:
+    """A directory where nothing waits for a disk, if there is one."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else tmp_path) as name:
+        yield Path(name)
+
+
 def test_goals_76_a_file_cut_or_zeroed_at_any_512_bytes_gives_the_state_or_its_copy(
-    kept: Path, tmp_path: Path
+    kept: Path, in_memory: Path
 ) -> None:
     whole = kept.read_bytes()
     for offset in range(0, len(whole), 512):
         for damaged in (whole[:offset], whole[:offset] + bytes(512) + whole[offset + 512 :]):
-            work = tmp_path / "work"
+            work = in_memory / "work"
             shutil.copytree(kept.parent, work)
             (work / "ven.db").write_bytes(damaged)
             saved = reopened(work / "ven.db")
             # whatever could be read, no event is lost and none runs without what the VTN said of it
             assert replace(saved, synced=True) == FULL, offset
+            shutil.rmtree(work)
+
+
+def test_goals_76_a_log_cut_or_zeroed_at_any_512_bytes_loses_no_event(
+    in_memory: Path, tmp_path: Path
+) -> None:
+    """The write-ahead log as a power cut leaves it, before the first checkpoint: all is in there."""
+    live = tmp_path / "site"
+    live.mkdir()
+    store = Store.open(live / "ven.db")
+    store.save(FULL)
+    store.save(replace(FULL, answers=()))  # a later change, which may be lost
+    cut = tmp_path / "cut"
+    shutil.copytree(live, cut)
+    store.close()
+    whole = (cut / "ven.db-wal").read_bytes()
+    assert len(whole) > 20_000
+    for offset in range(0, len(whole), 512):
+        for damaged in (whole[:offset], whole[:offset] + bytes(512) + whole[offset + 512 :]):
+            work = in_memory / "work"
+            shutil.copytree(cut, work)
+            (work / "ven.db-wal").write_bytes(damaged)
+            saved = reopened(work / "ven.db")
+            assert replace(saved, synced=True, answers=()) == replace(FULL, answers=()), offset
             shutil.rmtree(work)
 
 
