@@ -60,8 +60,8 @@ class VenSettings:
     """Pause after a refused registration."""
     register_after_cancel_s: float | None = 3600.0
     """Pause before registering again after the VTN has cancelled; None: never."""
-    backoff_cap_s: float = 300.0
-    """Longest pause between two tries of one request."""
+    backoff_cap_s: float = 100.0
+    """Longest pause between two tries of one request: so soon at most a VTN that is back is heard."""
     timeout_s: float = 10.0
     """Real seconds for one request; the standard wants at least 5 (HTTP-15)."""
     clock_skew_s: float = 60.0
