@@ -70,6 +70,7 @@ from openadr.errors import ComplianceError, InvalidId, NotRegistered
 from vtn import availability, distribution, opt, outbox, own_report, registration, report, report_request
 from vtn.hooks import Review, pass_all
 from vtn.opt_policy import OptPolicies
+from vtn.reading_range import ReadingRange
 from vtn.registration import NOT_REGISTERED, Ven
 from vtn.report import RequestReports
 from vtn.settings import Enrolment
@@ -89,6 +90,7 @@ class Terms:
     services: tuple[ServiceInfo, ...] = ()
     extensions: tuple[Extension, ...] = ()
     opt: OptPolicies = field(default_factory=OptPolicies)
+    ranges: tuple[ReadingRange, ...] = ()
     review: Review = pass_all
     signatures: bool = False  # XML signatures are offered
 
@@ -230,7 +232,10 @@ async def _created_report(message: CreatedReport, call: Call) -> Message:
 
 
 async def _update_report(message: UpdateReport, call: Call) -> Message:
-    return await report.updated(call.conn, message, call.ven, call.now, call.peer.raw_sha256)
+    terms = call.terms
+    return await report.updated(
+        call.conn, message, call.ven, call.now, call.peer.raw_sha256, ranges=terms.ranges
+    )
 
 
 async def _cancel_report(message: CancelReport, call: Call) -> Message:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from itertools import chain
@@ -31,6 +31,7 @@ LONGEST = timedelta(days=35)
 LONGEST_S = LONGEST.total_seconds()
 LAST_FREE_START = END_OF_TIME - timedelta(seconds=MAX_SECONDS)  # no duration from it overflows the calendar
 MAX_ABS_VALUE = 1e9  # Wh or W: more than any site here can have
+EVERY = (-MAX_ABS_VALUE, MAX_ABS_VALUE)
 TWO = tuple(f"{number:02}" for number in range(60))  # hours, minutes, seconds as ISO 8601 writes them
 GOOD = str(DataQuality.GOOD)
 
@@ -63,6 +64,13 @@ class Expected:
     r_ids: frozenset[str]
     start: datetime | None
     end: datetime | None
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """The least and the greatest value of the data points that have a range of their own."""
+
+    def allows(self, r_id: str, values: Sequence[float]) -> bool:
+        """Whether the data point was asked for and can have these values."""
+        least, most = self.ranges.get(r_id, EVERY)
+        return r_id in self.r_ids and least <= min(values) and max(values) <= most
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +110,7 @@ def _judge_series(series: Series, expected: Expected, window: tuple[datetime, da
     if (
         (first.duration is not None and span is None)
         or not (duration_s <= LONGEST_S and window[0] <= start and end <= window[1])
-        or max(map(abs, numbers)) > MAX_ABS_VALUE
-        or any(payload.r_id not in expected.r_ids for payload in first.payloads)
+        or not all(map(expected.allows, (payload.r_id for payload in first.payloads), series.values))
     ):
         return None
     r_ids, qualities, lines = [], [], []
@@ -127,6 +134,7 @@ def _judge_each(report: Report, expected: Expected, window: tuple[datetime, date
     good: list[Sample] = []
     bad: list[tuple[Sample, str]] = []
     first, last = window
+    ranges = expected.ranges
     untimely = f"the time is not in {iso(first)} to {iso(last)}"
     lines: list[str] = []
     starts, ends = [], []
@@ -136,10 +144,11 @@ def _judge_each(report: Report, expected: Expected, window: tuple[datetime, date
         for sample in _samples(interval, start, duration_s):
             _, r_id, _, value, quality = sample
             lines.append(f'[{quoted(r_id)}, {time}, "{value!r}", {quoted(quality)}]\n')
-            if timely and r_id in expected.r_ids and -MAX_ABS_VALUE <= value <= MAX_ABS_VALUE:
+            least, most = ranges.get(r_id, EVERY)
+            if timely and r_id in expected.r_ids and least <= value <= most:
                 good.append(sample)
             else:
-                bad.append((sample, _fault(sample, expected.r_ids) or untimely))
+                bad.append((sample, _fault(sample, expected) or untimely))
         if start is not None and len(good) > before:
             starts += [start] * (len(good) - before)
             ends.append(start + timedelta(seconds=duration_s))
@@ -221,14 +230,15 @@ def _window(expected: Expected, now: datetime) -> tuple[datetime, datetime]:
     return start, end
 
 
-def _fault(sample: Sample, r_ids: frozenset[str]) -> str | None:
+def _fault(sample: Sample, expected: Expected) -> str | None:
     """What is wrong with a value, its window left out; None where that is nothing."""
-    if sample.r_id not in r_ids:
+    least, most = expected.ranges.get(sample.r_id, EVERY)
+    if sample.r_id not in expected.r_ids:
         return "the data point was not asked for"
     if not math.isfinite(sample.value):
         return "the value is not a finite number"
-    if abs(sample.value) > MAX_ABS_VALUE:
-        return "the value is out of range"
+    if not least <= sample.value <= most:
+        return f"the value is out of range, from {least:g} to {most:g}"
     if sample.start is None:
         return "the time of the value is missing"
     if sample.duration_s > LONGEST_S:

@@ -30,6 +30,7 @@ from openadr.errors import ComplianceError, InvalidData
 from openadr.report_rules import register_report
 from vtn import catalogue, journal, judgement, reading, reading_detail, report_renewal, report_request
 from vtn.reading import ReadingRow, readings
+from vtn.reading_range import ReadingRange, ranges_of
 from vtn.registration import Ven
 from vtn.report_request import cancel_report, request_report, requests
 from vtn.schema import report_request_table as request_table
@@ -83,7 +84,13 @@ def _check(message: RegisterReport, *, lenient: bool) -> None:
 
 
 async def updated(
-    conn: AsyncConnection, message: UpdateReport, ven: Ven, now: datetime, raw_sha256: str
+    conn: AsyncConnection,
+    message: UpdateReport,
+    ven: Ven,
+    now: datetime,
+    raw_sha256: str,
+    *,
+    ranges: Sequence[ReadingRange] = (),
 ) -> UpdatedReport:
     """Keep the data of every report that was asked for; 452 names the others (RPT-36)."""
     code = EiResponse.ok(message.request_id)
@@ -94,7 +101,11 @@ async def updated(
             code = replace(code, code="452", description="a reportRequestID is not known")
             continue
         expected = judgement.Expected(
-            asked_for.report_name, frozenset(asked_for.r_ids), asked_for.start, asked_for.end
+            asked_for.report_name,
+            frozenset(asked_for.r_ids),
+            asked_for.start,
+            asked_for.end,
+            ranges_of(ranges, ven, asked_for.r_ids),
         )
         judged = await _judge(report, expected, now)
         if judged.unknown_r_id:

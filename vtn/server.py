@@ -273,4 +273,5 @@ def _terms(settings: VtnSettings, request_reports: RequestReports) -> Terms:
             Extension(extension_name=name, infos=infos(pairs)) for name, pairs in settings.extensions.items()
         ),
         settings.opt,
+        settings.ranges,
     )

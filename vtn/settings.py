@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from openadr.enums import ServiceName
 from vtn.errors import StartupError
 from vtn.opt_policy import OptPolicies
+from vtn.reading_range import ReadingRange
 
 TLS_FILES = ("cert", "key", "rsa_cert", "rsa_key", "key_password_file", "ca", "crl")
 
@@ -96,6 +97,11 @@ class VtnSettings(BaseModel):
     )
     opt: OptPolicies = Field(
         default_factory=OptPolicies, description="How opt schedules are taken and read, by programme."
+    )
+    ranges: tuple[ReadingRange, ...] = Field(
+        default=(),
+        max_length=10_000,
+        description="What values data points can have, others are quarantined; the first that fits counts.",
     )
     review: str | None = Field(
         default=None,
