@@ -45,6 +45,8 @@ from vtn.registration import Ven
 
 CONTENT = tuple(EventContent.model_fields)
 OF_VENS = {"OPT-18", "REG-07"}  # rules of the standard that stand against a VEN, not against the event
+IN_SCHEMA = {"itemUnits": "signals", "itemDescription": "signals", "gml:": "target"}
+"""Words of the schema, and the fields that they are made of."""
 FIELDS = {"EVT-04": "start", "EVT-26": "signals"}  # where the text of the rule names no signal
 
 
@@ -98,7 +100,8 @@ def _sendable(made: Event) -> Event:
     try:
         event_content.read(event_content.write(made))
     except (ValueError, ProtocolError) as error:
-        raise Problem(INVALID, f"the schema does not allow it: {error}") from None
+        field = next((name for word, name in IN_SCHEMA.items() if word in str(error)), "event")
+        raise Problem.field(field, None, f"the schema does not allow it: {error}") from None
     return made
 
 

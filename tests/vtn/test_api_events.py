@@ -240,6 +240,20 @@ async def test_a_field_that_cannot_be_taken_is_named(clerk: Clerk) -> None:
     await clerk.refused(404, "GET", "/vtn/events/peak")
 
 
+async def test_what_the_schema_does_not_allow_is_named_by_field(clerk: Clerk) -> None:
+    euro = {"kind": "currencyPerKWh", "units": "EUX"}
+    price = {"signal_name": "ELECTRICITY_PRICE", "signal_type": "price", "intervals": [{"value": 1}]}
+    area = {"feature_id": "1 2", "positions": [1, 2, 3, 4, 5, 6]}
+    for field, change in (
+        ("signals", {"signals": [{**price, "unit": euro}]}),
+        ("target", {"target": {"service_area": [area]}}),
+    ):
+        problem = await clerk.refused(422, "POST", "/vtn/events", peak(**change))
+        (error,) = problem["errors"]
+        assert (error["field"], "the schema does not allow it" in error["detail"]) == (field, True), problem
+    await clerk.refused(404, "GET", "/vtn/events/peak")
+
+
 async def test_numbers_that_json_does_not_have_are_refused(clerk: Clerk) -> None:
     raw = b'{"event_id": "n", "vens": ["alice"], "start": "2026-03-02T14:00:00Z", "duration": "PT1H",'
     raw += b'"signals": [{"signal_name": "x-n", "signal_type": "level", "intervals": [{"value": NaN}]}]}'
