@@ -17,6 +17,7 @@ class Rhythm:
         """The end of the pause; None: there is none."""
         self._since = datetime.min.replace(tzinfo=UTC)
         self._drained = self._stale = 0
+        self._known: type[object] | None = None
 
     def pause(self, seconds: float, now: datetime) -> None:
         """Waits so long from now on, in place of any pause before."""
@@ -31,12 +32,13 @@ class Rhythm:
         """Whether the clock was set back since the pause began: that must not make it longer."""
         return self.until is not None and now < self._since
 
-    def polled(self, *, idle: bool, news: bool) -> bool:
-        """Whether to wait after a poll: it brought nothing (`idle`), or too many in a row brought more, or
-        again what is known (no `news`).
+    def polled(self, *, idle: bool, known: type[object] | None) -> bool:
+        """Whether to wait after a poll: it brought nothing (`idle`), or too many in a row brought more, or a
+        message of the same kind in which all is `known`.
         """
         self._drained = 0 if idle else (self._drained + 1) % DRAIN_LIMIT
-        self._stale = 0 if idle or news else self._stale + 1
+        self._stale = 0 if known is None else self._stale * (known is self._known) + 1
+        self._known = known
         if self._stale >= STALE_LIMIT:
             self._drained = 0
         return not self._drained

@@ -253,7 +253,8 @@ class Session:
             self._pace.answered(taken=not self._lacks_metadata, now=now)
         if not isinstance(asked, Poll) or self.state is State.UNREGISTERED:
             return
-        if self._rhythm.polled(idle=message is None or isinstance(message, Response), news=news):
+        idle = message is None or isinstance(message, Response)
+        if self._rhythm.polled(idle=idle, known=None if idle or news else type(message)):
             # only longer: the VTN's rhythm is a lower bound (POLL-07)
             jitter = 1 + self._settings.poll_jitter * self._draw()
             self._rhythm.pause(self.poll_period_s * jitter, now)
