@@ -77,6 +77,8 @@ def _overlaps(made: Event, ven: Ven, known: Current, policy: Policy) -> list[War
             f"{ven.ven_name!r} has event {other.event_id!r} of {other.descriptor.market_context}"
             f" from {other.dtstart.isoformat()} to {end}"
         )
+        if other.is_cancelled and other.event_id not in known.acknowledged:
+            text += ", cancelled, which the VEN has not confirmed"
         if policy == "refuse" and other.descriptor.market_context == made.descriptor.market_context:
             start = shown(made.dtstart.isoformat())
             refusals.append(FieldProblem(field="start", value=start, detail=text, rule="EVT-33"))

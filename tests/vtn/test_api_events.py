@@ -160,6 +160,18 @@ async def test_evt_33_an_overlap_is_refused_and_named(clerk: Clerk) -> None:
     assert "overlap" not in [each["kind"] for each in apart["warnings"]]
 
 
+@pytest.mark.criterion("EVT-33")
+async def test_a_cancelled_event_is_in_the_way_until_its_ven_has_confirmed(clerk: Clerk) -> None:
+    await clerk.desk.settle_in()
+    await clerk.post("/vtn/events", peak())
+    await polled(clerk)
+    await clerk.post("/vtn/events/peak/cancel", {})
+    problem = await clerk.refused(409, "POST", "/vtn/events", peak(event_id="next"))
+    assert problem["detail"].endswith(", cancelled, which the VEN has not confirmed")
+    await clerk.desk.answer(await polled(clerk))
+    assert (await clerk.post("/vtn/events", peak(event_id="next")))["warnings"] == []
+
+
 async def test_evt_33_an_overlap_with_another_programme_is_a_warning(clerk: Clerk) -> None:
     await clerk.post("/vtn/events", peak())
     made = await clerk.post("/vtn/events", peak(event_id="other", market_context="http://other.test"))
