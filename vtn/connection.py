@@ -149,8 +149,9 @@ class Connection(asyncio.Protocol):
                 break
             self._stop_timer()
             self._begun = None
-            body = bytes(self._rest[end : end + head.length])
-            self._rest = self._rest[end + head.length :]
+            last = end + head.length
+            body = bytes(memoryview(self._rest)[end:last])  # copied once: it may be a megabyte
+            self._rest = self._rest[last:] if len(self._rest) > last else b""
             reply = self._service.at_once(head, body, self._tls)
             if reply is not None:
                 self._transport.write(reply.octets(self._service.clock()))

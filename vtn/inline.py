@@ -1,7 +1,7 @@
 """A driver connection of the writer: statements run where they are asked for, waits run in a thread.
 
 aiosqlite hands every call to a thread, four hand-overs for each statement, which costs more than the
-statement. Inside its transaction the only writer never waits for a lock, so only BEGIN (which may), COMMIT
+statement. Inside its transaction the only writer never waits for a lock, so only a BEGIN that must, COMMIT
 (which waits for the disk) and a statement that carries much (SQLite works on it without Python's lock) leave
 the event loop. For `create_async_engine(..., async_creator=...)`.
 """
@@ -15,13 +15,16 @@ from typing import Any
 
 MUCH_BYTES = 64 * 1024
 """Parameters of this size make so much work that the hand-over to a thread does not count."""
+_MANY = 64  # parameters: to look at each of thousands costs as much as some of the rows
+_PRIMARY_CODE = 0xFF  # of SQLite's error codes
 
 
 class Cursor:
     """A cursor with the coroutines that SQLAlchemy awaits."""
 
-    def __init__(self, cursor: sqlite3.Cursor) -> None:
+    def __init__(self, cursor: sqlite3.Cursor, timeout_s: float) -> None:
         self._cursor = cursor
+        self._timeout_s = timeout_s
 
     async def __aenter__(self) -> Cursor:
         return self
@@ -42,11 +45,29 @@ class Cursor:
         return self._cursor.lastrowid
 
     async def execute(self, operation: str, parameters: Sequence[Any] = ()) -> None:
-        """Run one statement; a BEGIN may wait for another process, and much to write takes its time."""
-        if operation.startswith("BEGIN") or _bytes(parameters) >= MUCH_BYTES:
+        """Run one statement; a BEGIN may have to wait for another process, much to write takes its time."""
+        if operation.startswith("BEGIN"):
+            await self._begin(operation)
+        elif _bytes(parameters) >= MUCH_BYTES:
             await _in_thread(self._cursor.execute, operation, parameters)
         else:
             self._cursor.execute(operation, parameters)
+
+    async def _begin(self, operation: str) -> None:
+        """At once, as nearly always; otherwise in a thread that waits."""
+        try:
+            self._cursor.execute(operation)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY:
+                raise
+            await _in_thread(self._wait_and_begin, operation)
+
+    def _wait_and_begin(self, operation: str) -> None:
+        self._cursor.execute(f"PRAGMA busy_timeout={round(self._timeout_s * 1000)}")
+        try:
+            self._cursor.execute(operation)
+        finally:
+            self._cursor.execute("PRAGMA busy_timeout=0")
 
     async def executemany(self, operation: str, parameters: Sequence[Sequence[Any]]) -> None:
         """Run one statement for each row of parameters."""
@@ -66,12 +87,13 @@ class Connection:
 
     isolation_level = None  # every BEGIN is ours
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, timeout_s: float) -> None:
         self._connection = connection  # SQLAlchemy looks at this name, as aiosqlite has it
+        self._timeout_s = timeout_s
 
     def cursor(self) -> Cursor:
         """A new cursor."""
-        return Cursor(self._connection.cursor())
+        return Cursor(self._connection.cursor(), self._timeout_s)
 
     async def commit(self) -> None:
         """Wait until the transaction is on the disk."""
@@ -112,6 +134,9 @@ async def _in_thread(call: Callable[..., object], *arguments: object) -> None:
 
 
 def _bytes(parameters: Sequence[Any]) -> int:
+    """Of texts and bytes; where there are many parameters, they are those of short rows."""
+    if len(parameters) > _MANY:
+        return 0
     return sum([len(value) for value in parameters if isinstance(value, bytes | str)])
 
 
@@ -122,4 +147,4 @@ def plain(database: str, timeout_s: float) -> sqlite3.Connection:
 
 async def connect(database: str, timeout_s: float) -> Connection:
     """Open an SQLite file; every BEGIN is ours, and waits at most `timeout_s` seconds for a lock."""
-    return Connection(plain(database, timeout_s))
+    return Connection(plain(database, 0.0), timeout_s)

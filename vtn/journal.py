@@ -6,6 +6,7 @@ energy in bodies are integers (`_w`, `_wh`) and times are ISO text, because hash
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from vtn.schema import journal_table
+from vtn.schema import journal_table, micros
 from vtn.store import after_commit
 
 FACT = "fact"  # the notice that listeners of the database get for each new fact
@@ -45,15 +46,8 @@ async def record(
     raw_sha256: str | None = None,
 ) -> bool:
     """Write a fact; False if a fact of this key is there already, which then stays as it was."""
-    row = {
-        "at": now,
-        "kind": kind,
-        "ven_id": ven_id,
-        "key": f"{kind}/{ven_id}/{key}",
-        "body": dict(body),
-        "raw_sha256": raw_sha256,
-    }
-    new = (await conn.execute(_RECORD, row)).rowcount == 1
+    row = (micros(now), kind, ven_id, f"{kind}/{ven_id}/{key}", json.dumps(body), raw_sha256)
+    new = (await conn.exec_driver_sql(_RECORD_ONE, row)).rowcount == 1
     if new:
         after_commit(conn, FACT)
     return new
@@ -86,6 +80,11 @@ async def record_all(conn: AsyncConnection, kind: str, facts: Sequence[New], now
         after_commit(conn, FACT)
 
 
+# as it stands, because each report has one: to put a statement together costs more than to run it
+_RECORD_ONE = """
+INSERT INTO vtn_journal (at, kind, ven_id, key, body, raw_sha256) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (key) DO NOTHING
+"""
 _RECORD = insert(journal_table).on_conflict_do_nothing(index_elements=["key"])
 
 

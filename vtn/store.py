@@ -239,7 +239,7 @@ class Database:
                     unit.count = (await conn.exec_driver_sql(unit.sql, tuple(unit.row))).rowcount
                 else:
                     done.append(unit)
-                    await self._run(conn, unit)
+                    await self._run(conn, unit, first=unit is first)
                 unit = None
                 if len(done) + len(notes) < MAX_UNITS_PER_COMMIT:
                     with suppress(asyncio.QueueEmpty):
@@ -254,20 +254,22 @@ class Database:
             for listener in self._listeners:
                 listener(notices)
 
-    async def _run(self, conn: AsyncConnection, unit: _Unit) -> None:
+    async def _run(self, conn: AsyncConnection, unit: _Unit, *, first: bool) -> None:
+        """One unit in the transaction; the first needs no savepoint, for nothing else is undone with it."""
         if unit.granted.cancelled():
             return
-        savepoint = await conn.begin_nested()
+        part = None if first else await conn.begin_nested()
         conn.info["notices"] = unit.notices
         if not unit.granted.done():  # the caller may have gone while the savepoint was made
             unit.granted.set_result(conn)
             await unit.finished.wait()
         else:
             unit.failed = True
-        if unit.failed:
-            await savepoint.rollback()
-        else:
-            await savepoint.commit()
+        if part is not None:
+            await (part.rollback() if unit.failed else part.commit())
+        elif unit.failed:
+            await conn.rollback()
+            await conn.begin()
 
 
 def _tell(units: Sequence[_Unit | Note]) -> None:

@@ -85,3 +85,39 @@ async def test_whoever_is_cancelled_in_a_long_statement_hears_of_it_afterwards(
 async def test_a_fault_of_a_long_statement_is_its_callers(connection: inline.Connection) -> None:
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
         await connection.cursor().execute("INSERT INTO lost VALUES (?)", (MUCH,))
+
+
+async def test_a_begin_waits_for_another_process_while_others_go_on(tmp_path: Path) -> None:
+    path = str(tmp_path / "two.db")
+    other = inline.plain(path, 0)
+    other.execute("PRAGMA journal_mode=WAL")
+    other.execute("CREATE TABLE kept (released INTEGER)")
+    connection = await inline.connect(path, 5)
+    other.execute("BEGIN IMMEDIATE")
+    beginning = asyncio.create_task(connection.cursor().execute("BEGIN IMMEDIATE"))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not beginning.done()
+    other.execute("COMMIT")
+    await beginning
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        other.execute("BEGIN IMMEDIATE")
+    await connection.commit()
+    await connection.close()
+    other.close()
+
+
+async def test_a_begin_gives_up_after_its_time_and_works_again(tmp_path: Path) -> None:
+    path = str(tmp_path / "two.db")
+    other = inline.plain(path, 0)
+    other.execute("PRAGMA journal_mode=WAL")
+    connection = await inline.connect(path, 0.01)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        await connection.cursor().execute("BEGIN IMMEDIATE")
+    other.execute("ROLLBACK")
+    await connection.cursor().execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError, match="within a transaction"):
+        await connection.cursor().execute("BEGIN IMMEDIATE")
+    await connection.close()
+    other.close()

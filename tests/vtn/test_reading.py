@@ -198,6 +198,30 @@ async def test_reading_comes_back_as_it_was_kept(database: Database) -> None:
 
 
 @pytest.mark.parametrize("count", [59, 60, 480, 480 + 60 + 1])
+async def test_values_of_several_points_are_kept_as_those_of_one_are(database: Database, count: int) -> None:
+    words = ("load", 60, "Quality Good - Local Override"), ("home-01", 900, "Quality Bad - Non Specific")
+    made = report(
+        *(
+            ReportInterval(
+                dtstart=NOW - number * SECOND,
+                duration=Duration(words[number % 2][1]),
+                payloads=(ReportPayload(r_id=r_id, payload_float=float(number), data_quality=quality),),
+            )
+            for number in range(count)
+            for r_id, _, quality in (words[number % 2],)
+        )
+    )
+    async with database.write() as conn:
+        judged = judgement.judge(made, EXPECTED, NOW)
+        await reading.keep(conn, "ven", made, report_name=USAGE, judged=judged, now=NOW)
+    async with database.read() as conn:
+        kept = await reading.readings(conn)
+    assert [(row.r_id, row.duration_s, row.quality, row.value) for row in reversed(kept)] == [
+        (*words[number % 2], number) for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize("count", [59, 60, 480, 480 + 60 + 1])
 async def test_values_are_kept_however_many_go_into_a_statement(database: Database, count: int) -> None:
     starts = [NOW - number * SECOND for number in range(count)]
     first = report(*(interval(1.5, dtstart=start) for start in starts))

@@ -68,6 +68,21 @@ async def test_failed_unit_is_undone_alone_and_its_notices_are_dropped(database:
     assert heard == ["a", "c"]
 
 
+@pytest.mark.parametrize("failing", [{"a"}, {"a", "b"}, {"c"}, {"a", "b", "c"}])
+async def test_failed_units_are_undone_wherever_they_stand(database: Database, failing: set[str]) -> None:
+    async def work(name: str) -> None:
+        async with database.write() as conn:
+            await conn.execute(insert(ven_table).values(ven_row(name)))
+            if name in failing:
+                raise ZeroDivisionError
+
+    results = await asyncio.gather(*map(work, "abc"), return_exceptions=True)
+    assert [isinstance(result, ZeroDivisionError) for result in results] == [n in failing for n in "abc"]
+    assert await names(database) == [name for name in "abc" if name not in failing]
+    await work("d")
+    assert "d" in await names(database)
+
+
 async def test_cancelled_caller_leaves_the_writer_at_work(database: Database) -> None:
     inside = asyncio.Event()
 
