@@ -218,7 +218,7 @@ def test_a_word_that_is_followed_by_another_on_its_way_is_kept(box: Box) -> None
 def test_a_vtn_that_has_forgotten_us_is_told_anew(box: Box) -> None:
     offered = RegisterReport(request_id="r", reports=())
     box.poll(offered, ok())
-    box.poll(no("463"))
+    box.poll(offered, no("463"))
     box.play(registered(ven_id=None), registered(), metadata_taken(), distribute())
     box.poll(offered)
     again = box.crash()
