@@ -294,7 +294,7 @@ def _signed_polls_of(directory: Path, kind: KeyKind, number: int, rounds: int) -
         bodies = signed_polls(directory, number)
         lanes = {
             "ours": Lane(ours, Line(directory, ours, number), bodies, 40),
-            "openleadr": Lane(theirs, Line(directory, theirs, number), bodies, 1),
+            "openleadr": Lane(theirs, Line(directory, theirs, number), bodies, 5),
         }
         compare(lanes, "OadrPoll", 1)  # warm
         return compare(lanes, "OadrPoll", rounds)
