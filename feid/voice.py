@@ -32,6 +32,8 @@ from ven.voice import Voice
 MAX_LINE = 65_536
 PROBE_S = 2.0
 LONGEST = timedelta(days=366)
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+"""The latest start of a schedule, so that its end is a date too."""
 Request = Mapping[str, Any]
 
 
@@ -96,9 +98,11 @@ class Desk:
         if isinstance(hours, bool) or not isinstance(hours, int | float) or not hours > 0:
             raise RefusedError(f"hours must be a number above 0, got {hours!r}")
         if hours > LONGEST / timedelta(hours=1):
-            raise RefusedError(f"hours must be a year at most, got {hours:g}")
+            raise RefusedError(f"hours must be a year at most, got {str(hours)[:20]}")
         start = _moment(request, "start") if request.get("start") is not None else self._clock()
         start = start.replace(microsecond=0)
+        if start > LATEST:
+            raise RefusedError(f"start must be in the year {LATEST.year} at the latest, got {start}")
         programme = None if request.get("programme") is None else _text(request, "programme")
         span = timedelta(seconds=round(hours * 3600))
         if span < timedelta(seconds=1) or start + span <= self._clock():

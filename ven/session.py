@@ -369,7 +369,8 @@ class Session:
         """Adds a message of the VEN's own to what is due.
 
         CreateOpt, CancelOpt, CreatedEvent; CreateReport and CancelReport where it reads the VTN's reports.
-        ValueError, and nothing has changed, where too many wait already (`ven.waiting`).
+        ValueError, and nothing has changed, where too many wait already, or no message can say it
+        (`ven.waiting`).
         """
         self._waiting.say(message, heard=self.state in _HEARD)
         self._remember()

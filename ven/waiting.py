@@ -24,8 +24,12 @@ from openadr import (
     CreateOpt,
     CreateReport,
     Message,
+    ProtocolError,
     RegisteredReport,
 )
+from openadr.codec import decode, encode
+from openadr.errors import EncodeError
+from openadr.parser import OWN
 from ven import opt
 from ven.states import ANSWERS
 
@@ -126,7 +130,11 @@ class Waiting:
         return True
 
     def say(self, message: Message, *, heard: bool) -> None:
-        """Adds a word of the site's own, which waits unless `heard`; ValueError where too many wait."""
+        """Adds a word of the site's own, which waits unless `heard`.
+
+        ValueError where too many wait, or where no message can say it; then nothing has changed.
+        """
+        _check_carried(message)
         waiting = [*self.now[1:], *self._held]
         outdated = [each for each in waiting if _replaces(message, each)]
         own = sum(isinstance(each, _OWN) for each in waiting) - len(outdated)
@@ -134,6 +142,8 @@ class Waiting:
             raise ValueError(f"{own} words of the site wait for the VTN, no more than {LIMIT} may")
         for each in outdated:
             (self._held if each in self._held else self._queue).remove(each)
+            if each in self._passing:
+                self._passing.remove(each)
         (self._queue if heard or not isinstance(message, _OWN) else self._held).append(message)
 
     def lost(self) -> None:
@@ -155,6 +165,14 @@ class Waiting:
         """Lets the words go that were held back, under this venID."""
         self._queue.extend(opt.readdressed(each, ven_id) for each in self._held)
         self._held.clear()
+
+
+def _check_carried(message: Message) -> None:
+    """ValueError where a word could be neither sent nor read again after a restart."""
+    try:
+        decode(encode(message), OWN)
+    except (EncodeError, ProtocolError) as error:
+        raise ValueError(f"no message can say this: {error}") from error
 
 
 def _words(message: Message) -> dict[str, object]:

@@ -144,6 +144,10 @@ def test_leaving_and_the_state_of_the_box_are_told(site: Site) -> None:
         (b'{"op": "schedule", "opt": "optOut", "hours": 1, "start": "2026-03-01T00:00Z"}', "that is over"),
         (b'{"op": "schedule", "opt": "optOut", "hours": 1, "reason": "rain"}', "reason must be of economic"),
         (b'{"op": "schedule", "opt": "optOut", "hours": 1, "programme": 3}', "programme must be a text"),
+        (b'{"op": "schedule", "opt": "optOut", "hours": 1' + b"0" * 400 + b"}", "a year at most, got 1000"),
+        (b'{"op": "schedule", "opt": "optOut", "hours": 9, "start": "9999-12-31T20:00Z"}', "at the latest"),
+        (b'{"op": "schedule", "opt": "optOut", "hours": 1, "programme": "\\u0000"}', "no message can say"),
+        (b'{"op": "schedule", "opt": "optOut", "hours": 1, "reason": "x-\\ud800"}', "no message can say"),
         (b'{"op": "withdraw", "opt_id": "o"}', "no schedule has the optID o"),
     ],
 )

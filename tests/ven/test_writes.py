@@ -15,7 +15,9 @@ import pytest
 from openadr import (
     CancelReport,
     CreatedEvent,
+    CreatedOpt,
     CreatedReport,
+    EiResponse,
     EventResponse,
     Message,
     Poll,
@@ -36,6 +38,7 @@ from tests.ven.messages import (
     registered,
 )
 from tests.ven.site import NOW, USAGE, Site, capability
+from ven.opt import qualify
 from ven.session import Delivery, Session
 from ven.store import DELIVERED_KEPT, SPENT_AHEAD, Store
 
@@ -206,6 +209,24 @@ def test_a_word_that_is_followed_by_another_on_its_way_is_kept(box: Box) -> None
     box.session.change_opt("e1", OUT)
     box.store.save(box.session.saved)
     box.play(ok())
+    box.session.due(box.now)
+    box.session.change_opt("e1", IN)
+    box.store.save(box.session.saved)
+    again = box.crash()
+    said = [responses(each)[0].opt_type for each in again.session.due(again.now)]
+    assert said == [OUT, IN]
+    again.store.close()
+
+
+def test_a_word_that_was_overtaken_unsaid_and_is_said_again_is_kept(box: Box) -> None:
+    told = distribute(make_event())
+    box.poll(told, ok())
+    box.now += PERIOD
+    box.session.due(box.now)  # while the poll is under way, the site says something
+    box.session.send(qualify(box.session.saved.events["e1"], "ven-1", ("o", "r"), NOW, ("r1",)))
+    box.play(told)
+    box.session.change_opt("e1", OUT)  # in place of the answer, which only repeats what the VTN knows
+    box.play(CreatedOpt(response=EiResponse.ok("r"), opt_id="o"))
     box.session.due(box.now)
     box.session.change_opt("e1", IN)
     box.store.save(box.session.saved)
