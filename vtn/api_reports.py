@@ -164,7 +164,7 @@ def _is_over(requested: report_request.Requested, now: datetime) -> bool:
     if requested.report_name.startswith("HISTORY_"):
         return False  # it comes in parts, and none says that it is the last
     if not specifier.report_back_duration:
-        return True
+        return requested.last_report_at >= requested.requested_at  # an older one answered an earlier request
     period = specifier.report_interval
     end = period.end if period else None
     return end is not None and specifier.report_back_duration.after(end) < now

@@ -167,6 +167,22 @@ async def test_a_single_report_that_came_and_a_periodic_one_whose_time_is_over_r
     assert not {"once", "mine"} & {each["report_request_id"] for each in running}
 
 
+async def test_a_single_report_that_is_asked_for_again_has_not_come_yet(clerk: Clerk) -> None:
+    ven_id = await reporting(clerk)
+    once = {name: ASKED[name] for name in ("specifier_id", "r_ids")} | {"report_request_id": "once"}
+    assert (await clerk.post(REQUESTS, once))["state"] == "asked"
+    data = usage(ven_id, [(NOW, 1.0)])
+    (report,) = data.reports
+    await clerk.desk.say(replace(data, reports=(replace(report, report_request_id="once"),)))
+    told = await clerk.desk.poll()
+    assert isinstance(told, CreateReport)
+    await clerk.desk.say(CreatedReport(response=EiResponse.ok(told.request_id), ven_id=ven_id))
+    clerk.desk.now += timedelta(minutes=1)
+    await clerk.desk.say(replace(metadata(ven_id), request_id="anew"))  # ends it (RPT-07)
+    again = await clerk.post(REQUESTS, once)
+    assert (again["state"], again.get("outcome")) == ("asked", None)
+
+
 async def test_opts_are_listed_newest_first_and_by_page(clerk: Clerk) -> None:
     ven_id = await clerk.desk.settle_in()
     await clerk.post("/vtn/events", peak())
