@@ -7,9 +7,11 @@ they wait in its queue for a moment: the listener neither spins nor ends.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import structlog
 
@@ -41,8 +43,7 @@ class Entrance:
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            for family, address in dict.fromkeys((each[0], each[4]) for each in found):
-                self._sockets.append(socket.create_server(address, family=family, backlog=BACKLOG))
+            self._bind(dict.fromkeys((each[0], each[4]) for each in found))
         except OSError as error:
             self.close()
             named = isinstance(error, socket.gaierror) or not error.errno
@@ -51,6 +52,19 @@ class Entrance:
         for listening in self._sockets:
             listening.setblocking(False)
             self._listen(listening)
+
+    def _bind(self, addresses: Iterable[tuple[int, Any]]) -> None:
+        """A name may stand for an address whose family the system has not, as ::1 where there is no IPv6."""
+        lacking: OSError | None = None
+        for family, address in addresses:
+            try:
+                self._sockets.append(socket.create_server(address, family=family, backlog=BACKLOG))
+            except OSError as error:
+                if error.errno != errno.EAFNOSUPPORT:
+                    raise
+                lacking = error
+        if lacking is not None and not self._sockets:
+            raise lacking
 
     def close(self) -> None:
         """Take no more."""

@@ -128,6 +128,22 @@ def test_a_listener_without_a_file_left_rests_and_goes_on(
     run(scene())
 
 
+async def test_an_address_of_a_family_that_the_system_lacks_hinders_the_others_of_a_host_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lacking = (socket.AF_APPLETALK, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0))  # as ::1 without IPv6
+    usual = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0))
+    door = Entrance(lambda _peer, _address: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", lambda *_, **__: [lacking, usual])
+        await door.open("both", 0)
+    with connect(door.port):
+        door.close()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [lacking])
+    with pytest.raises(StartupError, match=r"^cannot listen on none port 0: Address family not supported"):
+        await door.open("none", 0)
+
+
 async def test_a_host_that_is_nobodys_is_one_sentence() -> None:
     with pytest.raises(StartupError, match=r"^cannot listen on nobody\.invalid port 0: [^\n]+$"):
         await Entrance(lambda _peer, _address: None).open("nobody.invalid", 0)
