@@ -16,7 +16,7 @@ from math import isfinite
 from typing import Any
 
 from openadr import DistributeEvent, Duration, Event, ServiceArea, Signal, Target, decode, encode, rules
-from openadr.enums import EventStatus, ResponseRequired
+from openadr.enums import EventStatus
 from openadr.interval import ZERO
 from openadr.parser import OWN
 from openadr.timeline import event_status
@@ -203,11 +203,6 @@ def _read(content: bytes) -> Event:
     message = decode(content, OWN)
     assert isinstance(message, DistributeEvent)  # noqa: S101 - written by write
     return message.events[0]
-
-
-def expects_no_answer(content: bytes) -> bool:
-    """Whether VENs do not answer this event (EVT-32)."""
-    return read(content).response_required is ResponseRequired.NEVER
 
 
 def last_moment(event: Event) -> datetime | None:

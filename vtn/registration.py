@@ -27,7 +27,7 @@ from openadr.enums import ProfileName, TransportName
 from openadr.errors import ComplianceError, DeploymentError, InvalidId, NotRegistered
 from openadr.security import Digest, read_fingerprint
 from vtn import certificate, journal, outbox, own_report
-from vtn.errors import CertificateRefused, NotAdmitted, UnknownObject
+from vtn.errors import CertificateRefused, UnknownObject
 from vtn.schema import certificate_table, pending_table, ven_table
 from vtn.schema import report_request_table as request_table
 from vtn.schema import report_spec_table as spec_table
@@ -312,13 +312,6 @@ async def set_poll_period(conn: AsyncConnection, ven_id: str, seconds: int | Non
     ven = await change(conn, ven_id, poll_period_s=seconds)
     if ven.registration_id is not None and ven.poll_period_s != seconds:
         await ask_to_register_again(conn, ven_id, now)
-
-
-async def check_takes_events(conn: AsyncConnection, ven_id: str) -> None:
-    """NotAdmitted for a VEN that registered for reports only (oadrReportOnly)."""
-    rows = await conn.execute(select(ven_table.c.report_only).where(ven_table.c.ven_id == ven_id))
-    if rows.scalar_one_or_none():
-        raise NotAdmitted("REG-07", f"VEN {ven_id!r} is registered for reports only")
 
 
 async def find(conn: AsyncConnection, ven_id: str) -> Ven:
