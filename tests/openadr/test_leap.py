@@ -42,6 +42,18 @@ def test_no_such_minute_is_left_to_the_schema(text: bytes) -> None:
         decode(without_leap_seconds(begun_at(text)))
 
 
+def test_a_name_that_looks_like_a_leap_second_stays_a_name() -> None:
+    name = "2016-12-31T23:59:60Z"
+    raw = encode(distribute(make_event(name), request_id=name))
+    assert name.encode() in raw
+    assert without_leap_seconds(raw) == raw
+
+
+def test_a_time_may_declare_its_namespace() -> None:
+    declared = b'<a:date-time xmlns:a="u">2016-12-31T23:59:60Z</a:date-time>'
+    assert without_leap_seconds(declared) == b'<a:date-time xmlns:a="u">2017-01-01T00:00:00Z</a:date-time>'
+
+
 def test_everything_else_is_left_as_it_is() -> None:
     for raw in (b"<a>PT60S</a>", b"<a b='x:60'>at 10:60</a>", b"2026-12-31T23:59:60Z", b"\xff:60"):
         assert without_leap_seconds(raw) == raw
