@@ -208,8 +208,10 @@ async def listen(path: Path, desk: Desk) -> None:
 
     server = await asyncio.start_unix_server(accept, sock=bound(path), limit=MAX_LINE)
     try:
-        await server.serve_forever()
+        # not `serve_forever`: cancelled, that of Python 3.12 waits for the last peer to go
+        await asyncio.Event().wait()
     finally:
+        server.close()
         for peer in peers:
             peer.cancel()
         await asyncio.gather(*peers, return_exceptions=True)
@@ -221,11 +223,13 @@ def _remove(path: Path) -> None:
 
 
 async def _serve(desk: Desk, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError, ValueError):  # gone, or a line that is too long
-        while line := await reader.readline():
-            writer.write(desk.answer(line))
-            await writer.drain()
-    writer.close()
+    try:
+        with suppress(ConnectionError, ValueError):  # gone, or a line that is too long
+            while line := await reader.readline():
+                writer.write(desk.answer(line))
+                await writer.drain()
+    finally:
+        writer.close()
 
 
 def bound(path: Path) -> socket.socket:

@@ -219,6 +219,16 @@ async def test_the_socket_is_its_owners_alone_answers_line_by_line_and_goes(
     assert not path.exists()
 
 
+async def test_a_box_that_ends_hangs_up_on_those_who_stay_connected(site: Site, tmp_path: Path) -> None:
+    async with listening(tmp_path / "feid.sock", site.desk):
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "feid.sock")
+        writer.write(b'{"op": "status"}\n')
+        assert await reader.readline()
+    async with asyncio.timeout(20):
+        assert await reader.read() == b""
+    writer.close()
+
+
 def test_a_socket_that_a_killed_box_has_left_is_taken_and_a_file_is_not(tmp_path: Path) -> None:
     path = tmp_path / "feid.sock"
     with socket.socket(socket.AF_UNIX) as left:
