@@ -67,6 +67,11 @@ def load(connection: sqlite3.Connection) -> Saved:
     )
 
 
+def is_blank(connection: sqlite3.Connection) -> bool:
+    """Whether nothing was ever saved."""
+    return connection.execute("SELECT 1 FROM ven_state").fetchone() is None
+
+
 def load_nonces(connection: sqlite3.Connection) -> dict[tuple[str, str], datetime]:
     """When each signer has used each nonce, the oldest first."""
     rows = connection.execute("SELECT signer, nonce, signed_at FROM ven_nonce ORDER BY signed_at")
@@ -117,7 +122,7 @@ def _time(text: str | None) -> datetime | None:
 
 def _save_state(connection: sqlite3.Connection, before: Saved, saved: Saved) -> None:
     row = _state(saved)
-    if row == _state(before) and connection.execute("SELECT 1 FROM ven_state").fetchone():
+    if row == _state(before) and not is_blank(connection):
         return
     places = ", ".join("?" * len(row))
     connection.execute(f"INSERT OR REPLACE INTO ven_state VALUES (1, {places})", row)  # noqa: S608 - question marks

@@ -71,7 +71,7 @@ class Store:
             if copy.exists() and (not path.exists() or not path.stat().st_size):
                 return cls._restored(path)
             store = cls._opened(path)
-            if not copy.exists() or state_file.copies_of(copy) <= store._copies:
+            if not copy.exists() or not store._is_behind(copy):
                 return store
             store._connection.close()
         except (sqlite3.DatabaseError, *_UNREADABLE) as error:
@@ -82,6 +82,10 @@ class Store:
         except OSError as error:
             raise StateError(f"the state file {path} cannot be used: {error.strerror}") from error
         return cls._restored(path)
+
+    def _is_behind(self, copy: Path) -> bool:
+        """Whether what the copy holds is not here: the log was cut, or nothing was restored yet."""
+        return state_file.copies_of(copy) > self._copies or state_rows.is_blank(self._connection)
 
     @classmethod
     def _opened(cls, path: Path) -> "Store":

@@ -6,8 +6,13 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tests.ven.site import NOW
+from ven.registration import Registration
+from ven.saved import Saved
 from ven.schema import MIGRATIONS
+from ven.state_file import connect, migrate
 from ven.store import Store
 
 
@@ -37,3 +42,22 @@ def test_nonces_of_an_earlier_program_are_not_forgotten(tmp_path: Path) -> None:
     assert not store.spend("vtn", "n", NOW)
     assert store.spend("vtn", "another", NOW)
     store.close()
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_restoring_that_was_cut_off_begins_again(tmp_path: Path, is_old: bool) -> None:
+    path = tmp_path / "ven.db"
+    store = Store.open(path)
+    store.save(Saved(registration=Registration("ven-1", "reg-1", "vtn-1", 60.0)))
+    store.close()
+    if is_old:  # the copies of earlier programs have no numbers
+        with closing(sqlite3.connect(tmp_path / "ven.db.good", isolation_level=None)) as connection:
+            connection.execute("DELETE FROM ven_copy")
+    path.unlink()
+    with closing(connect(path)) as connection:
+        migrate(connection, path)  # and here the power went
+    store = Store.open(path)
+    known = store.load().registration
+    store.close()
+    assert known is not None
+    assert known.ven_id == "ven-1"
