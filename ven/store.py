@@ -195,8 +195,6 @@ class Store:
         if key in self._nonces or _covers(self._gap, signed_at):
             return False
         self._nonces[key] = self._fresh[key] = signed_at
-        while self._nonces[oldest := next(iter(self._nonces))] < signed_at - NONCES_KEPT:
-            del self._nonces[oldest]
         if not _covers(self._mark, signed_at):
             self._flush()
         return True
@@ -233,7 +231,9 @@ class Store:
         if not self._fresh:
             return self._mark
         newest = next(reversed(self._fresh.values()))
-        state_rows.save_nonces(self._connection, self._fresh, newest - NONCES_KEPT)
+        oldest = newest - NONCES_KEPT
+        self._nonces = {key: signed_at for key, signed_at in self._nonces.items() if signed_at >= oldest}
+        state_rows.save_nonces(self._connection, self._fresh, oldest)
         state_rows.save_spent_until(self._connection, newest + SPENT_AHEAD)
         return newest + SPENT_AHEAD
 

@@ -301,6 +301,15 @@ def test_clocks_that_were_an_hour_ahead_do_not_shut_a_ven_up(box: Box) -> None:
     again.store.close()
 
 
+@pytest.mark.criterion("SIG-05", who="ven")
+@pytest.mark.parametrize("ahead", [0, 10 * 365 * 86_400])
+def test_nonces_that_can_be_believed_no_more_take_no_memory(box: Box, ahead: int) -> None:
+    assert spend(box.store, ahead)  # a clock that was far ahead must not keep those that come later
+    for second in range(10, 4000, 10):
+        assert spend(box.store, second)
+    assert len(box.store._nonces) < 120
+
+
 # reports
 
 
