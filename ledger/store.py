@@ -248,14 +248,6 @@ async def newest_checkpoint(conn: AsyncConnection) -> Checkpoint | None:
     return None if note is None else Checkpoint.parse(cast("str", note))
 
 
-async def checkpoint_of_size(conn: AsyncConnection, size: int) -> Checkpoint | None:
-    """The checkpoint of that size."""
-    note = (
-        await conn.execute(select(checkpoint_table.c.note).where(checkpoint_table.c.size == size))
-    ).scalar()
-    return None if note is None else Checkpoint.parse(cast("str", note))
-
-
 async def checkpoint_of_word(conn: AsyncConnection, word: bytes) -> Checkpoint | None:
     """The checkpoint whose commitment the contract holds."""
     note = (
