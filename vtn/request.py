@@ -186,4 +186,8 @@ class Streamed:
             raise Refused(408) from None
         except ConnectionError:  # nobody is there to be answered
             raise Refused(400) from None
+        except RuntimeError:  # aiohttp's word for a peer that had gone before it began to wait
+            if request.transport is not None:
+                raise
+            raise Refused(400) from None
         return bytes(body)

@@ -8,10 +8,16 @@ from contextlib import ExitStack, suppress
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.http import HttpVersion11, RawRequestMessage
+from aiohttp.streams import StreamReader
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from openadr import Poll, QueryRegistration, encode
 from tests.vtn.desk import ALICE, Desk
 from tests.vtn.peers import connect, hangs_up
+from vtn.request import Refused, Streamed
 from vtn.server import BASE, DEV_FINGERPRINT
 from vtn.store import Database
 
@@ -182,6 +188,24 @@ async def test_goals_19_half_a_head_behind_a_request_that_aiohttp_read_ends_the_
                 assert await reader.read() == b""
         writer.close()
         await desk.server.stop()
+
+
+async def test_a_peer_that_has_gone_before_its_body_is_waited_for_is_no_fault_of_ours() -> None:
+    async def nobody(_request: web.BaseRequest) -> web.Response:
+        return web.Response()
+
+    protocol = web.Server(nobody)()
+    payload = StreamReader(protocol, 2**16, loop=asyncio.get_running_loop())
+    payload.feed_data(b"ab")
+    usual = CIMultiDict({"Content-Length": "5"})
+    head = RawRequestMessage(
+        "POST", BASE, HttpVersion11, CIMultiDictProxy(usual), (), False, None, False, False, URL(BASE)
+    )
+    asked = web.BaseRequest(head, payload, protocol, None, None, asyncio.get_running_loop())  # type: ignore[arg-type]  # unused here
+    assert asked.transport is None
+    with pytest.raises(Refused) as refused:
+        await Streamed(asked).body(100, 30)
+    assert refused.value.status == 400
 
 
 @pytest.mark.goal(19)
