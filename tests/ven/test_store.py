@@ -233,6 +233,7 @@ def in_memory(tmp_path: Path) -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.mark.goal(76)
 def test_goals_76_a_file_cut_or_zeroed_at_any_512_bytes_gives_the_state_or_its_copy(
     kept: Path, in_memory: Path
 ) -> None:
@@ -248,6 +249,7 @@ def test_goals_76_a_file_cut_or_zeroed_at_any_512_bytes_gives_the_state_or_its_c
             shutil.rmtree(work)
 
 
+@pytest.mark.goal(76)
 def test_goals_76_a_log_cut_or_zeroed_at_any_512_bytes_loses_no_event(
     in_memory: Path, tmp_path: Path
 ) -> None:
@@ -279,6 +281,7 @@ def test_a_damaged_file_is_put_aside_and_the_events_are_asked_for_again(kept: Pa
     assert kept.with_name("ven.db.damaged").read_bytes().startswith(b"no database")
 
 
+@pytest.mark.goal(76)
 def test_goals_76_without_a_good_copy_the_error_says_what_to_do(kept: Path) -> None:
     kept.with_name("ven.db.good").unlink()
     kept.write_bytes(b"no database" * 100)
