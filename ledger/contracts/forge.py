@@ -1,0 +1,48 @@
+"""Test the contracts: `python -m ledger.contracts.forge test`; what follows is given to forge as it stands.
+
+The tests lie in `test/*.t.sol`, their settings in `foundry.toml`. forge comes from npm at the version that
+`package-lock.json` names and compiles with npm's `solc` as `build.py` does.
+Longer fuzz and invariant runs: `FOUNDRY_PROFILE=long`. Lines covered: `coverage --ir-minimum` (not optimised,
+OpenZeppelin's P256 does not compile another way).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ledger.contracts import build
+
+
+def run(arguments: Sequence[str], cache: Path) -> subprocess.CompletedProcess[bytes]:
+    """Run forge on our contracts, its output on ours; it is installed into `cache` if it is not there. What it
+    builds and what failed stays in `cache`, in a place for each checkout.
+    """
+    program = str(build.foundry("forge", cache))
+    place = cache / f"forge-{hashlib.sha256(bytes(build.HERE)).hexdigest()[:8]}"
+    place.mkdir(exist_ok=True)
+    environment = {
+        **build.environment(cache),
+        "FOUNDRY_OUT": str(place / "out"),
+        "FOUNDRY_CACHE_PATH": str(place / "cache"),
+    }
+    modules = cache / "node_modules" / "@openzeppelin"
+    settings = ["--root", str(build.HERE), "--use", str(build.COMPILER), "-R", f"@openzeppelin/={modules}/"]
+    command = [program, *arguments[:1], *settings, *arguments[1:]]
+    return subprocess.run(command, cwd=place, env=environment, check=False)  # noqa: S603 - our own forge
+
+
+def main() -> None:
+    """Run forge; its exit code is ours."""
+    try:
+        done = run(sys.argv[1:] or ["test"], build.default_cache())
+    except build.BuildError as error:
+        raise SystemExit(f"contracts: {error}") from None
+    raise SystemExit(done.returncode)
+
+
+if __name__ == "__main__":
+    main()
