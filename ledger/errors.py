@@ -6,13 +6,17 @@ LedgerError
 ├── KeyFileError            a key file that cannot be used
 ├── UnknownLeafError        nobody appended that leaf, or no anchored checkpoint covers it yet
 ├── VerificationError       the evidence does not hold; names the step and both values
-│   └── MalformedError      a file is not in its one allowed form; names the file and the place
+│   ├── MalformedError      a file is not in its one allowed form; names the file and the place
+│   ├── ForkError           the log signed two trees of which neither holds the other: keep both checkpoints
+│   └── TamperedError       a row of a database is not what was sealed; names the row
 └── ChainError              the chain answered, but not as it must
     ├── ChainUnavailableError   no answer: nothing is lost, try again later
     └── ForeignHeadError        the contract holds a checkpoint that this log never made
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class LedgerError(Exception):
@@ -49,6 +53,26 @@ class VerificationError(LedgerError):
 
 class MalformedError(VerificationError):
     """A file differs from the one form that its format allows; it proves nothing."""
+
+
+class ForkError(VerificationError):
+    """Two checkpoints that the log signed do not belong to one log; `evidence` holds them as they were
+    signed, and the proof that failed where there was one.
+    """
+
+    def __init__(
+        self, step: str, text: str, evidence: Sequence[str], *, expected: str = "", got: str = ""
+    ) -> None:
+        self.evidence = tuple(evidence)
+        super().__init__(step, text, expected=expected, got=got)
+
+
+class TamperedError(VerificationError):
+    """A row of a database differs from what was sealed; `record` names it: its table and its number."""
+
+    def __init__(self, record: str, text: str, *, expected: str = "", got: str = "") -> None:
+        self.record = record
+        super().__init__(record, text, expected=expected, got=got)
 
 
 class ChainError(LedgerError):
