@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ SETTINGS = {
     "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object"]}},
 }
 COMPILER = HERE / "solc.js"
+_IMPORT = re.compile(r'from "\./(\w+\.sol)";')
 INSTALL_LIMIT_S = 300
 COMPILE_LIMIT_S = 120
 
@@ -41,9 +43,7 @@ def build(cache: Path) -> dict[str, str]:
     """
     install(cache)
     version = _compiler(cache, "--version", "").split()[-1]
-    files = [*(HERE / f"{name}.sol" for name in CONTRACTS), *sorted(HERE.glob("I*.sol"))]
-    sources = {path.name: {"content": path.read_text(encoding="utf-8")} for path in files}
-    content = {"language": "Solidity", "sources": sources, "settings": SETTINGS}
+    content = {"language": "Solidity", "sources": _sources(), "settings": SETTINGS}
     output = json.loads(_compiler(cache, "--standard-json", json.dumps(content)))
     if problems := [entry["formattedMessage"] for entry in output.get("errors", [])]:
         raise BuildError("the compiler complains:\n" + "\n".join(problems))
@@ -83,6 +83,18 @@ def environment(cache: Path) -> dict[str, str]:
     """The environment in which the tools of `cache` find each other and Node."""
     path = f"{_tool('node').parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return {**os.environ, "PATH": path, "NODE_PATH": str(cache / "node_modules")}
+
+
+def _sources() -> dict[str, dict[str, str]]:
+    """The contracts and those files of ours that they import."""
+    sources: dict[str, dict[str, str]] = {}
+    wanted = [f"{name}.sol" for name in CONTRACTS]
+    while wanted:
+        name = wanted.pop()
+        text = (HERE / name).read_text(encoding="utf-8")
+        sources[name] = {"content": text}
+        wanted += [found for found in _IMPORT.findall(text) if found not in sources]
+    return sources
 
 
 def _artefact(name: str, version: str, output: dict[str, dict[str, dict[str, str]]]) -> str:

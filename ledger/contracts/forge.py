@@ -18,8 +18,8 @@ from ledger.contracts import build
 
 
 def run(arguments: Sequence[str], cache: Path) -> subprocess.CompletedProcess[bytes]:
-    """Run forge on our contracts, its output on ours; it is installed into `cache` if it is not there. What it
-    builds and what failed stays in `cache`, in a place for each checkout.
+    """Run forge on our contracts, its output on ours; it is installed into `cache` if it is not there. What
+    it builds, and the values that failed, stay in `cache`, in a place for each checkout.
     """
     program = str(build.foundry("forge", cache))
     place = cache / f"forge-{hashlib.sha256(bytes(build.HERE)).hexdigest()[:8]}"
