@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-CONTRACTS = ("CheckpointLog",)
+CONTRACTS = ("CheckpointLog", "EnergyToken", "ParticipantRegistry")
 EVM = "cancun"
 SETTINGS = {
     "evmVersion": EVM,
