@@ -5,7 +5,8 @@ Rules that make it exactly once:
 - the signed bytes are durable before they are sent, and the same bytes are sent again after a crash;
 - the contract swaps only if its head is the expected checkpoint, so of two transactions for one step at
   most one counts;
-- what happened is read from the contract's storage, never from the words of an answer.
+- what happened is read from the contract's storage and events, never from the words of an answer;
+- what the tables call anchored is what the chain shows: after a fork it is put right before anything is sent.
 
 A chain that does not answer is no error: `step` says so in its state and tries again at the next call.
 Whatever has gathered meanwhile needs one transaction, because the newest checkpoint covers all earlier
@@ -14,6 +15,7 @@ leaves.
 
 from __future__ import annotations
 
+import contextlib
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,13 +28,17 @@ from ledger import store
 from ledger.checkpoint import Checkpoint
 from ledger.errors import ChainError, ChainUnavailableError, ForeignHeadError, VerificationError
 from ledger.merkle import EMPTY_ROOT
-from ledger.node import ChainKey, Head, Node, publish_call, publish_transaction
-from ledger.receipt import ADDRESS_BYTES, commitment, parse_hex
+from ledger.node import ChainKey, Head, Node, NodeRefusedError, publish_call, publish_transaction
+from ledger.receipt import ADDRESS_BYTES, Anchor, commitment, parse_hex
 from ledger.settings import AnchorSettings
+from ledger.state import Header
 from ledger.store import Transition
 
 LOOK_AGAIN = timedelta(hours=1)
 """How often the chain is asked whether it still holds what was anchored, while there is nothing new."""
+MAX_SIZE = 2**63 - 1
+ROWS = 20
+"""Anchors that are read in one go, while the newest that the chain still has is searched for."""
 MAX_TURNS = 8
 """Looks at the chain in one step: enough to finish an old transaction and to make a new one."""
 
@@ -84,6 +90,29 @@ class _Base:
         return commitment(self.size, self.root)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What the tables say: the newest checkpoint, how much is anchored, the transaction on its way."""
+
+    newest: Checkpoint
+    anchored: int
+    transition: Transition | None
+
+    @property
+    def done(self) -> bool:
+        return self.transition is None and self.newest.size == self.anchored
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the chain says: in its newest block, and in the newest that is deep enough to be final."""
+
+    head: Head
+    held: _Base
+    final: Head
+    final_held: _Base
+
+
 class Anchorer:
     """Brings checkpoints to the chain. Call `step` from one task, as often as you like."""
 
@@ -96,6 +125,7 @@ class Anchorer:
         # Once a transaction of ours was taken, key, contract and gas are right, and need no rehearsal.
         self._proven = False
         self._seen_at: datetime | None = None
+        self._retraced_at: datetime | None = None
         self._last_held = _Base(0, EMPTY_ROOT)
         self._anchored = 0
 
@@ -124,55 +154,130 @@ class Anchorer:
         return self._state
 
     async def _advance(self, db: Database, now: datetime) -> tuple[AnchorStatus, str]:
-        async with db.read() as conn:
-            newest = await store.newest_checkpoint(conn)
-            anchored = await store.anchored_size(conn)
-            transition = await store.signed_transition(conn)
-        self._anchored = anchored
-        if newest is None:
-            return AnchorStatus.IDLE, "there is no checkpoint yet"
-        sent = False
+        sent = 0  # the row of the transaction that this step sent
         for _ in range(MAX_TURNS):
-            done = transition is None and newest.size == anchored
-            if done and self._seen_at is not None and now - self._seen_at < LOOK_AGAIN:
+            kept = await self._kept(db)
+            if kept is None:
+                return AnchorStatus.IDLE, "there is no checkpoint yet"
+            self._anchored = kept.anchored
+            if kept.done and self._seen_at is not None and now - self._seen_at < LOOK_AGAIN:
                 return AnchorStatus.IDLE, "every checkpoint is anchored"
-            self._seen_at = None
             node = await self._connected()
-            head = await self._head(node)
-            held = await self._held(db, head, newest)
+            seen = await self._look(db, node, kept.newest)
+            noted = await self._note(db, node, kept, seen, sent=sent, now=now)
             self._seen_at = now
-            if done and held.size >= anchored:
+            if noted or kept.done:
                 continue
-            # A chain that was set back holds less than it proved before: it gets the newest again.
-            anchored = min(anchored, held.size) if transition is None else anchored
-            if held.size > anchored:
-                async with db.write() as conn:
-                    await store.add_anchor(conn, held.size, head.anchor, transition, now)
-                    self._anchored = await store.anchored_size(conn)
-                anchored, transition, sent, self._proven = held.size, None, False, True
-                continue
+            if seen.final_held != seen.held:
+                return AnchorStatus.WAITING, f"mined, and {self._settings.confirmations} blocks must follow"
+            transition = kept.transition
             if transition is None:
-                signed = await self._sign(node, head, held, newest)
-                async with db.write() as conn:
-                    transition = await store.add_transition(conn, signed, now)
-            elif not await self._may_still_come(node, transition, head, held):
+                transition = await self._prepare(db, node, kept.newest, seen, now)
+                if transition is None:  # another anchorer was faster
+                    continue
+            elif not await self._may_still_come(node, transition, seen):
                 async with db.write() as conn:
                     await store.drop_transition(conn, transition.anchor_id, now)
-                transition, self._proven = None, False
-                if sent:
+                self._proven = False
+                if transition.anchor_id == sent:
                     return AnchorStatus.FAILED, "a transaction was mined and did not change the contract"
                 continue
-            elif sent:
+            elif transition.anchor_id == sent:
                 return AnchorStatus.WAITING, "a transaction is sent and not mined yet"
             await node.send(transition.raw_transaction)
-            sent = True
+            sent = transition.anchor_id
         return AnchorStatus.WAITING, "the contract moves while it is looked at"
 
-    async def _may_still_come(self, node: Node, transition: Transition, head: Head, held: _Base) -> bool:
-        """Whether a signed transaction can still succeed: the head is what it expects, its nonce is free."""
-        if transition.from_size != held.size:
+    async def _kept(self, db: Database) -> _Kept | None:
+        async with db.read() as conn:
+            newest = await store.newest_checkpoint(conn)
+            if newest is None:
+                return None
+            return _Kept(newest, await store.anchored_size(conn), await store.signed_transition(conn))
+
+    async def _look(self, db: Database, node: Node, newest: Checkpoint) -> _Seen:
+        head = await self._head(node)
+        held = await self._held(db, head, newest)
+        if not self._settings.confirmations:
+            return _Seen(head, held, head, held)
+        number = max(head.number - self._settings.confirmations, 0)
+        try:
+            final = await node.head(self._settings.chain_id, self._contract, number)
+        except VerificationError as error:
+            if (error.step, error.got) != ("account", "absent"):
+                raise
+            # The contract itself is younger than that.
+            return _Seen(head, held, head, _Base(0, EMPTY_ROOT))
+        return _Seen(head, held, final, await self._held(db, final, newest))
+
+    async def _note(
+        self, db: Database, node: Node, kept: _Kept, seen: _Seen, *, sent: int, now: datetime
+    ) -> bool:
+        """Note what the chain holds, if the tables say otherwise; whether they did."""
+        held, anchored, transition = seen.final_held.size, kept.anchored, kept.transition
+        looked = self._retraced_at is not None and now - self._retraced_at < LOOK_AGAIN
+        if held == anchored and looked:
             return False
-        return transition.nonce == await node.nonce(self._key.address, head)
+        own = transition is not None and transition.anchor_id == sent
+        if own and transition and (transition.from_size, transition.size) == (anchored, held):
+            above, found = anchored, [(held, seen.final.anchor)]
+        else:
+            above, found = await self._retrace(db, node, seen)
+            self._retraced_at = now
+            if above == held == anchored:
+                return False
+        async with db.write() as conn:
+            # If not, another anchorer was here meanwhile, and this one looks again.
+            if await store.anchored_size(conn) == anchored:
+                await store.set_anchors(conn, above, found, now)
+        self._proven = self._proven or held > anchored
+        return True
+
+    async def _retrace(self, db: Database, node: Node, seen: _Seen) -> tuple[int, list[tuple[int, Anchor]]]:
+        """The largest anchored checkpoint whose block the chain still has, and what the contract published
+        since.
+        """
+        above, block = await self._common(db, node, seen.final.number)
+        if above == seen.final_held.size:
+            return above, []
+        found: list[tuple[int, Anchor]] = []
+        for step in await node.published(self._contract, block + 1, seen.final.number):
+            word = commitment(step.size, step.root)
+            if word == seen.final.word:
+                found.append((step.size, seen.final.anchor))
+                continue
+            # What lies between needs no proof of its own, and a node that forgot the state gives none.
+            with contextlib.suppress(NodeRefusedError, VerificationError):
+                then = await node.head(self._settings.chain_id, self._contract, step.block)
+                if then.word == word:
+                    found.append((step.size, then.anchor))
+        return above, found
+
+    async def _common(self, db: Database, node: Node, newest_block: int) -> tuple[int, int]:
+        """The largest anchored checkpoint whose block is one of the chain's, and the block; (0, -1) if none
+        is.
+        """
+        below = MAX_SIZE
+        while True:
+            async with db.read() as conn:
+                rows = await store.anchors(conn, below, ROWS)
+            if not rows:
+                return 0, -1
+            for size, anchor in rows:
+                header = Header.decode(anchor.header)
+                if (
+                    anchor.contract == self._contract
+                    and header.number <= newest_block
+                    and await node.block_hash(header.number) == header.hash
+                ):
+                    return size, header.number
+            below = rows[-1][0]
+
+    async def _may_still_come(self, node: Node, transition: Transition, seen: _Seen) -> bool:
+        """Whether a signed transaction can still succeed: the head is what it expects, its nonce is free."""
+        if transition.from_size != seen.held.size:
+            return False
+        return transition.nonce == await node.nonce(self._key.address, seen.head)
 
     async def _connected(self) -> Node:
         if self._node is None:
@@ -219,6 +324,16 @@ class Anchorer:
                 f"the contract {self._settings.contract} holds {head.word.hex()}, no checkpoint of this log"
             )
         return _Base(checkpoint.size, checkpoint.root)
+
+    async def _prepare(
+        self, db: Database, node: Node, newest: Checkpoint, seen: _Seen, now: datetime
+    ) -> Transition | None:
+        """A signed transaction to the newest checkpoint, durable before anybody sees it; None if another one
+        is on its way.
+        """
+        signed = await self._sign(node, seen.head, seen.held, newest)
+        async with db.write() as conn:
+            return await store.add_transition(conn, signed, now)
 
     async def _sign(self, node: Node, head: Head, held: _Base, newest: Checkpoint) -> Transition:
         data = publish_call(held.size, held.root, newest.size, newest.root)

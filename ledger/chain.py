@@ -105,7 +105,11 @@ class EmbeddedChain:
         except TransactionNotFound:
             return None
         block = self._chain.get_canonical_block_by_number(number)
-        return transaction, block, block.get_receipts(self._chain.chaindb)[0]
+        return transaction, block, self.receipt(block)
+
+    def receipt(self, block: BlockAPI) -> ReceiptAPI:
+        """The receipt of a block's one transaction."""
+        return block.get_receipts(self._chain.chaindb)[0]
 
     def send(self, raw: bytes) -> bytes:
         """Mine a signed transaction; its hash once the block is durable. RefusedError if it cannot be

@@ -16,10 +16,11 @@ from typing import Any, TypeVar, cast
 import aiohttp
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from eth_typing import BlockNumber, HexStr
 from hexbytes import HexBytes
 from web3 import AsyncHTTPProvider, AsyncWeb3
-from web3.exceptions import ContractLogicError, Web3Exception, Web3RPCError
-from web3.types import RPCEndpoint, TxParams, Wei
+from web3.exceptions import BlockNotFound, ContractLogicError, Web3Exception, Web3RPCError
+from web3.types import BlockIdentifier, FilterParams, RPCEndpoint, TxParams, Wei
 
 from ledger import contracts
 from ledger.errors import ChainError, ChainUnavailableError, KeyFileError
@@ -33,6 +34,9 @@ restore_recursion_limit()
 Result = TypeVar("Result")
 
 GWEI = 10**9
+PUBLISHED = keccak256(b"Published(uint64,bytes32)")
+LOG_BLOCKS = 5000
+"""Blocks that one question for events spans; nodes refuse more than they like, and few like less."""
 _HEADER_BYTES = (
     "parentHash",
     "sha3Uncles",
@@ -58,6 +62,15 @@ class Head:
     def fees(self) -> dict[str, Wei]:
         """The fee fields of a transaction that the next blocks should take; all zero where gas is free."""
         return _fees(self.base_fee)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A checkpoint that the contract made its newest, and the block."""
+
+    size: int
+    root: bytes
+    block: int
 
 
 class ChainKey:
@@ -133,11 +146,12 @@ class Node:
         """The id of the node's chain."""
         return int(await self._ask(self._web3.eth.chain_id))
 
-    async def head(self, chain_id: int, contract: bytes) -> Head:
-        """What the contract holds in the newest block. The word is what the node's proof shows, checked here
-        against the block's own hash; VerificationError if the proof does not hold.
+    async def head(self, chain_id: int, contract: bytes, number: int | None = None) -> Head:
+        """What the contract holds in the newest block, or in that block. The word is what the node's proof
+        shows, checked here against the block's own hash; VerificationError if the proof does not hold.
         """
-        block = cast("dict[str, Any]", await self._ask(self._web3.eth.get_block("latest")))
+        wanted: BlockIdentifier = "latest" if number is None else BlockNumber(number)
+        block = cast("dict[str, Any]", await self._ask(self._web3.eth.get_block(wanted)))
         # web3's asynchronous interface has no method for this call.
         request = self._web3.manager.coro_request(
             RPCEndpoint("eth_getProof"), [_address(contract), [hex(SLOT)], hex(block["number"])]
@@ -152,6 +166,34 @@ class Node:
             encode_header(block),
         )
         return Head(block["number"], proven_word(anchor), anchor, block.get("baseFeePerGas") or 0)
+
+    async def block_hash(self, number: int) -> bytes | None:
+        """The hash of the chain's block of that number; None if there is none."""
+        return await self._ask(self._hash_or_none(number))
+
+    async def _hash_or_none(self, number: int) -> bytes | None:
+        try:
+            return bytes((await self._web3.eth.get_block(BlockNumber(number)))["hash"])
+        except BlockNotFound:
+            return None
+
+    async def published(self, contract: bytes, first: int, last: int) -> list[Published]:
+        """What the contract published in the blocks `first` to `last`, in its order."""
+        found: list[Published] = []
+        for start in range(first, last + 1, LOG_BLOCKS):
+            query: FilterParams = {
+                "address": _address(contract),
+                "topics": [HexStr("0x" + PUBLISHED.hex())],
+                "fromBlock": BlockNumber(start),
+                "toBlock": BlockNumber(min(start + LOG_BLOCKS - 1, last)),
+            }
+            found += [
+                Published(
+                    int.from_bytes(entry["topics"][1], "big"), bytes(entry["data"]), entry["blockNumber"]
+                )
+                for entry in await self._ask(self._web3.eth.get_logs(query))
+            ]
+        return found
 
     async def nonce(self, account: bytes, head: Head) -> int:
         """An account's next nonce after the block of `head`."""

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
-from eth.abc import BlockAPI, BlockHeaderAPI
+from eth.abc import BlockAPI, BlockHeaderAPI, ReceiptAPI
+from eth_bloom.bloom import BloomFilter
 from eth_utils.address import to_checksum_address
 
 from ledger.chain import (
@@ -149,6 +150,7 @@ def _methods(chain: EmbeddedChain) -> dict[str, Callable[[Params], Any]]:
         ),
         "eth_sendRawTransaction": lambda params: _hex(chain.send(_bytes(params[0]))),
         "eth_getTransactionReceipt": lambda params: _receipt(chain, _bytes(params[0])),
+        "eth_getLogs": lambda params: _logs_between(chain, params[0]),
         "eth_getProof": lambda params: _proof(
             chain, _bytes(params[0]), [int(key, 16) for key in params[1]], at(params, 2)
         ),
@@ -206,29 +208,12 @@ def _receipt(chain: EmbeddedChain, digest: bytes) -> dict[str, Any] | None:
     if found is None:
         return None
     transaction, block, receipt = found
-    place = {
-        "blockNumber": hex(block.number),
-        "blockHash": _hex(block.hash),
-        "transactionHash": _hex(digest),
-        "transactionIndex": hex(0),
-    }
-    logs = [
-        {
-            **place,
-            "address": to_checksum_address(log.address),
-            "topics": [_word(topic) for topic in log.topics],
-            "data": _hex(log.data),
-            "logIndex": hex(number),
-            "removed": False,
-        }
-        for number, log in enumerate(receipt.logs)
-    ]
     created = None
     if not transaction.to:
         # The address of a new contract is the hash of its maker and the maker's nonce.
         created = to_checksum_address(contract_address(transaction.sender, transaction.nonce))
     return {
-        **place,
+        **_place(block),
         "from": to_checksum_address(transaction.sender),
         "to": to_checksum_address(transaction.to) if transaction.to else None,
         "contractAddress": created,
@@ -238,8 +223,51 @@ def _receipt(chain: EmbeddedChain, digest: bytes) -> dict[str, Any] | None:
         "status": hex(1 if receipt.state_root == b"\x01" else 0),
         "type": hex(getattr(transaction, "type_id", None) or 0),
         "logsBloom": _hex(receipt.bloom.to_bytes(256, "big")),
-        "logs": logs,
+        "logs": _logs(block, receipt),
     }
+
+
+def _logs(block: BlockAPI, receipt: ReceiptAPI) -> list[dict[str, Any]]:
+    return [
+        {
+            **_place(block),
+            "address": to_checksum_address(log.address),
+            "topics": [_word(topic) for topic in log.topics],
+            "data": _hex(log.data),
+            "logIndex": hex(number),
+            "removed": False,
+        }
+        for number, log in enumerate(receipt.logs)
+    ]
+
+
+def _place(block: BlockAPI) -> dict[str, Any]:
+    """Where a block's one transaction is."""
+    return {
+        "blockNumber": hex(block.number),
+        "blockHash": _hex(block.hash),
+        "transactionHash": _hex(block.transactions[0].hash),
+        "transactionIndex": hex(0),
+    }
+
+
+def _logs_between(chain: EmbeddedChain, query: dict[str, Any]) -> list[dict[str, Any]]:
+    """The logs of one contract with that first topic; a query must name both and a range of blocks."""
+    (topic,), place = query["topics"], query["address"]
+    (address,) = place if isinstance(place, list) else [place]
+    contract, newest = _bytes(address), chain.head().block_number
+    first, last = (_number(query[end], newest) for end in ("fromBlock", "toBlock"))
+    found: list[dict[str, Any]] = []
+    for number in range(first, min(last, newest) + 1):
+        header = chain.header(number)
+        if contract in BloomFilter(header.bloom):
+            block = chain.block(header)
+            found += _logs(block, chain.receipt(block))
+    return [entry for entry in found if _bytes(entry["address"]) == contract and entry["topics"][0] == topic]
+
+
+def _number(block: str, newest: int) -> int:
+    return newest if block == "latest" else int(block, 16)
 
 
 def _proof(chain: EmbeddedChain, address: bytes, slots: list[int], header: BlockHeaderAPI) -> dict[str, Any]:

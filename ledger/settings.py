@@ -33,3 +33,10 @@ class AnchorSettings(BaseModel):
         le=1_000_000,
         description="Gas limit of a publishing transaction; it needs about 30,000.",
     )
+    confirmations: int = Field(
+        default=0,
+        ge=0,
+        le=100,
+        description="Blocks that must follow before a checkpoint counts as anchored; 0 where a block is final"
+        " at once, as on the embedded chain and under QBFT.",
+    )

@@ -271,8 +271,12 @@ async def signed_transition(conn: AsyncConnection) -> Transition | None:
     return None if row is None else Transition(*row)
 
 
-async def add_transition(conn: AsyncConnection, transition: Transition, now: datetime) -> Transition:
-    """Keep a signed transaction before it is sent; the same transaction with the number of its row."""
+async def add_transition(conn: AsyncConnection, transition: Transition, now: datetime) -> Transition | None:
+    """Keep a signed transaction before it is sent; the same transaction with the number of its row, or None
+    if there is one already whose outcome is not yet known.
+    """
+    if await signed_transition(conn) is not None:
+        return None
     row = {
         "state": "signed",
         "size": transition.size,
@@ -286,31 +290,39 @@ async def add_transition(conn: AsyncConnection, transition: Transition, now: dat
 
 
 async def drop_transition(conn: AsyncConnection, anchor_id: int, now: datetime) -> None:
-    """Note that a signed transaction can no more come to pass."""
+    """Note that a signed transaction can no more come to pass; nothing if it was found anchored meanwhile."""
     await conn.execute(
         update(anchor_table)
-        .where(anchor_table.c.anchor_id == anchor_id)
+        .where((anchor_table.c.anchor_id == anchor_id) & (anchor_table.c.state == "signed"))
         .values(state="dropped", changed_at=time_text(now))
     )
 
 
-async def add_anchor(
-    conn: AsyncConnection, size: int, anchor: Anchor, transition: Transition | None, now: datetime
+async def set_anchors(
+    conn: AsyncConnection, above: int, found: Iterable[tuple[int, Anchor]], now: datetime
 ) -> None:
-    """Note that the contract holds the checkpoint of that size, with the proof of it; an earlier proof of it,
-    from a chain that was set back since, no longer counts.
+    """Note that of the checkpoints of more than `above` leaves the chain holds exactly those `found`, each
+    with the proof of it; what was noted of others, on a chain that was set back since, no longer counts.
     """
-    earlier = (anchor_table.c.size == size) & (anchor_table.c.state == "anchored")
-    await conn.execute(update(anchor_table).where(earlier).values(state="dropped"))
-    values = {"state": "anchored", "proof": json.dumps(anchor.lines()), "changed_at": time_text(now)}
-    if transition is not None and transition.size == size:
-        await conn.execute(
-            update(anchor_table).where(anchor_table.c.anchor_id == transition.anchor_id).values(**values)
-        )
-        return
-    if transition is not None:
-        await drop_transition(conn, transition.anchor_id, now)
-    await conn.execute(insert(anchor_table), {"size": size, **values})
+    beyond = (anchor_table.c.size > above) & (anchor_table.c.state == "anchored")
+    changed_at = time_text(now)
+    await conn.execute(update(anchor_table).where(beyond).values(state="dropped", changed_at=changed_at))
+    for size, anchor in found:
+        values = {"state": "anchored", "proof": json.dumps(anchor.lines()), "changed_at": changed_at}
+        signed = (anchor_table.c.size == size) & (anchor_table.c.state == "signed")
+        if not (await conn.execute(update(anchor_table).where(signed).values(**values))).rowcount:
+            await conn.execute(insert(anchor_table), {"size": size, **values})
+
+
+async def anchors(conn: AsyncConnection, below: int, limit: int) -> list[tuple[int, Anchor]]:
+    """The sizes and proofs of anchored checkpoints of fewer than `below` leaves, newest first."""
+    query = (
+        select(anchor_table.c.size, anchor_table.c.proof)
+        .where((anchor_table.c.state == "anchored") & (anchor_table.c.size < below))
+        .order_by(anchor_table.c.size.desc())
+        .limit(limit)
+    )
+    return [(row.size, Anchor.parse(json.loads(row.proof))) for row in await conn.execute(query)]
 
 
 async def newest_anchor(conn: AsyncConnection) -> tuple[Checkpoint, Anchor] | None:

@@ -127,3 +127,27 @@ async def test_a_port_in_use_is_an_error(server: RpcServer) -> None:
     with pytest.raises(OSError, match="address already in use"):
         await second.start()
     await second.stop()
+
+
+async def test_events_are_found_in_the_blocks_asked_for(site: Site) -> None:
+    await site.append("a")
+    await site.publish()
+    await site.step()
+    topic = "0x" + Web3.keccak(text="Published(uint64,bytes32)").hex()
+    query: dict[str, object] = {
+        "address": "0x" + site.contract.hex(),
+        "topics": [topic],
+        "fromBlock": "0x0",
+        "toBlock": "latest",
+    }
+    (event,) = (await call(site.server.url, "eth_getLogs", query))["result"]
+    assert (int(event["blockNumber"], 16), int(event["topics"][1], 16)) == (2, 1)
+    for changed in (
+        {"toBlock": "0x1"},
+        {"fromBlock": "0x3", "toBlock": "0xffffff"},
+        {"topics": ["0x" + "11" * 32]},
+        {"address": ["0x" + "11" * 20]},
+    ):
+        assert (await call(site.server.url, "eth_getLogs", {**query, **changed}))["result"] == []
+    for missing in ({"topics": []}, {"address": []}, {"toBlock": "newest"}):
+        assert (await call(site.server.url, "eth_getLogs", {**query, **missing}))["error"]["code"] == -32602
