@@ -73,7 +73,7 @@ from ven.client import Client  # noqa: E402 - see above
 from ven.facility import Capability, Reading, Unit  # noqa: E402 - see above
 from ven.settings import VenSettings  # noqa: E402 - see above
 from ven.store import Store  # noqa: E402 - see above
-from ven.transport import Transport  # noqa: E402 - see above
+from ven.transport import Sent, Transport  # noqa: E402 - see above
 
 PERIOD_S = 10
 EVENTS = 10
@@ -251,11 +251,11 @@ class Line(Transport):
 
     under_way = 0
 
-    async def post(self, service: str, body: bytes) -> bytes:
+    async def send(self, service: str, body: bytes, *, attested: bool = False) -> Sent:
         """Counts the request while it lasts."""
         self.under_way += 1
         try:
-            return await super().post(service, body)
+            return await super().send(service, body, attested=attested)
         finally:
             self.under_way -= 1
 

@@ -27,6 +27,8 @@ from openadr.finding import Finding
 from openadr.leap import without_leap_seconds
 from openadr.parser import DEFAULT_LIMITS, Limits
 from openadr.timeline import Timeline
+from ven import deed
+from ven.deed import Deed
 from ven.errors import BadAnswerError, ExchangeError, UnreachableError, WrongStatusError
 from ven.event import followed
 from ven.facility import Facility
@@ -35,6 +37,7 @@ from ven.settings import VenSettings
 from ven.states import ANSWERS, State
 from ven.store import Queued, Store
 from ven.transport import ANSWER_NODES, Backoff, Transport, service_of
+from ven.verdict import response_of
 from ven.voice import Voice
 
 log = logging.getLogger(__name__)
@@ -127,7 +130,7 @@ class Client:
                 await self._pause(self._until(self.session.waits_until), self._talk)
                 continue
             try:
-                self._received(await self._ask(due[0]))
+                self._received(await self._ask(due[0]), due[0])
             except ExchangeError as error:
                 await self._failed(due[0], error, backoff)
             else:
@@ -139,10 +142,14 @@ class Client:
         self._follow()
         self._talk.set()
 
-    def _received(self, answer: Message) -> None:
-        self.session.receive(answer, self._clock())
+    def _received(self, answer: Message, asked: Message) -> None:
+        before, now = self.session.saved.events, self._clock()
+        self.session.receive(answer, now)
         self._answers += 1
-        self._save()
+        response = response_of(answer)
+        taken = response is not None and response.is_success
+        deeds = [*deed.received(answer, before, self.session.saved.events, now)]
+        self._save(deeds=[*deeds, *(deed.acknowledged(asked, now) if taken else ())])
         self._follow()
         self._report.set()
 
@@ -215,7 +222,8 @@ class Client:
 
     async def _send(self, queued: Queued, backoff: Backoff) -> None:
         try:
-            answer = self._decoded(await self._transport.post("EiReport", queued.body))
+            sent = await self._transport.send("EiReport", queued.body, attested=True)
+            answer = self._decoded(sent.answer)
             outcome = self.session.reported(answer, queued.report_request_id)
         except ExchangeError as error:
             await self._not_sent(queued, error, backoff)
@@ -226,7 +234,7 @@ class Client:
             await self._sleep(backoff.pause_s(self._settings.backoff_cap_s))
             return
         if outcome is Delivery.DONE:
-            self._store.delivered(queued.seq)
+            self._store.delivered(queued.seq, queued.delivered(sent.sha256, self._clock()))
         else:
             self._store.refuse(queued.seq, "the VTN refused it")
         backoff.reset()
@@ -272,8 +280,11 @@ class Client:
             await asyncio.gather(*tasks, return_exceptions=True)
         wake.clear()
 
-    def _save(self, reports: Sequence[UpdateReport] = ()) -> None:
-        self._store.save(self.session.saved, reports, self.session.revoked)
+    def _save(self, reports: Sequence[UpdateReport] = (), deeds: Sequence[Deed] = ()) -> None:
+        saved = self.session.saved
+        # before it is sent: the VTN may take it, and the answer be lost
+        said = deed.said(saved.answers, self._clock())
+        self._store.save(saved, reports, self.session.revoked, (*deeds, *said))
         self.session.revoked.clear()
 
     def _follow(self) -> None:

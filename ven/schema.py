@@ -45,5 +45,13 @@ MIGRATIONS = (
     DROP TABLE ven_nonce_before;
     CREATE TABLE ven_copy (id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL);
     """,
+    """
+    ALTER TABLE ven_queue ADD COLUMN created_at TEXT NOT NULL DEFAULT '';
+    -- read as a whole; new rows stand at the end, so that few pages change
+    CREATE TABLE ven_deed (
+        seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, at INTEGER NOT NULL, subject TEXT NOT NULL,
+        sha256 BLOB NOT NULL
+    );
+    """,
 )
 """The schema's history; `PRAGMA user_version` counts what has been applied."""

@@ -3,12 +3,14 @@
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import TypeVar
 
 from openadr import CreateOpt, CreateReport, DistributeEvent, Message
 from openadr.codec import decode, encode
 from openadr.enums import OptType
 from openadr.parser import OWN
+from ven.deed import Deed, Kind
 from ven.event import HeldEvent
 from ven.registration import Registration
 from ven.report import HeldRequest
@@ -109,6 +111,38 @@ def copies(connection: sqlite3.Connection) -> int:
 def save_copies(connection: sqlite3.Connection, number: int) -> None:
     """Numbers the state of which a copy is made."""
     connection.execute("INSERT OR REPLACE INTO ven_copy VALUES (1, ?)", (number,))
+
+
+def load_deeds(connection: sqlite3.Connection, *, all_kinds: bool = True) -> list[Deed]:
+    """What was done, oldest first; all but reports where not of all kinds."""
+    rows = connection.execute(
+        "SELECT kind, at, subject, sha256 FROM ven_deed WHERE ? OR kind != 'report' ORDER BY seq",
+        (all_kinds,),
+    )
+    return [
+        Deed(Kind(kind), datetime.fromtimestamp(at, UTC), subject, digest)
+        for kind, at, subject, digest in rows
+    ]
+
+
+def save_deeds(connection: sqlite3.Connection, deeds: Sequence[Deed], limit: int) -> None:
+    """Adds what was done; of all that the newest `limit` stay."""
+    connection.executemany(
+        "INSERT INTO ven_deed (kind, at, subject, sha256) VALUES (?, ?, ?, ?)",
+        [(each.kind, int(each.at.timestamp()), each.subject, each.sha256) for each in deeds],
+    )
+    connection.execute("DELETE FROM ven_deed WHERE seq <= (SELECT max(seq) FROM ven_deed) - ?", (limit,))
+
+
+def queued_hashes(connection: sqlite3.Connection) -> set[bytes]:
+    """SHA-256 of the reports that were not acknowledged, as far as the file knows."""
+    return {sha256(body).digest() for (body,) in connection.execute("SELECT body FROM ven_queue")}
+
+
+def ven_id(connection: sqlite3.Connection) -> str | None:
+    """Under which id the VEN is registered."""
+    row = connection.execute("SELECT ven_id FROM ven_state").fetchone()
+    return None if row is None else row[0]
 
 
 def as_text(instant: datetime | None) -> str | None:

@@ -11,18 +11,23 @@ repeated stays as it was, and two things wait in memory for the next change, whi
 - nonces of signed answers, for a minute at most. A mark on the disk runs ahead of them: after a crash all
   that was signed up to the mark counts as a replay, so a VEN that signs may hear nothing for that minute;
 - reports that the VTN has acknowledged. A crash in between sends them once more, the same bytes.
+
+Each report that leaves so, each version of an event that came and each opt leaves a short row behind
+(`ven.deed`): what the box can hold against what others say that it did.
 """
 
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from openadr import ProtocolError, UpdateReport
 from openadr.codec import encode
+from openadr.interval import format_instant
 from ven import state_file, state_rows
+from ven.deed import Deed, Kind
 from ven.errors import StateError
 from ven.saved import Saved, steady
 
@@ -31,6 +36,8 @@ NONCES_KEPT = timedelta(minutes=15)
 """More than twice the widest window, so that what it forgets cannot be accepted any more."""
 DELIVERED_KEPT = 20
 """Reports acknowledged that wait for another change to be forgotten with."""
+DEEDS_KEPT = 100_000
+"""By number and not by age: a clock that was far ahead must not make the box forget. About 12 MB."""
 SPENT_AHEAD = timedelta(minutes=1)
 """How far the mark runs ahead of the newest answer: so long nonces need not be written."""
 # a database, but not one that we wrote: damaged all the same
@@ -45,6 +52,35 @@ class Queued:
     seq: int
     report_request_id: str
     body: bytes
+    created_at: str
+
+    def delivered(self, sha256: bytes, now: datetime) -> Deed:
+        """That the VTN has it; `sha256` of the bytes that it has: of `body`, unless that went out signed."""
+        return Deed(Kind.REPORT, now, f"{self.report_request_id}/{self.created_at}", sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class Recollection:
+    """What a state file says of what its VEN has done."""
+
+    ven_id: str | None
+    deeds: tuple[Deed, ...]
+    unacknowledged: frozenset[bytes]
+    """SHA-256 of reports that may have been sent."""
+
+
+def recollect(path: Path) -> Recollection:
+    """What the VEN of this state file has done, also while it runs; StateError where it cannot be read."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            connection.execute("BEGIN")
+            return Recollection(
+                state_rows.ven_id(connection),
+                tuple(state_rows.load_deeds(connection)),
+                frozenset(state_rows.queued_hashes(connection)),
+            )
+    except (sqlite3.DatabaseError, ValueError) as error:
+        raise StateError(f"the state file {path} cannot be read: {error}") from error
 
 
 class Store:
@@ -60,6 +96,8 @@ class Store:
         # up to here everything counts as spent: if we crash, and since the crash before this start
         self._mark = self._gap = state_rows.spent_until(connection)
         self._delivered_to = 0  # reports up to this one; they are sent oldest first
+        self._done: list[Deed] = []  # what is to be written with the next change
+        self._known = {each.identity for each in state_rows.load_deeds(connection, all_kinds=False)}
         self._copies = state_rows.copies(connection)
         self._unwritten = 0  # how many of them are still in the file
 
@@ -118,12 +156,24 @@ class Store:
         """What was saved last."""
         return self._saved
 
-    def save(self, saved: Saved, reports: Sequence[UpdateReport] = (), revoked: Collection[str] = ()) -> None:
-        """Makes `saved` last, queues `reports` and drops unsent ones of `revoked`: all or nothing."""
+    def save(
+        self,
+        saved: Saved,
+        reports: Sequence[UpdateReport] = (),
+        revoked: Collection[str] = (),
+        deeds: Iterable[Deed] = (),
+    ) -> None:
+        """Makes `saved` last, queues `reports` and drops unsent ones of `revoked`: all or nothing.
+
+        `deeds`, reports apart, last with it; those that were done before are none.
+        """
         before = self._saved
         saved = steady(before, saved)
-        if saved == before and not reports and not revoked:
+        news = {each.identity: each for each in deeds if each.identity not in self._known}
+        if saved == before and not reports and not revoked and not news:
             return
+        self._done += news.values()
+        self._known |= news.keys()
         copied = _deserves_copy(before, saved)
         with self._transaction() as connection:
             state_rows.save(connection, before, saved)
@@ -136,8 +186,8 @@ class Store:
                 "DELETE FROM ven_queue WHERE report_request_id = ?", [(each,) for each in revoked]
             )
             connection.executemany(
-                "INSERT INTO ven_queue (report_request_id, body) VALUES (?, ?)",
-                [(each.reports[0].report_request_id, encode(each)) for each in reports],
+                "INSERT INTO ven_queue (report_request_id, body, created_at) VALUES (?, ?, ?)",
+                [_queue_row(each) for each in reports],
             )
         self._saved = saved
         if copied:
@@ -147,7 +197,7 @@ class Store:
     def next_queued(self) -> Queued | None:
         """The oldest report that the VTN has not acknowledged."""
         row = self._connection.execute(
-            "SELECT seq, report_request_id, body FROM ven_queue WHERE refused IS NULL AND seq > ?"
+            "SELECT seq, report_request_id, body, created_at FROM ven_queue WHERE refused IS NULL AND seq > ?"
             " ORDER BY seq LIMIT 1",
             (self._delivered_to,),
         ).fetchone()
@@ -163,9 +213,10 @@ class Store:
             ).fetchall()
         )
 
-    def delivered(self, seq: int) -> None:
-        """Forgets the oldest report, which the VTN has."""
+    def delivered(self, seq: int, *deeds: Deed) -> None:
+        """Forgets the oldest report, which the VTN has; `deeds` say so."""
         self._delivered_to = seq
+        self._done += deeds
         self._unwritten += 1
         if self._unwritten >= DELIVERED_KEPT:
             self._flush()
@@ -202,7 +253,7 @@ class Store:
     def close(self) -> None:
         """Writes what has waited, and closes the file."""
         with suppress(StateError):  # a disk that is full: then it is as after a crash
-            if self._fresh or self._unwritten or self._mark != self._gap:
+            if self._fresh or self._unwritten or self._done or self._mark != self._gap:
                 with self._transaction() as connection:
                     state_rows.save_spent_until(connection, self._gap)
         self._connection.close()
@@ -220,11 +271,14 @@ class Store:
                 yield self._connection
             self._mark, self._unwritten = mark, 0
             self._fresh.clear()
+            self._done.clear()
         except sqlite3.DatabaseError as error:
             raise StateError(f"the state file {self._path} cannot be written: {error}") from error
 
     def _write_what_waits(self) -> datetime | None:
-        """Reports that are done and nonces; gives the mark that holds once the transaction is done."""
+        """Reports that are done, deeds and nonces; gives the mark that holds once the transaction is done."""
+        if self._done:
+            state_rows.save_deeds(self._connection, self._done, DEEDS_KEPT)
         if self._unwritten:
             query = "DELETE FROM ven_queue WHERE refused IS NULL AND seq <= ?"
             self._connection.execute(query, (self._delivered_to,))
@@ -259,6 +313,11 @@ class Store:
 def _covers(mark: datetime | None, signed_at: datetime) -> bool:
     """Whether an answer signed then counts as spent by the mark; not for ever, if a clock was far ahead."""
     return mark is not None and mark - NONCES_KEPT < signed_at <= mark
+
+
+def _queue_row(message: UpdateReport) -> tuple[str, bytes, str]:
+    report = message.reports[0]
+    return report.report_request_id, encode(message), format_instant(report.created_date_time)
 
 
 def _same_ids(before: Saved, after: Saved) -> bool:

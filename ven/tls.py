@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
-from openadr.certificate import WARN_DAYS, Certificate, Purpose, read_pair, read_pem
+from openadr.certificate import WARN_DAYS, Certificate, Purpose, read_key, read_pair, read_pem
 from openadr.errors import CertificateError
+from openadr.http_signature import BodySigner
 from openadr.security import fingerprint
-from openadr.signature import Signer
+from openadr.signature import PrivateKey, Signer
 from ven.errors import SettingsError
 from ven.settings import VenSettings
 
@@ -36,6 +37,8 @@ class Tls:
         """Our certificate, None where we have none."""
         self.signer = _signer(settings)
         """What signs our messages, None where they are not signed."""
+        self.body_signer = _body_signer(settings, self.own)
+        """What signs the bytes of our reports, None where the key cannot."""
         self.peers: set[str] = set()
         """SHA-256 of the VTN's certificates that were met: no other one signs for it (SIG-08)."""
         self.context = self._new_context()
@@ -57,11 +60,12 @@ class Tls:
         self._stamp = stamp  # a file that cannot be used is said once, and tried again when it changes
         try:
             own, signer = _own(self._settings), _signer(self._settings)
+            body_signer = _body_signer(self._settings, own)
             context = self._new_context()
         except SettingsError as error:
             log.error("the new certificates are not used: %s", error)
             return False
-        self.own, self.signer, self.context = own, signer, context
+        self.own, self.signer, self.body_signer, self.context = own, signer, body_signer, context
         self._warned = WARN_DAYS[0] + 1
         self._say()
         return True
@@ -69,6 +73,8 @@ class Tls:
     def _say(self) -> None:
         if self.own is not None:
             log.info("our certificate is %s, valid until %s", self.own.short, self.own.not_after)
+            if self.body_signer is None:
+                log.warning("reports are not signed: the key of our certificate is neither P-256 nor RSA")
 
     def _warn(self, now: datetime) -> None:
         """Log that our certificate ends soon, once for 30, 7 and 1 days (SEC-15)."""
@@ -157,6 +163,15 @@ def _signer(settings: VenSettings) -> Signer | None:
     key = settings.key or settings.cert
     certs, private = (settings.cert.read_bytes(), str(settings.cert)), (key.read_bytes(), str(key))
     return Signer(certs, private, _password(settings))
+
+
+def _body_signer(settings: VenSettings, own: Certificate | None) -> BodySigner | None:
+    """With the key of this certificate, which `_own` has checked."""
+    if settings.cert is None or own is None:
+        return None
+    key = settings.key or settings.cert
+    private = read_key(key.read_bytes(), str(key), _password(settings))
+    return BodySigner.of(private, own.fingerprint) if isinstance(private, PrivateKey) else None
 
 
 def _password(settings: VenSettings) -> bytes | None:

@@ -2,8 +2,10 @@
 
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from types import TracebackType
 from typing import Self
 
@@ -75,12 +77,22 @@ def service_of(message: Message) -> str:
     return _SERVICES.get(type(message), "EiRegisterParty")
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What the VTN answered, and the SHA-256 of the bytes that it answered."""
+
+    answer: bytes
+    sha256: bytes
+
+
 class _Pool:
     """A session with its kept connections, and how many requests use it."""
 
     def __init__(self, settings: VenSettings, tls: Tls | None) -> None:
         self.users = 0
-        self.signer = tls.signer if tls else None  # of the certificate that these connections show
+        # of the certificate that these connections show
+        self.signer = tls.signer if tls else None
+        self.body_signer = tls.body_signer if tls else None
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 ssl=tls.context if tls else False, limit=4, keepalive_timeout=_IDLE_S
@@ -120,19 +132,27 @@ class Transport:
 
         Where we sign, `body` is signed now (SIG-04), and what is given is what the VTN's signature covers.
         """
+        return (await self.send(service, body)).answer
+
+    async def send(self, service: str, body: bytes, *, attested: bool = False) -> Sent:
+        """As `post`, with what was sent; `attested`: its bytes are signed in the head, if we have a key."""
         pool = await self._fresh_pool()
         pool.users += 1
         try:
             sent = body if pool.signer is None else pool.signer.sign(body, self._clock())
-            answer = await self._post(pool.session, self._settings.base_url + service, sent)
-            return answer if pool.signer is None or not answer else self._believed(answer)
+            head = pool.body_signer.headers(sent, self._clock()) if attested and pool.body_signer else {}
+            answer = await self._post(pool.session, self._settings.base_url + service, sent, head)
+            believed = answer if pool.signer is None or not answer else self._believed(answer)
+            return Sent(believed, sha256(sent).digest())
         finally:
             pool.users -= 1
             await self._close_unless_used(pool)
 
-    async def _post(self, session: aiohttp.ClientSession, url: str, body: bytes) -> bytes:
+    async def _post(
+        self, session: aiohttp.ClientSession, url: str, body: bytes, head: Mapping[str, str]
+    ) -> bytes:
         try:
-            async with session.post(url, data=body, allow_redirects=False) as answer:
+            async with session.post(url, data=body, headers=head, allow_redirects=False) as answer:
                 if answer.status != 200:
                     raise WrongStatusError(answer.status, _seconds(answer.headers.get("Retry-After")))
                 return await _limited(answer, self._settings.response_limit_bytes)

@@ -16,6 +16,7 @@ class SignatureView(Answer):
     signs: bool = Field(description="What it does not sign is ignored.")
     signature_required: bool
     signature_leniency: bool
+    report_signature_required: bool = Field(description="Its reports are ignored unless they are signed.")
 
 
 class SignatureBody(Body):
@@ -27,6 +28,9 @@ class SignatureBody(Body):
     signature_leniency: bool | None = Field(
         default=None, description="Take its signatures with exclusive C14N or without signed ReplayProtect."
     )
+    report_signature_required: bool | None = Field(
+        default=None, description="Ignore its reports without a signature over their bytes, or in the XML."
+    )
 
 
 def view(ven: Ven) -> dict[str, object]:
@@ -35,6 +39,7 @@ def view(ven: Ven) -> dict[str, object]:
         "signs": ven.signs,
         "signature_required": ven.signature_required,
         "signature_leniency": ven.signature_leniency,
+        "report_signature_required": ven.report_signature_required,
     }
 
 
@@ -44,3 +49,5 @@ async def change(conn: AsyncConnection, ven_id: str, body: SignatureBody) -> Non
         await signature.require(conn, ven_id, required=body.signature_required)
     if body.signature_leniency is not None:
         await signature.set_leniency(conn, ven_id, leniency=body.signature_leniency)
+    if body.report_signature_required is not None:
+        await signature.require_reports(conn, ven_id, required=body.report_signature_required)

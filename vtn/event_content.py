@@ -17,6 +17,7 @@ from typing import Any
 
 from openadr import DistributeEvent, Duration, Event, ServiceArea, Signal, Target, decode, encode, rules
 from openadr.enums import EventStatus
+from openadr.event_digest import as_agreed
 from openadr.interval import ZERO
 from openadr.parser import OWN
 from openadr.timeline import event_status
@@ -159,6 +160,11 @@ def same_content(old: Event, new: Event) -> bool:
 def write(event: Event) -> bytes:
     """The event as XML, in a DistributeEvent of its own."""
     return encode(DistributeEvent(request_id="0", vtn_id="0", events=(event,)))
+
+
+def told_writer(event: Event, *, cancelled: bool) -> Callable[[str], bytes]:
+    """What VENs are told of an event, whenever that is, as bytes to be hashed (`openadr.event_digest`)."""
+    return writer(as_agreed(as_of(event, event.descriptor.created_date_time, cancelled=cancelled)))
 
 
 def writer(event: Event) -> Callable[[str], bytes]:

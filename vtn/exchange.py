@@ -66,7 +66,7 @@ from openadr import (
     encode,
 )
 from openadr.enums import ProfileName, ServiceName, TransportName
-from openadr.errors import ComplianceError, InvalidId, NotRegistered
+from openadr.errors import BadSignature, ComplianceError, InvalidId, NotRegistered
 from vtn import availability, distribution, opt, outbox, own_report, registration, report, report_request
 from vtn.hooks import Review, pass_all
 from vtn.opt_policy import OptPolicies
@@ -97,12 +97,16 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who speaks: a certificate, its VEN (None: a stranger), the hash of what came, and the payload in it."""
+    """Who speaks: a certificate, its VEN (None: a stranger), the hash of what came, and the payload in it.
+
+    `source` is what is kept of its signature, None where it has not signed.
+    """
 
     fingerprint: str
     ven: Ven | None
     raw_sha256: str = ""
     body: bytes = b""
+    source: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +236,11 @@ async def _created_report(message: CreatedReport, call: Call) -> Message:
 
 
 async def _update_report(message: UpdateReport, call: Call) -> Message:
-    terms = call.terms
+    peer, terms = call.peer, call.terms
+    if call.ven.report_signature_required and peer.source is None:
+        raise BadSignature("the report is not signed, and of this VEN it must be")
     return await report.updated(
-        call.conn, message, call.ven, call.now, call.peer.raw_sha256, ranges=terms.ranges
+        call.conn, message, call.ven, call.now, peer.raw_sha256, ranges=terms.ranges, source=peer.source
     )
 
 

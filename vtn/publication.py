@@ -60,6 +60,10 @@ class _Draft:
         return event_content.writer(self.event)
 
     @cached_property
+    def told(self) -> Callable[[str], bytes]:
+        return event_content.told_writer(self.event, cancelled=False)
+
+    @cached_property
     def body(self) -> dict[str, Any]:
         return fact_body("published", self.event)
 
@@ -162,7 +166,11 @@ async def _write(conn: AsyncConnection, issues: Sequence[_Issue], now: datetime)
         journal.New(
             issue.ven_id,
             f"{issue.draft.event.event_id}/0",
-            {**issue.draft.body, "content_sha256": issue.sha256},
+            {
+                **issue.draft.body,
+                "content_sha256": issue.sha256,
+                "event_sha256": hashlib.sha256(issue.draft.told(issue.ven_id)).hexdigest(),
+            },
             issue.sha256,
         )
         for issue in issues
@@ -171,7 +179,11 @@ async def _write(conn: AsyncConnection, issues: Sequence[_Issue], now: datetime)
 
 
 def fact_body(action: str, event: Event) -> dict[str, Any]:
-    """What the journal says of a version of an event, but for the hash of its content."""
+    """What the journal says of a version of an event, but for the hashes of its content.
+
+    `content_sha256` is of the bytes that are stored, `event_sha256` of what a VEN is told
+    (`openadr.event_digest`), which it can hold against what came.
+    """
     return {
         "action": action,
         "event_id": event.event_id,

@@ -36,7 +36,7 @@ from vtn.distribution import Lists
 from vtn.exchange import Peer, Terms, exchange, refusal
 from vtn.hooks import pass_all
 from vtn.presence import Guest, Presence
-from vtn.signature import OFF_LOOP_BYTES, Proof, Signatures
+from vtn.signature import OFF_LOOP_BYTES, Proof, Seal, Signatures
 from vtn.skew import Skews
 from vtn.store import Database, savepoint
 from vtn.tls import Tls, tails_of
@@ -98,7 +98,12 @@ class Reception:
         return guest.nothing
 
     async def answer(
-        self, raw: bytes, service: str, principal: str, connection: ssl.SSLObject | None
+        self,
+        raw: bytes,
+        service: str,
+        principal: str,
+        connection: ssl.SSLObject | None,
+        seal: Seal | None = None,
     ) -> bytes:
         """The reply to a body; TransportError where there is none, StoreError where nothing was kept."""
         now = self._clock()
@@ -106,7 +111,8 @@ class Reception:
         if guest is None:
             guest = await self.presence.find(principal, tails_of(principal, self.tls), now)
         try:
-            body, signed = await self._answer(raw, service, principal, guest, now)
+            peer = Peer(principal, guest.ven if guest else None, source=seal.source(raw) if seal else None)
+            body, signed = await self._answer(raw, service, peer, guest, now)
         except BadSignature as error:
             self._ignore(error, principal, guest, now)
             raise
@@ -122,16 +128,14 @@ class Reception:
             self.findings.note(ven_id, "Signature", (found,), now)
 
     async def _answer(
-        self, raw: bytes, service: str, principal: str, guest: Guest | None, now: datetime
+        self, raw: bytes, service: str, peer: Peer, guest: Guest | None, now: datetime
     ) -> tuple[bytes, bool]:
         """The reply, and whether the message was signed, so that the reply must be."""
-        ven = guest.ven if guest else None
-        peer = Peer(principal, ven)
         proof = await self._proof(raw, peer, now)
         try:
             message = await self._read(raw if proof is None else proof.body, guest, now)
             if proof is None and self._signatures.announced(message):
-                proof = await self._signatures.check(raw, ven, principal, now)
+                proof = await self._signatures.check(raw, peer.ven, peer.fingerprint, now)
                 message = await self._read(proof.body, guest, now)
         except TransportError:
             raise
@@ -163,7 +167,8 @@ class Reception:
             return told
         proof = letter.proof
         sha256, body = (proof.sha256, proof.body) if proof else (_sha256(raw), raw)
-        peer = replace(letter.peer, raw_sha256=sha256, body=body)
+        source = letter.peer.source or (proof.source if proof else None)
+        peer = replace(letter.peer, raw_sha256=sha256, body=body, source=source)
         return written(await self._exchange(replace(letter, peer=peer)))
 
     async def _read(self, raw: bytes, guest: Guest | None, now: datetime) -> Message:

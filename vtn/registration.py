@@ -58,6 +58,7 @@ class Ven:
     xml_signature: bool = False
     signature_required: bool = False
     signature_leniency: bool = False
+    report_signature_required: bool = False
 
     @property
     def signs(self) -> bool:

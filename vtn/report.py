@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -83,6 +83,14 @@ def _check(message: RegisterReport, *, lenient: bool) -> None:
             raise refusal(finding.text, rule=finding.rule)
 
 
+@dataclass(frozen=True, slots=True)
+class _Received:
+    """The hash of the bytes that came, and what is kept of the sender's signature."""
+
+    sha256: str
+    source: Mapping[str, str] | None
+
+
 async def updated(
     conn: AsyncConnection,
     message: UpdateReport,
@@ -91,8 +99,13 @@ async def updated(
     raw_sha256: str,
     *,
     ranges: Sequence[ReadingRange] = (),
+    source: Mapping[str, str] | None = None,
 ) -> UpdatedReport:
-    """Keep the data of every report that was asked for; 452 names the others (RPT-36)."""
+    """Keep the data of every report that was asked for; 452 names the others (RPT-36).
+
+    `raw_sha256` is the hash of the bytes that came, `source` what is kept of a signature over them.
+    """
+    received = _Received(raw_sha256, source)
     code = EiResponse.ok(message.request_id)
     stopped: list[tuple[Row[Any], datetime]] = []
     for report in message.reports:
@@ -112,7 +125,7 @@ async def updated(
             code = replace(code, code="452", description="an rID was not asked for")
         await reading.keep(conn, ven.ven_id, report, report_name=expected.report_name, judged=judged, now=now)
         await reading_detail.keep(conn, ven.ven_id, report, expected.report_name, judged)
-        await _record(conn, ven, report, expected.report_name, judged=judged, now=now, raw_sha256=raw_sha256)
+        await _record(conn, ven, report, expected.report_name, judged=judged, now=now, received=received)
         if asked_for.cancelled_at is not None or asked_for.ended_at is not None:
             stopped.append((asked_for, report.created_date_time))
     cancel = await report_request.still_coming(conn, ven.ven_id, stopped, now) if stopped else None
@@ -170,7 +183,7 @@ async def _record(
     *,
     judged: judgement.Judged,
     now: datetime,
-    raw_sha256: str,
+    received: _Received,
 ) -> None:
     created = journal.iso(report.created_date_time)
     body = {
@@ -183,6 +196,7 @@ async def _record(
         "readings": len(judged.kept.starts),
         "quarantined": len(judged.bad),
         "values_sha256": judged.sha256,
+        **({} if received.source is None else {"source": dict(received.source)}),
     }
     key = f"{report.report_request_id}/{created}/{judged.sha256}"
-    await journal.record(conn, "report", ven.ven_id, key, body=body, now=now, raw_sha256=raw_sha256)
+    await journal.record(conn, "report", ven.ven_id, key, body=body, now=now, raw_sha256=received.sha256)

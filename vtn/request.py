@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aiohttp import hdrs, web
-from multidict import CIMultiDict
+from multidict import CIMultiDict, MultiMapping
 
 from openadr.errors import TooLarge
+from openadr.http_signature import CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT, Fields
 from vtn.headers import CLIENT_CERT, coding, is_xml, path_of
 
 DEV_FINGERPRINT = "X-Client-Fingerprint"  # believed on a plain loopback listener only
@@ -59,6 +60,10 @@ class Request(Protocol):
     def forwarded(self) -> str | None:
         """The certificate that a proxy names, None where none is named."""
 
+    @property
+    def attested(self) -> Fields | None:
+        """The signature over the body, None where the head holds none."""
+
     def service(self, services: Mapping[str, str]) -> str:
         """The service that is asked (HTTP-04 to HTTP-07); Refused where there is none."""
 
@@ -75,6 +80,7 @@ class Head:
     length: int
     coding: str | None
     fingerprint: str
+    attested: Fields | None = None
 
 
 def simple_head(octets: bytes, services: Mapping[str, str]) -> Head | None:
@@ -103,17 +109,28 @@ def simple_head(octets: bytes, services: Mapping[str, str]) -> Head | None:
         int(length),
         coding(accepted) if accepted else None,
         fields.get(DEV_FINGERPRINT, "").lower(),
+        _attested(fields),
+    )
+
+
+def _attested(fields: MultiMapping[str]) -> Fields | None:
+    """What the three fields say, each as a whole however often it came."""
+    if SIGNATURE_INPUT not in fields:
+        return None
+    return Fields(
+        *(", ".join(fields.getall(name, [])) for name in (CONTENT_DIGEST, SIGNATURE_INPUT, SIGNATURE))
     )
 
 
 class Whole:
     """A simple request, its body at hand."""
 
-    __slots__ = ("_octets", "coding", "connection", "fingerprint", "head", "path")
+    __slots__ = ("_octets", "attested", "coding", "connection", "fingerprint", "head", "path")
     forwarded = None
 
     def __init__(self, head: Head, octets: bytes, connection: ssl.SSLObject | None) -> None:
         self.path, self.coding, self.fingerprint = head.path, head.coding, head.fingerprint
+        self.attested = head.attested
         self.head = head
         self.connection = connection
         self._octets = octets
@@ -142,6 +159,7 @@ class Streamed:
         accepted = request.headers.get(hdrs.ACCEPT_ENCODING)
         self.coding = coding(accepted) if accepted else None
         self.fingerprint = request.headers.get(DEV_FINGERPRINT, "").lower()
+        self.attested = _attested(request.headers)
         self.last = b""
         """The end of its body, once that was read."""
         # of two, one may be the client's own invention: together they are no certificate

@@ -75,6 +75,11 @@ class _Version:
         return event_content.writer(self.event)
 
     @cached_property
+    def told(self) -> Callable[[str], bytes]:
+        cancelled = self.cancelled_at is not None
+        return event_content.told_writer(self.event, cancelled=cancelled)
+
+    @cached_property
     def body(self) -> dict[str, object]:
         return fact_body(self.action, self.event)
 
@@ -200,7 +205,9 @@ async def _write(conn: AsyncConnection, changes: Sequence[_Change], now: datetim
             opt = opts.get(change.ven_id)
             rows.append((event.modification_number, content, *times, opt, change.ven_id, event.event_id))
             key = f"{event.event_id}/{event.modification_number}"
-            facts.append(journal.New(change.ven_id, key, {**version.body, "content_sha256": digest}, digest))
+            told = hashlib.sha256(version.told(change.ven_id)).hexdigest()
+            body = {**version.body, "content_sha256": digest, "event_sha256": told}
+            facts.append(journal.New(change.ven_id, key, body, digest))
         await conn.exec_driver_sql(_NEW_VERSION, rows)
         await outbox.queue_events(conn, [(ven_id, event.event_id) for ven_id, event in events.items()], now)
         await journal.record_all(conn, "signal", facts, now)

@@ -77,6 +77,7 @@ ven_table = Table(
     Column("xml_signature", Boolean, nullable=False, default=False, server_default=false()),  # it says so
     Column("signature_required", Boolean, nullable=False, default=False, server_default=false()),
     Column("signature_leniency", Boolean, nullable=False, default=False, server_default=false()),
+    Column("report_signature_required", Boolean, nullable=False, default=False, server_default=false()),
     # Counts every change of what the VEN is told of its events: one that comes, goes, or changes in content,
     # end or cancellation, and one that begins or ceases to wait in the outbox. Five triggers of the database
     # keep it (migration 0009), so no writer of any process can forget it; `vtn.distribution.Lists` relies on

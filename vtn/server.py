@@ -41,7 +41,7 @@ from vtn.reply import Reply, payload, status
 from vtn.report import RequestReports
 from vtn.request import DEV_FINGERPRINT, Head, Refused, Request, simple_head
 from vtn.settings import VtnSettings
-from vtn.signature import Signatures
+from vtn.signature import Seal, Signatures
 from vtn.skew import Skews
 from vtn.store import Database
 from vtn.tls import Tls, server_tls
@@ -191,7 +191,8 @@ class Server:
             principal = self._principal(request)
             service = request.service(self._services)
             raw = await request.body(self._limit(service), self._settings.body_timeout_s)
-            body = await self._reception.answer(raw, service, principal, request.connection)
+            seal = self._seal(request) if service == REPORT else None
+            body = await self._reception.answer(raw, service, principal, request.connection, seal)
             reply = payload(body, request.coding)
         except Refused as refused:
             reply = status(refused.status)
@@ -254,6 +255,17 @@ class Server:
         certificate = forwarded_certificate(forwarded, self._clock())
         tls.refuse_revoked(certificate)
         return certificate.fingerprint
+
+    def _seal(self, request: Request) -> Seal | None:
+        """The signature over a body and the certificate of `_principal`; without TLS nobody has one."""
+        fields, connection = request.attested, request.connection
+        if fields is None or not fields.present or self._tls is None or connection is None:
+            return None
+        now = self._clock()
+        certificate = self._tls.client(connection, now).certificate
+        if request.forwarded is not None and certificate.fingerprint in self._settings.proxies:
+            certificate = forwarded_certificate(request.forwarded, now)
+        return Seal(fields, certificate.der)
 
 
 def _terms(settings: VtnSettings, request_reports: RequestReports) -> Terms:

@@ -13,26 +13,34 @@ Rules:
     What was signed is handled in the bytes that the signature covers. Its nonce is spent in the transaction
     of the handling; the message as it came is kept there too, if it was carried out: a refused one proves
     nothing and fills the disk. Polls and queries say nothing that one could deny, and are not kept.
+
+Beside that a VEN may sign the bytes of its reports in the head of the request (`openadr.http_signature`),
+which needs no agreement: one that does not hold is ignored just so, one that holds is kept in the fact of the
+report. The operator may demand one or the other of a VEN's reports.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import CreatePartyRegistration, Message, Poll, QueryRegistration
+from openadr.http_signature import Fields
+from openadr.http_signature import verified as verified_body
 from openadr.parser import Limits
 from openadr.verification import Policy, Verified, verify
-from vtn import nonce, original, registration
+from vtn import journal, nonce, original, registration
 from vtn.registration import Ven
 from vtn.settings import VtnSettings
 from vtn.store import Database
 
 OFF_LOOP_BYTES = 16_384
+XML = "xmldsig"
 
 
 async def require(conn: AsyncConnection, ven_id: str, *, required: bool) -> None:
@@ -47,6 +55,23 @@ async def set_leniency(conn: AsyncConnection, ven_id: str, *, leniency: bool) ->
     And, where signatures are required, its word at registration that it does not sign (openleadr's default).
     """
     await registration.change(conn, ven_id, signature_leniency=leniency)
+
+
+async def require_reports(conn: AsyncConnection, ven_id: str, *, required: bool) -> None:
+    """Ignore the reports of a VEN over whose bytes nobody has signed, or no more; UnknownObject."""
+    await registration.change(conn, ven_id, report_signature_required=required)
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """A signature over the bytes of a body, in the head of the request, and its sender's certificate."""
+
+    fields: Fields
+    der: bytes
+
+    def source(self, raw: bytes) -> Mapping[str, str]:
+        """What evidence keeps of it; BadSignature where it is not that of the sender over this body."""
+        return verified_body(self.fields, raw, self.der).body()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +90,12 @@ class Proof:
     def body(self) -> bytes:
         """The payload to read."""
         return self.verified.body
+
+    @property
+    def source(self) -> Mapping[str, str]:
+        """What evidence keeps of it: who has the original can check that, the record alone cannot."""
+        signed_at = journal.iso(self.verified.signed_at)
+        return {"algorithm": XML, "certificate": self.verified.fingerprint, "signed_at": signed_at}
 
     async def spend(self, conn: AsyncConnection) -> None:
         """Spend the nonce; BadSignature where this is a replay."""

@@ -108,6 +108,10 @@ def set_(
     signature_leniency: Annotated[
         bool | None, typer.Option(help="Take its exclusive C14N, or no signed ReplayProtect.")
     ] = None,
+    signed_reports: Annotated[
+        bool | None,
+        typer.Option("--require-signed-reports/--any-reports", help="Ignore reports that it has not signed."),
+    ] = None,
 ) -> None:
     """Set what holds for this VEN alone."""
     body = {
@@ -115,6 +119,7 @@ def set_(
         "lenient": lenient,
         "signature_required": signatures,
         "signature_leniency": signature_leniency,
+        "report_signature_required": signed_reports,
     }
     show(_ask(socket, "PATCH", _of(name), {key: value for key, value in body.items() if value is not None}))
 

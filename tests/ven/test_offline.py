@@ -35,7 +35,7 @@ from tests.ven.test_transport import answering, xml
 from tests.ven.wire import plain
 from ven.client import Client
 from ven.store import Store
-from ven.transport import Transport
+from ven.transport import Sent, Transport
 
 SOON = timedelta(minutes=2)
 TURNS = 30
@@ -116,10 +116,10 @@ class Busy(Transport):
 
     open = 0
 
-    async def post(self, service: str, body: bytes) -> bytes:
+    async def send(self, service: str, body: bytes, *, attested: bool = False) -> Sent:
         self.open += 1
         try:
-            return await super().post(service, body)
+            return await super().send(service, body, attested=attested)
         finally:
             self.open -= 1
 
