@@ -23,8 +23,9 @@ from web3.exceptions import BlockNotFound, ContractLogicError, Web3Exception, We
 from web3.types import BlockIdentifier, FilterParams, RPCEndpoint, TxParams, Wei
 
 from ledger import contracts
-from ledger.errors import ChainError, ChainUnavailableError, KeyFileError
+from ledger.errors import ChainError, ChainUnavailableError, KeyFileError, MalformedError
 from ledger.keyfile import read_secret, write_secret
+from ledger.qbft import hashed_header
 from ledger.receipt import SLOT, Anchor
 from ledger.stack import restore_recursion_limit
 from ledger.state import Header, keccak256, prove_storage, rlp_encode
@@ -297,8 +298,8 @@ def _fees(base_fee: int) -> dict[str, Wei]:
 
 
 def encode_header(fields: Mapping[str, Any]) -> bytes:
-    """A block's header in RLP; ChainError if its hash is not the block's, as with a fork that adds unknown
-    fields.
+    """A block's header in RLP, in the form that the block's hash is taken of: under QBFT without the round
+    and the seals. ChainError if its hash is not the block's, as with a fork that adds unknown fields.
     """
     items = [_raw(fields[name]) for name in _HEADER_BYTES]
     items += [_number(fields[name]) for name in _HEADER_NUMBERS]
@@ -313,10 +314,14 @@ def encode_header(fields: Mapping[str, Any]) -> bytes:
     ):
         if fields.get(name) is not None:
             items.append(encode(fields[name]))
-    header = rlp_encode(items)
-    if keccak256(header) != _raw(fields["hash"]):
-        raise ChainError(f"the header of block {fields['number']} does not hash to the block's hash")
-    return header
+    header, digest = rlp_encode(items), _raw(fields["hash"])
+    if keccak256(header) == digest:
+        return header
+    with contextlib.suppress(MalformedError):
+        bare = hashed_header(header)
+        if keccak256(bare) == digest:
+            return bare
+    raise ChainError(f"the header of block {fields['number']} does not hash to the block's hash")
 
 
 def _raw(value: object) -> bytes:
