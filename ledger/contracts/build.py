@@ -16,10 +16,12 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).parent
-CONTRACTS = ("CheckpointLog", "EnergyToken", "ParticipantRegistry")
+CONTRACTS = ("CheckpointLog", "DRAgreement", "EnergyToken", "ParticipantRegistry")
 EVM = "cancun"
 SETTINGS = {
     "evmVersion": EVM,
@@ -111,9 +113,16 @@ def _artefact(name: str, version: str, output: dict[str, dict[str, dict[str, str
 def install(cache: Path) -> None:
     """What the lock file names, in `cache`; nothing to do if it is there."""
     cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "installing").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)  # tests that run at the same time share the cache
+    with turn(cache):
         _install(cache)
+
+
+@contextmanager
+def turn(directory: Path) -> Iterator[None]:
+    """One process at a time in there: tests that run at the same time share the cache."""
+    with (directory / "turn").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _install(cache: Path) -> None:
