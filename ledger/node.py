@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import aiohttp
 from eth_account import Account
@@ -122,7 +122,7 @@ class Node:
         self._url = url
 
     @classmethod
-    async def connect(cls, url: str, timeout_s: float) -> Node:
+    async def connect(cls, url: str, timeout_s: float) -> Self:
         """A node whose connections are kept; `close` it."""
         node = cls(url, timeout_s)
         # web3's own session would open a connection for each call.
@@ -131,7 +131,7 @@ class Node:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, url: str, timeout_s: float) -> AsyncIterator[Node]:
+    async def open(cls, url: str, timeout_s: float) -> AsyncIterator[Self]:
         """A node whose connections are closed at the end."""
         node = await cls.connect(url, timeout_s)
         try:
@@ -153,9 +153,9 @@ class Node:
         """
         wanted: BlockIdentifier = "latest" if number is None else BlockNumber(number)
         block = cast("dict[str, Any]", await self._ask(self._web3.eth.get_block(wanted)))
-        # web3's asynchronous interface has no method for this call.
+        # web3's asynchronous interface has no method for this call. Not every node takes a shorter slot.
         request = self._web3.manager.coro_request(
-            RPCEndpoint("eth_getProof"), [_address(contract), [hex(SLOT)], hex(block["number"])]
+            RPCEndpoint("eth_getProof"), [_address(contract), [f"0x{SLOT:064x}"], hex(block["number"])]
         )
         proof: Any = await self._ask(request)
         anchor = Anchor(
