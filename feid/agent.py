@@ -174,7 +174,7 @@ async def run(
         known = followed(memory.load().events.values())
         agent.facility.follow(Timeline.from_events(known, settings.ven.overlap))
         await agent.cycle(clock())
-        desk = Desk(clock)
+        desk = Desk(clock, settings.audited)
         parts = [
             _cycles(agent, clock, sleep, stop),
             client.run(settings.ven, agent.facility, memory, clock, sleep, stop, speak=desk.hear),

@@ -66,6 +66,11 @@ class FeidSettings:
     homes: tuple[str, ...] = ()
     """Homes whose meters must be there; empty: those that have a device."""
 
+    @property
+    def audited(self) -> Path:
+        """Where `flexpact feid audit` leaves its result for `flexpact feid status`."""
+        return self.state.with_name(self.state.name + ".audit.json")
+
     @classmethod
     def load(cls, path: Path) -> "FeidSettings":
         """Settings from a TOML file; SettingsError says which value cannot work."""

@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from feid import outcome
 from feid.errors import SettingsError
 from openadr import ActivePeriod, CreateOpt, Duration
 from openadr.enums import OptReason, OptType
@@ -44,9 +45,10 @@ class RefusedError(Exception):
 class Desk:
     """Answers lines; `hear` gives it the voice as soon as the VEN runs."""
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
-        """`clock` gives aware UTC."""
+    def __init__(self, clock: Callable[[], datetime], audited: Path | None = None) -> None:
+        """`clock` gives aware UTC; `audited` is where the last audit has left its result."""
         self._clock = clock
+        self._audited = audited
         self._voice: Voice | None = None
         self._ops: dict[str, Callable[[Voice, Request], object]] = {
             "events": self._events,
@@ -133,6 +135,7 @@ class Desk:
             "vtn_id": known.vtn_id if known else None,
             "leaving": session.saved.leaving,
             "answers_waiting": len(session.saved.answers),
+            "audit": outcome.read(self._audited) if self._audited else None,
         }
 
 

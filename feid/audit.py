@@ -1,0 +1,215 @@
+"""What the box has sent and received, held against what the aggregator's log says of it. Pure.
+
+Reports are compared by the hash of the bytes that were acknowledged, versions of events by the hash of their
+content, opts by what they say. Rules:
+
+- acknowledged or received here, and the log goes on after it without it: missing; nothing after it in the log
+  yet: not sealed yet, for as long as `patience`, then missing;
+- in the log with another content: different;
+- in the log as ours, and neither remembered here nor signed by our key: forged. What is older than the memory
+  itself is not judged.
+- a version of an event in the log that never came here is no alarm (a newer one may have come in its place),
+  but it is said: nobody can be held to what he was never told.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from ledger.errors import VerificationError
+from ledger.record import Record
+from ledger.source import verify_source
+from ven.deed import Deed, Kind, opt_subject
+from ven.store import Recollection
+
+PATIENCE = timedelta(hours=1)
+"""How long after a deed the log may be without it: facts are sealed in minutes."""
+MARGIN = timedelta(minutes=5)
+"""Between the two clocks, and between the doing and its acknowledgement."""
+
+
+class Fault(StrEnum):
+    """What is wrong; broken is evidence that does not hold in itself."""
+
+    MISSING = "missing"
+    DIFFERENT = "different"
+    FORGED = "forged"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, in a sentence."""
+
+    fault: Fault
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What was found; everything but `findings` is a number."""
+
+    reports: int = 0
+    signals: int = 0
+    opts: int = 0
+    pending: int = 0
+    """Done here, and not sealed yet."""
+    unjudged: int = 0
+    """In the log, from before the box's memory, or without a hash to compare."""
+    never_came: int = 0
+    """Versions of events in the log that never came here."""
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """When the audit is made, the SHA-256 of our own keys, and how long the log may take."""
+
+    now: datetime
+    own_keys: Collection[str] = ()
+    patience: timedelta = PATIENCE
+
+
+def compare(memory: Recollection, records: Sequence[Record], present: Present) -> Tally:
+    """What the log's records of this VEN come to against what it remembers; other VENs' are left out."""
+    own = [record for record in records if record.body.get("ven_id") == memory.ven_id]
+    facts = {kind: [record for record in own if record.kind == kind] for kind in ("report", "signal", "opt")}
+    deeds = {kind: [deed for deed in memory.deeds if deed.kind is kind] for kind in Kind}
+    since = min((deed.at for deed in memory.deeds), default=present.now) - MARGIN
+    reached = max((record.at for found in facts.values() for record in found), default=None)
+    clerk = _Clerk(present, since, reached)
+    clerk.reports(facts["report"], deeds[Kind.REPORT], memory.unacknowledged)
+    clerk.signals(facts["signal"], deeds[Kind.SIGNAL])
+    clerk.opts(facts["opt"], deeds[Kind.OPT], deeds[Kind.SAID])
+    return clerk.tally()
+
+
+class _Clerk:
+    """Counts as it goes."""
+
+    def __init__(self, present: Present, since: datetime, reached: datetime | None) -> None:
+        self._present = present
+        self._since = since
+        self._reached = reached
+        self._counts = dict.fromkeys(("reports", "signals", "opts", "pending", "unjudged", "never_came"), 0)
+        self._findings: list[Finding] = []
+
+    def tally(self) -> Tally:
+        return Tally(**self._counts, findings=tuple(self._findings))
+
+    def reports(self, records: Sequence[Record], deeds: Sequence[Deed], maybe: Collection[bytes]) -> None:
+        sent = {deed.sha256.hex(): deed for deed in deeds}
+        unsure = {digest.hex() for digest in maybe}
+        found: dict[str, Record] = {}
+        subjects: set[str] = set()
+        for record in records:
+            digest, subject = str(record.body.get("raw_sha256")), _report_subject(record)
+            deed = sent.get(digest)
+            signed = self._signed(record)
+            if deed is None and digest not in unsure and not signed:
+                self._stranger(record, next((each for each in deeds if each.subject == subject), None))
+                subjects.add(subject)
+            elif digest in found:
+                self._say(
+                    Fault.FORGED, f"{record.key} is a second record of the bytes of {found[digest].key}"
+                )
+            elif deed is not None and deed.subject != subject:
+                self._say(Fault.DIFFERENT, f"{record.key} is of {subject}, what was sent of {deed.subject}")
+            else:
+                self._counts["reports"] += deed is not None
+                found[digest] = record
+                if _is_empty(record):
+                    subjects.add(subject)  # two empty reports of one second are one fact
+        self._missing(
+            (deed for digest, deed in sent.items() if digest not in found and deed.subject not in subjects),
+            lambda deed: f"report {deed.subject} with SHA-256 {deed.sha256.hex()}",
+        )
+
+    def signals(self, records: Sequence[Record], deeds: Sequence[Deed]) -> None:
+        came = {deed.subject: deed for deed in deeds}
+        logged = set()
+        for record in records:
+            subject = f"{record.body.get('event_id')}/{record.body.get('modification_number')}"
+            digest, deed = record.body.get("event_sha256"), came.get(subject)
+            logged.add(subject)
+            if deed is None:
+                self._counts["unjudged" if record.at < self._since else "never_came"] += 1
+            elif digest is None:
+                self._counts["unjudged"] += 1
+            elif digest != deed.sha256.hex():
+                self._say(
+                    Fault.DIFFERENT,
+                    f"event {subject} came with content {deed.sha256.hex()}, the log has {digest}",
+                )
+            else:
+                self._counts["signals"] += 1
+        self._missing(
+            (deed for deed in deeds if deed.subject not in logged), lambda deed: f"event {deed.subject}"
+        )
+
+    def opts(self, records: Sequence[Record], deeds: Sequence[Deed], said: Sequence[Deed]) -> None:
+        known = {deed.subject for deed in (*deeds, *said)}
+        logged = {_opt_subject(record): record for record in records}
+        for subject, record in logged.items():
+            if subject not in known and record.at >= self._since:
+                self._say(Fault.FORGED, f"{record.key} says {subject}, which was never said here")
+            self._counts["unjudged"] += subject not in known and record.at < self._since
+        self._counts["opts"] += sum(deed.subject in logged for deed in deeds)
+        self._missing(
+            (deed for deed in deeds if deed.subject not in logged), lambda deed: f"opt {deed.subject}"
+        )
+
+    def _signed(self, record: Record) -> bool:
+        """Whether our own key has signed what the record rests on, whatever is remembered."""
+        try:
+            source = verify_source(record)
+        except VerificationError as error:
+            self._say(Fault.BROKEN, f"{record.key}: {error}")
+            return False
+        return source is not None and source.key_sha256 in self._present.own_keys
+
+    def _stranger(self, record: Record, deed: Deed | None) -> None:
+        """A report that nothing here speaks for."""
+        if deed is not None:
+            logged = record.body.get("raw_sha256")
+            text = f"{record.key} rests on {logged}, what was sent has {deed.sha256.hex()}"
+            self._say(Fault.DIFFERENT, text)
+        elif record.at < self._since:
+            self._counts["unjudged"] += 1
+        else:
+            self._say(Fault.FORGED, f"{record.key} is of a report that was never sent from here")
+
+    def _missing(self, deeds: Iterable[Deed], describe: Callable[[Deed], str]) -> None:
+        for deed in deeds:
+            passed = self._reached is not None and deed.at <= self._reached - MARGIN
+            if passed or deed.at < self._present.now - self._present.patience:
+                self._say(
+                    Fault.MISSING, f"{describe(deed)}, done at {deed.at.isoformat()}, is not in the log"
+                )
+            else:
+                self._counts["pending"] += 1
+
+    def _say(self, fault: Fault, text: str) -> None:
+        self._findings.append(Finding(fault, text))
+
+
+def _report_subject(record: Record) -> str:
+    return f"{record.body.get('report_request_id')}/{record.body.get('created_at')}"
+
+
+def _opt_subject(record: Record) -> str:
+    body = record.body
+    mark = body.get("code", body.get("opt_id"))
+    number = body.get("modification_number")
+    whole = number if isinstance(number, int) else -1
+    return opt_subject(str(body.get("event_id")), whole, str(body.get("opt_type")), str(mark))
+
+
+def _is_empty(record: Record) -> bool:
+    return record.body.get("readings") == 0 and record.body.get("quarantined") == 0

@@ -1,0 +1,141 @@
+"""`flexpact feid audit`: the box holds what it has sent and received against the aggregator's log."""
+
+import json
+import logging
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from flexpact.clock import Clock, ClockError
+from flexpact.control import harmless
+
+if TYPE_CHECKING:
+    from feid.evidence import Audit, Pair
+    from feid.settings import FeidSettings
+
+app = typer.Typer()
+log = logging.getLogger(__name__)
+
+EXIT_ALARM = 1
+EXIT_NOT_MADE = 2
+EXIT_NOT_CHECKED = 3
+
+
+@app.command()
+def audit(  # noqa: PLR0917 - the command line passes them by name
+    config: Annotated[Path, typer.Option(help="Settings of the box, a TOML file.")],
+    trust: Annotated[Path, typer.Option(help="What you take as given, as for `flexpact verify`.")],
+    source: Annotated[Path, typer.Option("--from", help="Directory with records and receipts.")],
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="When those were taken out, such as 2026-01-21T00:00Z; without it: now."),
+    ] = None,
+    ven_id: Annotated[
+        str | None, typer.Option(help="Our id, where the box is not registered any more.")
+    ] = None,
+    clock: Annotated[str, typer.Option(help="As `flexpact feid serve` takes it.")] = "real",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
+) -> None:
+    """Find what is missing, different or forged in the log: reports, events and opts of this box.
+
+    Every receipt is verified here first. Exit code 0: all that the box remembers is in the log, or too young
+    to be. 1: an alarm; each finding is a line of the log too, and `flexpact feid status` shows them. 3: no
+    alarm, but the trust file leaves steps of a receipt open. 2: the audit could not be made.
+    """
+    logging.basicConfig(level="WARNING", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    from feid import evidence, outcome  # noqa: PLC0415  # the command line starts without the parts it does not run
+    from feid.errors import FeidError  # noqa: PLC0415
+    from ledger.errors import LedgerError  # noqa: PLC0415
+    from ven.errors import VenError  # noqa: PLC0415
+
+    try:
+        settings, now = _settings(config), _instant(as_of, clock)
+        made = _made(settings, evidence.directory(source), trust, now, ven_id)
+        shown = _result(made, now)
+        outcome.write(settings.audited, shown)
+    except (FeidError, LedgerError, VenError, ClockError) as error:
+        _end(str(error))
+    except OSError as error:
+        _end(f"{error.filename or config}: {error.strerror}")
+    for finding in made.tally.findings:
+        log.error("audit: %s: %s", finding.fault, harmless(finding.text))
+    typer.echo(json.dumps(shown) if as_json else _lines(made))
+    if not made.tally.holds:
+        raise typer.Exit(EXIT_ALARM)
+    if made.open:
+        raise typer.Exit(EXIT_NOT_CHECKED)
+
+
+def _settings(config: Path) -> "FeidSettings":
+    from feid.settings import FeidSettings  # noqa: PLC0415
+
+    return FeidSettings.load(config)
+
+
+def _made(
+    settings: "FeidSettings", pairs: "Iterable[Pair]", trust: Path, now: datetime, ven_id: str | None
+) -> "Audit":
+    from feid import evidence  # noqa: PLC0415
+    from ledger import trust as trust_file  # noqa: PLC0415
+    from ledger.verify import read_evidence  # noqa: PLC0415
+
+    given = trust_file.Trust.from_file(read_evidence("trust", trust, trust_file.MAX_FILE_BYTES))
+    return evidence.audit(settings, pairs, given, now, ven_id)
+
+
+def _instant(text: str | None, clock: str) -> datetime:
+    if text is None:
+        return Clock.parse(clock)()
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        _end(f"--as-of is no time: {harmless(text)}")
+    if instant.tzinfo is None:
+        _end(f"--as-of needs a time zone, such as a Z at the end: {harmless(text)}")
+    return instant
+
+
+def _result(made: "Audit", now: datetime) -> dict[str, object]:
+    from feid.outcome import KEPT  # noqa: PLC0415
+
+    tally = made.tally
+    findings = [{"fault": str(each.fault), "text": each.text} for each in tally.findings]
+    return {
+        "at": now.isoformat(),
+        "holds": tally.holds,
+        "reports": tally.reports,
+        "signals": tally.signals,
+        "opts": tally.opts,
+        "pending": tally.pending,
+        "unjudged": tally.unjudged,
+        "never_came": tally.never_came,
+        "open_receipts": made.open,
+        "alarms": len(findings),
+        "findings": findings[:KEPT],
+    }
+
+
+def _lines(made: "Audit") -> str:
+    tally = made.tally
+    verdict = "complete" if tally.holds else f"ALARM: {len(tally.findings)} found"
+    lines = [
+        f"{verdict}: {tally.reports} reports, {tally.signals} events and {tally.opts} opts are in the log"
+    ]
+    lines += [f"{each.fault:<10} {harmless(each.text)}" for each in tally.findings]
+    for number, text in (
+        (tally.pending, "done here, not sealed yet"),
+        (tally.unjudged, "in the log without anything here to compare with, such as from before our memory"),
+        (tally.never_came, "versions of events in the log that never came here"),
+        (made.open, "receipts rest on a step that the trust file leaves open"),
+    ):
+        if number:
+            lines.append(f"{number:>10} {text}")
+    return "\n".join(lines)
+
+
+def _end(sentence: str) -> NoReturn:
+    typer.echo(f"flexpact feid: {sentence}", err=True)
+    raise typer.Exit(EXIT_NOT_MADE)
