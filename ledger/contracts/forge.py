@@ -8,7 +8,6 @@ OpenZeppelin's P256 does not compile another way).
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,12 +16,12 @@ from pathlib import Path
 from ledger.contracts import build
 
 
-def run(arguments: Sequence[str], cache: Path) -> subprocess.CompletedProcess[bytes]:
-    """Run forge on our contracts, its output on ours; it is installed into `cache` if it is not there. What
-    it builds, and the values that failed, stay in `cache`, in a place for each checkout.
+def run(arguments: Sequence[str], cache: Path) -> subprocess.CompletedProcess[str]:
+    """Run forge on our contracts and give what it printed; it is installed into `cache` if it is not there.
+    What it builds, and the values that failed, stay in `cache`; one run at a time.
     """
     program = str(build.foundry("forge", cache))
-    place = cache / f"forge-{hashlib.sha256(bytes(build.HERE)).hexdigest()[:8]}"
+    place = cache / "forge"
     place.mkdir(exist_ok=True)
     environment = {
         **build.environment(cache),
@@ -31,8 +30,16 @@ def run(arguments: Sequence[str], cache: Path) -> subprocess.CompletedProcess[by
     }
     modules = cache / "node_modules" / "@openzeppelin"
     settings = ["--root", str(build.HERE), "--use", str(build.COMPILER), "-R", f"@openzeppelin/={modules}/"]
-    command = [program, *arguments[:1], *settings, *arguments[1:]]
-    return subprocess.run(command, cwd=place, env=environment, check=False)  # noqa: S603 - our own forge
+    with build.turn(place):
+        return subprocess.run(  # noqa: S603 - our own forge, with the arguments of whoever calls it
+            [program, *arguments[:1], *settings, *arguments[1:]],
+            cwd=place,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
 
 
 def main() -> None:
@@ -41,6 +48,7 @@ def main() -> None:
         done = run(sys.argv[1:] or ["test"], build.default_cache())
     except build.BuildError as error:
         raise SystemExit(f"contracts: {error}") from None
+    sys.stdout.write(done.stdout)
     raise SystemExit(done.returncode)
 
 

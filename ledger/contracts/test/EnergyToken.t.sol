@@ -15,6 +15,7 @@ contract EnergyTokenTest is Test {
     address private constant NODE = address(0x10);
     address private constant OTHER = address(0x20);
     uint256 private constant KEY = 0xC0FFEE;
+    uint256 private constant DEADLINE = 1_800_000_000; // later than the blocks that forge makes
     bytes32 private constant PERMIT =
         keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
 
@@ -102,7 +103,7 @@ contract EnergyTokenTest is Test {
     function testFuzz_aPermitAllowsWithoutATransactionOfTheHolder(uint128 amount) external {
         address holder = vm.addr(KEY);
         (uint8 v, bytes32 r, bytes32 s) = permit(holder, amount, 0);
-        token.permit(holder, OTHER, amount, block.timestamp, v, r, s);
+        token.permit(holder, OTHER, amount, DEADLINE, v, r, s);
         vm.assertEq(token.allowance(holder, OTHER), amount);
         vm.prank(MINTER);
         token.mint(holder, amount);
@@ -114,22 +115,21 @@ contract EnergyTokenTest is Test {
     function test_aPermitIsUsedOnce() external {
         address holder = vm.addr(KEY);
         (uint8 v, bytes32 r, bytes32 s) = permit(holder, 5, 0);
-        token.permit(holder, OTHER, 5, block.timestamp, v, r, s);
+        token.permit(holder, OTHER, 5, DEADLINE, v, r, s);
         vm.expectRevert();
-        token.permit(holder, OTHER, 5, block.timestamp, v, r, s);
+        token.permit(holder, OTHER, 5, DEADLINE, v, r, s);
     }
 
     function test_aLatePermitOrAnothersIsRefused() external {
         address holder = vm.addr(KEY);
         (uint8 v, bytes32 r, bytes32 s) = permit(holder, 5, 0);
         vm.expectRevert();
-        token.permit(NODE, OTHER, 5, block.timestamp, v, r, s);
+        token.permit(NODE, OTHER, 5, DEADLINE, v, r, s);
         vm.expectRevert();
-        token.permit(holder, OTHER, 6, block.timestamp, v, r, s);
-        uint256 deadline = block.timestamp;
-        vm.warp(deadline + 1);
-        vm.expectRevert(abi.encodeWithSelector(ERC20Permit.ERC2612ExpiredSignature.selector, deadline));
-        token.permit(holder, OTHER, 5, deadline, v, r, s);
+        token.permit(holder, OTHER, 6, DEADLINE, v, r, s);
+        vm.warp(DEADLINE + 1);
+        vm.expectRevert(abi.encodeWithSelector(ERC20Permit.ERC2612ExpiredSignature.selector, DEADLINE));
+        token.permit(holder, OTHER, 5, DEADLINE, v, r, s);
     }
 
     // --- the admin, and coins
@@ -163,7 +163,7 @@ contract EnergyTokenTest is Test {
     }
 
     function permit(address holder, uint256 amount, uint256 nonce) private view returns (uint8, bytes32, bytes32) {
-        bytes32 content = keccak256(abi.encode(PERMIT, holder, OTHER, amount, nonce, block.timestamp));
+        bytes32 content = keccak256(abi.encode(PERMIT, holder, OTHER, amount, nonce, DEADLINE));
         return vm.sign(KEY, keccak256(abi.encodePacked("\x19\x01", token.DOMAIN_SEPARATOR(), content)));
     }
 }

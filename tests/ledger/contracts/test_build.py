@@ -13,6 +13,8 @@ import pytest
 from ledger import contracts
 from ledger.contracts import build
 
+CODE_LIMIT_BYTES = 24_576  # EIP-170; what makes a contract may be twice as long (EIP-3860)
+
 
 def test_a_changed_source_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in build.HERE.iterdir():
@@ -21,6 +23,7 @@ def test_a_changed_source_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     source = (tmp_path / "CheckpointLog.sol").read_text(encoding="utf-8")
     (tmp_path / "CheckpointLog.sol").write_text(source.replace("size > expectedSize", "size >= expectedSize"))
     monkeypatch.setattr(build, "HERE", tmp_path)
+    monkeypatch.setattr(build, "CONTRACTS", ("CheckpointLog",))  # the others take seconds to compile
     with pytest.raises(
         build.BuildError, match=r"CheckpointLog\.json is not what CheckpointLog\.sol compiles to"
     ):
@@ -65,13 +68,26 @@ def test_the_committed_artefacts_are_what_the_sources_compile_to() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_an_artefact_is_complete() -> None:
-    artefact = contracts.load("CheckpointLog")
-    assert artefact.bytecode.startswith("0x60")
-    assert {entry.get("name") for entry in artefact.abi} == {
+@pytest.mark.parametrize("name", build.CONTRACTS)
+def test_an_artefact_is_complete_and_names_its_contract(name: str) -> None:
+    artefact = contracts.load(name)
+    assert artefact.name == name
+    assert artefact.bytecode.startswith("0x6")  # every constructor begins by a PUSH
+    assert len(artefact.bytecode) // 2 - 1 <= 2 * CODE_LIMIT_BYTES
+
+
+def test_an_artefact_has_the_contracts_interface() -> None:
+    assert {entry.get("name") for entry in contracts.load("CheckpointLog").abi} == {
         None,
         "Published",
         "head",
         "publish",
         "publisher",
     }
+
+
+@pytest.mark.parametrize("name", build.CONTRACTS)
+def test_no_contract_takes_coins(name: str) -> None:
+    abi = contracts.load(name).abi
+    assert not [entry for entry in abi if entry.get("stateMutability") == "payable"]
+    assert not [entry for entry in abi if entry["type"] in ("receive", "fallback")]
