@@ -141,6 +141,9 @@ class EmbeddedChain:
     def _executed(self, transaction: SpoofTransaction, header: BlockHeaderAPI) -> Any:
         try:
             with self._chain.get_vm(header).in_costless_state() as state:
+                if header.hash == self.head().hash:
+                    # A call at the head is one in the block to come: here blocks come on demand only.
+                    state.execution_context._timestamp = self._next_time(header)
                 computation = state.costless_execute_transaction(transaction)
         except (ValidationError, PyEVMError) as error:
             raise RefusedError(f"cannot be executed: {error}") from error
@@ -192,7 +195,7 @@ class EmbeddedChain:
 
     def _mine(self, transaction: SignedTransactionAPI) -> None:
         parent = self.head()
-        timestamp = max(int(self._clock().timestamp()), parent.timestamp + 1)
+        timestamp = self._next_time(parent)
         header = self._chain.create_header_from_parent(parent, timestamp=timestamp, gas_limit=GAS_LIMIT)
         self._chain.header = header
         try:
@@ -200,6 +203,9 @@ class EmbeddedChain:
                 self._chain.mine_all([transaction])
         except (ValidationError, PyEVMError) as error:
             raise RefusedError(f"cannot be executed: {error}") from error
+
+    def _next_time(self, parent: BlockHeaderAPI) -> int:
+        return max(int(self._clock().timestamp()), parent.timestamp + 1)
 
     def _genesis(self) -> Any:
         parameters: Any = {

@@ -62,7 +62,7 @@ class Head:
     @property
     def fees(self) -> dict[str, Wei]:
         """The fee fields of a transaction that the next blocks should take; all zero where gas is free."""
-        return _fees(self.base_fee)
+        return transaction_fees(self.base_fee)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +232,7 @@ class Node:
             "chainId": await self.chain_id(),
             "from": maker,
             "nonce": await self._ask(self._web3.eth.get_transaction_count(maker)),
-            **_fees(block.get("baseFeePerGas") or 0),  # type: ignore[typeddict-item] # a TypedDict of these two keys
+            **transaction_fees(block.get("baseFeePerGas") or 0),  # type: ignore[typeddict-item] # a TypedDict of these two keys
         }
         transaction["gas"] = await self._ask(constructor.estimate_gas(transaction))
         raw = key.sign(await self._ask(constructor.build_transaction(transaction)))
@@ -292,7 +292,8 @@ def proven_word(anchor: Anchor) -> bytes:
     return prove_storage(state_root, anchor.contract, anchor.slot, anchor.account_proof, anchor.storage_proof)
 
 
-def _fees(base_fee: int) -> dict[str, Wei]:
+def transaction_fees(base_fee: int) -> dict[str, Wei]:
+    """The fee fields of a transaction after a block with that base fee, in wei."""
     tip = GWEI if base_fee else 0
     return {"maxFeePerGas": Wei(2 * base_fee + tip), "maxPriorityFeePerGas": Wei(tip)}
 

@@ -40,3 +40,28 @@ class AnchorSettings(BaseModel):
         description="Blocks that must follow before a checkpoint counts as anchored; 0 where a block is final"
         " at once, as on the embedded chain and under QBFT.",
     )
+
+
+class SettlerSettings(BaseModel):
+    """Where agreements are, and with which key the aggregator acts in them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rpc_url: str = Field(
+        pattern=r"^https?://", description="JSON-RPC of a chain node that the operator chose."
+    )
+    chain_id: int = Field(ge=1, lt=2**63, description="The chain's id; a node of another chain is refused.")
+    contract: str = Field(pattern=ADDRESS, description="Address of the DRAgreement, lower-case hexadecimal.")
+    key_file: Path = Field(
+        description="Secret key of the aggregator's account: 64 hexadecimal digits, mode 0600. Not the key"
+        " that anchors: one account has one sequence of transactions."
+    )
+    timeout_s: float = Field(
+        default=5.0, gt=0, le=60, description="Real seconds before a node counts as not answering."
+    )
+    gas: int = Field(
+        default=600_000,
+        ge=300_000,
+        le=5_000_000,
+        description="Gas limit of one call; a booking needs about 250,000.",
+    )

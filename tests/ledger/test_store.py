@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
-from ledger.store import metadata
+from ledger import agreement_schema, store
 
 
-def test_the_migration_makes_the_tables_that_the_code_expects(database_path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("metadata", [store.metadata, agreement_schema.metadata], ids=["log", "agreements"])
+def test_the_migration_makes_the_tables_that_the_code_expects(
+    metadata: sa.MetaData, database_path: Path, tmp_path: Path
+) -> None:
     migrated = sa.create_engine(f"sqlite:///{database_path}")
     direct = sa.create_engine(f"sqlite:///{tmp_path / 'direct.db'}")
     metadata.create_all(direct)
@@ -27,7 +31,7 @@ def _description(engine: sa.Engine, table: str) -> list[object]:
         (c["name"], str(c["type"]), c["nullable"], c["primary_key"]) for c in inspector.get_columns(table)
     ]
     indexes = [
-        (i["name"], i["column_names"], i["unique"], str(i["dialect_options"]["sqlite_where"]))
+        (i["name"], i["column_names"], i["unique"], str(i["dialect_options"].get("sqlite_where")))
         for i in inspector.get_indexes(table)
     ]
     unique = [u["column_names"] for u in inspector.get_unique_constraints(table)]
