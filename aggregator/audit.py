@@ -2,17 +2,21 @@
 
 Rules: every journal fact and every statement is sealed once, in the order in which it was written; a kill
 between two steps loses and doubles nothing, because leaf and position are one transaction. Records hold
-text and integers.
+text and integers. The log's own checkpoints and anchors are sealed with what comes after them, never by
+themselves: each would make another.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator import store
+from ledger import book
+from ledger import store as ledger_store
 from ledger.log import Log
 from ledger.record import Record
 from vtn import journal
@@ -20,6 +24,8 @@ from vtn.store import Database
 
 JOURNAL = "sealed-journal"
 STATEMENTS = "sealed-statements"
+CHECKPOINTS = "sealed-checkpoints"
+ANCHORS = "sealed-anchors"
 FACTS_A_STEP = 500
 
 
@@ -42,12 +48,26 @@ async def _seal_some(conn: AsyncConnection, log: Log) -> int:
         statements = await store.statements(conn, after=after, limit=FACTS_A_STEP - len(facts))
     records = [fact_record(fact) for fact in facts] + [statement_record(stored) for stored in statements]
     if records:
+        records += await _own_records(conn)
         await log.append(records, conn)
     if facts:
         await store.move(conn, JOURNAL, facts[-1].seq)
     if statements:
         await store.move(conn, STATEMENTS, statements[-1].seq)
     return len(records)
+
+
+async def _own_records(conn: AsyncConnection) -> list[Record]:
+    """The records of checkpoints and anchors that came since, marked as sealed."""
+    after = await store.position(conn, CHECKPOINTS)
+    checkpoints = await ledger_store.checkpoint_rows(conn, after, FACTS_A_STEP)
+    after = await store.position(conn, ANCHORS)
+    anchors = await ledger_store.settled_anchor_rows(conn, after, FACTS_A_STEP)
+    if checkpoints:
+        await store.move(conn, CHECKPOINTS, checkpoints[-1]["size"])
+    if anchors:
+        await store.move(conn, ANCHORS, anchors[-1]["anchor_id"])
+    return [book.checkpoint_record(row) for row in checkpoints] + [book.anchor_record(row) for row in anchors]
 
 
 def fact_record(fact: journal.Fact) -> Record:
@@ -60,10 +80,11 @@ def fact_record(fact: journal.Fact) -> Record:
 
 
 def statement_record(stored: store.StoredStatement) -> Record:
-    """The record of one revision of a statement."""
+    """The record of one revision of a statement, with the hash of its details."""
     statement = stored.statement
     key = f"statement/{statement.ven_id}/{statement.event_id}/{statement.revision}"
-    return Record("statement", key, stored.made_at, statement.body())
+    detail = hashlib.sha256(store.detail_text(stored.detail).encode()).hexdigest()
+    return Record("statement", key, stored.made_at, {**statement.body(), "detail_sha256": detail})
 
 
 def _plain(value: Any) -> Any:

@@ -290,8 +290,8 @@ async def add_statement(
             event_id=numbered.event_id,
             ven_id=numbered.ven_id,
             revision=revision,
-            body=json.dumps(numbered.body(), sort_keys=True),
-            detail=json.dumps(detail, sort_keys=True),
+            body=body_text(numbered),
+            detail=detail_text(detail),
             made_at=now,
         )
     )
@@ -313,7 +313,9 @@ async def statements(
     if event_id is not None:
         query = query.where(t.c.event_id == event_id)
     rows = await conn.execute(query)
-    return [StoredStatement(seq, _statement(body), json.loads(detail), at) for seq, body, detail, at in rows]
+    return [
+        StoredStatement(seq, statement_of(body), json.loads(detail), at) for seq, body, detail, at in rows
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +358,18 @@ def newest(found: Sequence[StoredStatement]) -> list[StoredStatement]:
     return list(last.values())
 
 
-def _statement(text: str) -> Statement:
+def body_text(statement: Statement) -> str:
+    """A statement as it is stored."""
+    return json.dumps(statement.body(), sort_keys=True)
+
+
+def detail_text(detail: Mapping[str, Any]) -> str:
+    """Its details as they are stored, and hashed when it is sealed."""
+    return json.dumps(detail, sort_keys=True)
+
+
+def statement_of(text: str) -> Statement:
+    """The statement behind `body_text`."""
     body = json.loads(text)
     body.pop("amount_minor")
     return Statement(**{**body, "outcome": Outcome(body["outcome"])})

@@ -27,9 +27,12 @@ SUBS: dict[str, Sub] = {
     "aggregator": Sub(["aggregator"], "Run the aggregator, ask it for a reduction, read what it knows."),
     "vtn": Sub(["vtn", "vtn_operator"], "Run the OpenADR server by itself; VENs, reports and traces of any."),
     "event": Sub(["event"], "Create, modify, cancel and show events of a running server."),
-    "feid": Sub(["feid", "feid_voice", "feid_simulate"], "Run the box at the customer, speak for its site."),
+    "feid": Sub(
+        ["feid", "feid_voice", "feid_audit", "feid_simulate"],
+        "Run the box at the customer, speak for its site.",
+    ),
     "openadr": Sub(["openadr"], "Check OpenADR 2.0 messages in files."),
-    "ledger": Sub(["ledger"], "The log, the embedded chain and the contract."),
+    "ledger": Sub(["ledger", "ledger_check", "ledger_network"], "The log, the chains and the contracts."),
     "verify": Sub(["verify"], "Verify a receipt offline.", group=False),
     "pki": Sub(["pki"], "Make an authority and certificates, renew and revoke them."),
 }

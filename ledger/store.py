@@ -13,8 +13,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import accumulate, chain
-from typing import cast
+from itertools import accumulate, chain, takewhile
+from typing import Any, cast
 
 from sqlalchemy import (
     CheckConstraint,
@@ -246,6 +246,24 @@ async def newest_checkpoint(conn: AsyncConnection) -> Checkpoint | None:
         await conn.execute(select(checkpoint_table.c.note).order_by(checkpoint_table.c.size.desc()).limit(1))
     ).scalar()
     return None if note is None else Checkpoint.parse(cast("str", note))
+
+
+async def checkpoint_rows(conn: AsyncConnection, above: int, limit: int) -> list[Mapping[str, Any]]:
+    """Checkpoints of more than `above` leaves as they are stored, smallest first."""
+    c = checkpoint_table.c
+    rows = await conn.execute(select(checkpoint_table).where(c.size > above).order_by(c.size).limit(limit))
+    return [dict(row) for row in rows.mappings()]
+
+
+async def settled_anchor_rows(conn: AsyncConnection, after: int, limit: int) -> list[Mapping[str, Any]]:
+    """Anchors numbered above `after` as they are stored, oldest first, up to the one whose outcome is not yet
+    known.
+    """
+    c = anchor_table.c
+    rows = await conn.execute(
+        select(anchor_table).where(c.anchor_id > after).order_by(c.anchor_id).limit(limit)
+    )
+    return list(takewhile(lambda row: row["state"] != "signed", [dict(row) for row in rows.mappings()]))
 
 
 async def checkpoint_of_word(conn: AsyncConnection, word: bytes) -> Checkpoint | None:

@@ -1,0 +1,169 @@
+"""Whether journal, statements, checkpoints and anchors are what was sealed: each row against its leaf.
+
+The leaves must have been checked before (`ledger.check`): where a row and its leaf differ, the row is wrong.
+Rows behind the last sealed one are told, and are no error: nothing is known of them yet.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from aggregator.sealed_rows import JOURNAL, TABLES, Row, Sealed, position, table_of
+from ledger import book, offline
+from ledger.check import Progress
+from ledger.errors import TamperedError
+from ledger.record import FORMAT
+from ledger.verify import Status, Step
+
+_KIND = b'"kind":"'
+_SHOWN = 80
+OLD_FORM = "rows were sealed in another form, which this version cannot build again"
+NO_DETAIL = "rows were sealed without their details"
+SET_ASIDE = "rows were anchored when they were sealed, on a chain that was set back since"
+
+
+@dataclass(slots=True)
+class _Reader:
+    """How far a table was compared with the leaves that its rows made."""
+
+    sealed: Sealed
+    conn: sqlite3.Connection
+    rows: Iterator[Row] = field(init=False)
+    position: int = field(init=False)
+    last: int = 0
+    count: int = 0
+    remarks: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.rows = self.sealed.rows(self.conn)
+        self.position = position(self.conn, self.sealed)
+
+    def compare(self, index: int, key: str, canonical: bytes) -> None:
+        """The next row with the next leaf that such a row made."""
+        row = next(self.rows, None)
+        if row is None or (row.key != key and row.number > self.position and self._number(key) is None):
+            raise TamperedError(f"{self.sealed.table} {key}", f"the row of leaf {index} is missing")
+        if row.problem:
+            raise TamperedError(self._name(row.number), row.problem)
+        if row.key != key:
+            self._misplaced(row, index, key)
+        if row.canonical != canonical:
+            self._changed(row, canonical)
+        self.last = row.number
+        self.count += 1
+
+    def finish(self) -> Step:
+        """What is behind the last leaf; TamperedError if the position says that a row there was sealed."""
+        newer = 0
+        for row in self.rows:
+            if row.number <= self.position:
+                raise TamperedError(self._name(row.number), "no leaf was made from it")
+            newer += 1
+        if self.last != self.position:
+            raise TamperedError(
+                f"agg_position {self.sealed.position}",
+                "the sealed rows end elsewhere",
+                expected=str(self.last),
+                got=str(self.position),
+            )
+        said = [f"{self.count} rows are what was sealed"]
+        said += [f"{number} of these {remark}" for remark, number in sorted(self.remarks.items())]
+        if newer:
+            said.append(f"{newer} newer rows are not sealed yet")
+        unknown = self.remarks.keys() & {OLD_FORM, NO_DETAIL}
+        return Step(self.sealed.table, Status.NOT_CHECKED if unknown else Status.CHECKED, "; ".join(said))
+
+    def _misplaced(self, row: Row, index: int, key: str) -> None:
+        """Another row stands at a leaf's place: TamperedError says which was changed, added, moved or
+        removed.
+        """
+        there = self._number(key)
+        known = row.key is not None and offline.leaf_of_key(self.conn, row.key) is not None
+        if there is None and known:
+            raise TamperedError(f"{self.sealed.table} {key}", f"the row of leaf {index} is missing")
+        if there is None:
+            raise TamperedError(
+                self._name(row.number),
+                f"it is not the row of leaf {index}",
+                expected=key,
+                got=_short(row.key),
+            )
+        if not known and row.number <= self.position:
+            raise TamperedError(self._name(row.number), "no leaf was made from it")
+        following = next(self.rows, None)
+        moved = row.number if following is not None and following.key == key else there
+        raise TamperedError(
+            self._name(moved), "it stands out of its order", expected=key, got=_short(row.key)
+        )
+
+    def _changed(self, row: Row, canonical: bytes) -> None:
+        """Nothing but a remark if time alone made the difference; else TamperedError names the field."""
+        sealed, found = json.loads(canonical), json.loads(row.canonical)
+        old_form = sealed.pop("format") != FORMAT
+        found.pop("format")
+        if sealed == found:
+            return
+        if old_form:
+            self.remarks[OLD_FORM] += 1
+            return
+        was, now = _flat(sealed), _flat(found)
+        different = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
+        if different == ["body.detail_sha256"] and different[0] not in was:
+            self.remarks[NO_DETAIL] += 1
+            return
+        if (
+            sealed["kind"] == book.ANCHOR
+            and different == ["at", "body.state"]
+            and (was["body.state"], now["body.state"]) == ("anchored", "dropped")
+            and was["at"] < now["at"]
+        ):
+            self.remarks[SET_ASIDE] += 1
+            return
+        name = different[0]
+        raise TamperedError(
+            self._name(row.number),
+            f"{name} is not what was sealed",
+            expected=_short(was.get(name)),
+            got=_short(now.get(name)),
+        )
+
+    def _number(self, key: str) -> Any:
+        """The number of the row that makes a record of that key; None if none does."""
+        return next((row.number for row in self.sealed.rows(self.conn) if row.key == key), None)
+
+    def _name(self, number: object) -> str:
+        return f"{self.sealed.table} {number}"
+
+
+def check_rows(conn: sqlite3.Connection, progress: Progress) -> Iterator[Step]:
+    """One step for each table; TamperedError names the first row that is not what was sealed."""
+    readers = {sealed.table: _Reader(sealed, conn) for sealed in (JOURNAL, *TABLES.values())}
+    size = offline.log_size(conn)
+    for index, key, _, canonical in offline.leaves(conn):
+        reader = readers[table_of(_kind(canonical)).table]
+        reader.compare(index, key, canonical)
+        if index % 1024 == 0:
+            progress("rows", index, size)
+    for reader in readers.values():
+        yield reader.finish()
+
+
+def _kind(canonical: bytes) -> str:
+    """The kind of a record: the last of its fields."""
+    return canonical[canonical.rindex(_KIND) + len(_KIND) : -2].decode()
+
+
+def _flat(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a record, and those of its body by names of their own."""
+    rest = {name: value for name, value in fields.items() if name != "body"}
+    return rest | {f"body.{name}": value for name, value in fields["body"].items()}
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
