@@ -22,7 +22,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator import audit, portfolio, store
+from aggregator import audit, own_records, portfolio, store
 from aggregator.api import Api
 from aggregator.curve import PORTFOLIO, CurveMaker, history_is_in, portfolio_load
 from aggregator.forecaster import portfolio_forecast
@@ -101,7 +101,8 @@ class Aggregator:
             await portfolio.enrol(conn, self._settings.nodes, self._clock())
         async with db.read() as conn:
             await self._tally.advance(conn, await store.position(conn, ATTENDED))
-        self._vtn = Server(self._settings.vtn, db, self._clock, self._ask)
+        shelf = {own_records.PATH: own_records.OwnRecords(db, self._log).page}
+        self._vtn = Server(self._settings.vtn, db, self._clock, self._ask, shelf=shelf)
         await self._vtn.start()
         app = self._make_api(db, self._vtn).app()
         OperatorApi(db, self._office(self._vtn)).mount(app)

@@ -148,6 +148,22 @@ class Transport:
             pool.users -= 1
             await self._close_unless_used(pool)
 
+    async def read(self, target: str) -> bytes:
+        """What the VTN lets us read on a path of its own, beside OpenADR; an ExchangeError otherwise."""
+        pool = await self._fresh_pool()
+        pool.users += 1
+        url = self._settings.vtn_url.rstrip("/") + target
+        try:
+            async with pool.session.get(url, allow_redirects=False) as answer:
+                if answer.status != 200:
+                    raise WrongStatusError(answer.status)
+                return await _limited(answer, self._settings.response_limit_bytes)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnreachableError(f"{url}: {_reason(error)}") from error
+        finally:
+            pool.users -= 1
+            await self._close_unless_used(pool)
+
     async def _post(
         self, session: aiohttp.ClientSession, url: str, body: bytes, head: Mapping[str, str]
     ) -> bytes:

@@ -57,6 +57,11 @@ def payload(body: bytes, coding: str | None) -> Reply:
     return Reply(200, (*_PAYLOAD, (hdrs.CONTENT_ENCODING, coding)), compressed(body, coding))
 
 
+def document(body: bytes, kind: str) -> Reply:
+    """What is no OpenADR payload, of this media type."""
+    return Reply(200, ((hdrs.CONTENT_TYPE, kind), *_NAMED), body)
+
+
 @lru_cache(maxsize=256)
 def _head(code: int, fields: Fields, length: int, second: int) -> bytes:
     """Everything before the body; empty polls of one second all have the same."""

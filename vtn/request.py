@@ -61,6 +61,10 @@ class Request(Protocol):
         """The certificate that a proxy names, None where none is named."""
 
     @property
+    def wanted(self) -> str | None:
+        """The target where something is to be read (GET)."""
+
+    @property
     def attested(self) -> Fields | None:
         """The signature over the body, None where the head holds none."""
 
@@ -127,6 +131,7 @@ class Whole:
 
     __slots__ = ("_octets", "attested", "coding", "connection", "fingerprint", "head", "path")
     forwarded = None
+    wanted = None
 
     def __init__(self, head: Head, octets: bytes, connection: ssl.SSLObject | None) -> None:
         self.path, self.coding, self.fingerprint = head.path, head.coding, head.fingerprint
@@ -150,10 +155,12 @@ class Streamed:
     """A request that aiohttp reads."""
 
     forwarded: str | None
+    wanted: str | None
 
     def __init__(self, request: web.BaseRequest) -> None:
         self._request = request
         self.path = request.raw_path
+        self.wanted = request.raw_path if request.method == hdrs.METH_GET else None
         transport = request.transport
         self.connection = transport.get_extra_info("ssl_object") if transport is not None else None
         accepted = request.headers.get(hdrs.ACCEPT_ENCODING)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -37,14 +37,14 @@ from vtn.listener import Listener
 from vtn.open_files import room_for
 from vtn.reception import Reception
 from vtn.renewal import Renewal
-from vtn.reply import Reply, payload, status
+from vtn.reply import Reply, document, payload, status
 from vtn.report import RequestReports
 from vtn.request import DEV_FINGERPRINT, Head, Refused, Request, simple_head
 from vtn.settings import VtnSettings
 from vtn.signature import Seal, Signatures
 from vtn.skew import Skews
 from vtn.store import Database
-from vtn.tls import Tls, server_tls
+from vtn.tls import Tls, server_tls, tails_of
 from vtn.trace import Exchange, Tracer
 
 __all__ = ["BASE", "DEV_FINGERPRINT", "Server"]
@@ -58,11 +58,15 @@ POLL = str(ServiceName.OADR_POLL)
 REPORT = str(ServiceName.EI_REPORT)
 
 
+HandOut = Callable[[str, str], Awaitable[tuple[bytes, str]]]
+"""Takes the id of the VEN that asks and its query; gives bytes and media type, ValueError for a bad query."""
+
+
 class Server:
     """A VTN on one port.
 
     `request_reports` says what to ask of a VEN whose metadata arrive, `review` may refuse a message, in the
-    place of the one that the settings name.
+    place of the one that the settings name. `shelf` has what VENs may read beside OpenADR, by its path.
     """
 
     def __init__(
@@ -72,6 +76,8 @@ class Server:
         clock: Callable[[], datetime],
         request_reports: RequestReports,
         review: Review | None = None,
+        *,
+        shelf: Mapping[str, HandOut] | None = None,
     ) -> None:
         self._settings = settings
         self._db = db
@@ -86,6 +92,7 @@ class Server:
         self._tracer = Tracer(db)
         self._tls: Tls | None = None
         self._renewal: Renewal | None = None
+        self._shelf = {settings.prefix + path: hand_out for path, hand_out in (shelf or {}).items()}
         self._services = {settings.prefix + BASE + service: service for service in SERVICES}
         self._listener: Listener | None = None
         self._contacts: asyncio.Task[None] | None = None
@@ -189,6 +196,8 @@ class Server:
         service, raw, body, principal = "", b"", b"", ""
         try:
             principal = self._principal(request)
+            if request.wanted is not None and (found := await self._handed_out(request.wanted, principal)):
+                return found
             service = request.service(self._services)
             raw = await request.body(self._limit(service), self._settings.body_timeout_s)
             seal = self._seal(request) if service == REPORT else None
@@ -207,6 +216,20 @@ class Server:
         if self._tracer.traced:
             await self._trace(principal, service or request.path, raw, body, reply.status)
         return reply
+
+    async def _handed_out(self, target: str, principal: str) -> Reply | None:
+        """What a VEN may read beside OpenADR, by its certificate alone; None: nothing is on that path."""
+        path, _, query = target.partition("?")
+        hand_out = self._shelf.get(path)
+        if hand_out is None:
+            return None
+        guest = await self._reception.presence.find(principal, tails_of(principal, self._tls), self._clock())
+        if guest is None or guest.ven.suspended_at is not None:
+            raise Refused(403)
+        try:
+            return document(*await hand_out(guest.ven.ven_id, query))
+        except ValueError:
+            raise Refused(400) from None
 
     def _limit(self, service: str) -> int:
         return self._limits.max_report_bytes if service == REPORT else self._limits.max_bytes

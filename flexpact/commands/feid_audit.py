@@ -1,5 +1,6 @@
 """`flexpact feid audit`: the box holds what it has sent and received against the aggregator's log."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterable
@@ -28,7 +29,12 @@ EXIT_NOT_CHECKED = 3
 def audit(  # noqa: PLR0917 - the command line passes them by name
     config: Annotated[Path, typer.Option(help="Settings of the box, a TOML file.")],
     trust: Annotated[Path, typer.Option(help="What you take as given, as for `flexpact verify`.")],
-    source: Annotated[Path, typer.Option("--from", help="Directory with records and receipts.")],
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="Directory with records and receipts; without it the aggregator is asked."
+        ),
+    ] = None,
     as_of: Annotated[
         str | None,
         typer.Option(help="When those were taken out, such as 2026-01-21T00:00Z; without it: now."),
@@ -53,7 +59,8 @@ def audit(  # noqa: PLR0917 - the command line passes them by name
 
     try:
         settings, now = _settings(config), _instant(as_of, clock)
-        made = _made(settings, evidence.directory(source), trust, now, ven_id)
+        pairs = evidence.directory(source) if source is not None else _asked(settings, clock)
+        made = _made(settings, pairs, trust, now, ven_id)
         shown = _result(made, now)
         outcome.write(settings.audited, shown)
     except (FeidError, LedgerError, VenError, ClockError) as error:
@@ -67,6 +74,12 @@ def audit(  # noqa: PLR0917 - the command line passes them by name
         raise typer.Exit(EXIT_ALARM)
     if made.open:
         raise typer.Exit(EXIT_NOT_CHECKED)
+
+
+def _asked(settings: "FeidSettings", clock: str) -> "Iterable[Pair]":
+    from feid.records import ask  # noqa: PLC0415
+
+    return asyncio.run(ask(settings.ven, Clock.parse(clock)))
 
 
 def _settings(config: Path) -> "FeidSettings":
