@@ -16,7 +16,7 @@ from ledger.network.guide import guide
 from ledger.network.plan import Network, NetworkError, Validator
 from ledger.network.predeploy import checkpoint_log
 
-ADMIN_KEY, PUBLISHER_KEY = "keys/admin.key", "keys/publisher.key"
+ADMIN_KEY, PUBLISHER_KEY, SETTLER_KEY = "keys/admin.key", "keys/publisher.key", "keys/settler.key"
 DATA = "data"
 IMAGE_USER = (1000, 1000)
 """User and group of Besu in its image."""
@@ -48,6 +48,7 @@ def network_files(network: Network, now: datetime) -> list[File]:
         File("trust-chain.toml", settings.trust(network)),
         File(ADMIN_KEY, network.admin.line, secret=True),
         File(PUBLISHER_KEY, network.publisher.line, secret=True),
+        File(SETTLER_KEY, network.settler.line, secret=True),
     ]
     for validator in network.validators:
         alone = validator_files(

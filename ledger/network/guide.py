@@ -33,6 +33,7 @@ def guide(network: Network) -> str:
         contract=f"0x{network.contract.hex()}",
         admin=network.admin.text,
         publisher=network.publisher.text,
+        settler=network.settler.text,
         validators="\n".join(
             f"| {validator.name} | `{validator.key.text}` | {validator.site.host}:{validator.site.p2p_port} |"
             f" {validator.site.rpc_port} |"

@@ -80,14 +80,15 @@ class Rules:
 class Network:
     """All that the files are written from.
 
-    `admin` owns the contracts, `publisher` is the aggregator's account that anchors checkpoints, `accounts`
-    are further ones that may send transactions.
+    `admin` owns the contracts. `publisher` and `settler` are the aggregator's: one anchors checkpoints, one
+    acts in agreements, because an account has one sequence of transactions. `accounts` may send some, too.
     """
 
     rules: Rules
     validators: tuple[Validator, ...]
     admin: Key
     publisher: Key
+    settler: Key
     accounts: tuple[bytes, ...]
     besu_version: str
 
@@ -104,8 +105,8 @@ class Network:
     @property
     def senders(self) -> tuple[str, ...]:
         """The accounts that may send transactions, each once."""
-        accounts = (self.admin.address, self.publisher.address, *self.accounts)
-        return tuple(dict.fromkeys(f"0x{account.hex()}" for account in accounts))
+        ours = (self.admin.text, self.publisher.text, self.settler.text)
+        return tuple(dict.fromkeys((*ours, *(f"0x{account.hex()}" for account in self.accounts))))
 
     @property
     def addresses(self) -> tuple[bytes, ...]:
@@ -152,6 +153,7 @@ def found(rules: Rules, sites: Sequence[Site], accounts: Sequence[str], besu_ver
     return Network(
         rules,
         tuple(validators),
+        Key.generate(),
         Key.generate(),
         Key.generate(),
         tuple(_account(account) for account in accounts),

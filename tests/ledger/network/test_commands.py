@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tomllib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from coincurve import PrivateKey
 
 from ledger.network.folder import File, write
-from ledger.network.plan import NetworkError, plan_sites
+from ledger.network.plan import NetworkError, Rules, found, plan_sites
 from ledger.state import keccak256
 from tests.ledger.network import compose
 from tests.ledger.network.conftest import Made, command
@@ -52,6 +54,18 @@ def test_fewer_than_four_validators_are_warned_of(count: int, said: str, tmp_pat
     assert said in done.stdout
     assert ("cannot outvote a single faulty one" in done.stderr) == (count < 4)
     assert "all validators are on one host" in done.stderr
+
+
+def test_the_docs_say_what_a_network_bears() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "network.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+    assert len(rows) == 7
+    for row in rows:
+        count, *said = map(int, row)
+        sites = plan_sites(count, ["127.0.0.1"], 30303, 8545)
+        rules = Rules(1, 1, 1, 1, datetime(2026, 1, 20, tzinfo=UTC))
+        network = found(rules, sites, [], "26.9.0")
+        assert said == [network.quorum, network.may_rest, network.may_lie]
 
 
 def test_a_warning_stands_in_the_readme(tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def test_the_chain_begins_with_the_contract_and_nobody_owns_coin(made: Made) -> 
 def test_keys_are_secret_and_all_different(made: Made) -> None:
     secret = sorted(path for path in made.folder.rglob("*") if path.name == "key" or path.suffix == ".key")
     assert [str(path.relative_to(made.folder)) for path in secret] == [
-        "keys/admin.key", "keys/publisher.key", *(f"{name}/key" for name in made.names),
+        *(f"keys/{name}.key" for name in ("admin", "publisher", "settler")),
+        *(f"{name}/key" for name in made.names),
     ]  # fmt: skip
     for path in secret:
         assert path.stat().st_mode & 0o777 == 0o600
@@ -87,7 +88,7 @@ def test_permissions_name_exactly_the_nodes_and_senders(made: Made) -> None:
         assert lists == {
             "nodes-allowlist": made.enodes,
             "accounts-allowlist": [
-                made.address("keys/admin.key"), made.address("keys/publisher.key"), PAYEE,
+                *(made.address(f"keys/{name}.key") for name in ("admin", "publisher", "settler")), PAYEE,
             ],
         }  # fmt: skip
 
