@@ -118,6 +118,7 @@ def test_leaving_and_the_state_of_the_box_are_told(site: Site) -> None:
         "vtn_id": "vtn-1",
         "leaving": False,
         "answers_waiting": 0,
+        "audit": None,
     }
     assert site.ask("leave")["result"]["leaving"]
     assert names(site.session.due(NOW)) == ["CancelPartyRegistration"]

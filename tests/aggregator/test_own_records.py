@@ -1,0 +1,160 @@
+"""A node reads its own records and receipts on the VTN's listener, and the box audits with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+import pytest
+from sqlalchemy import update
+
+from aggregator.own_records import PATH, PER_PAGE
+from feid.errors import RecordsError
+from feid.records import ask
+from ledger.receipt import Receipt
+from ledger.record import Record
+from ledger.store import leaf_table
+from ledger.trust import Trust
+from ledger.verify import verify_receipt
+from tests.aggregator.chain import Chain
+from tests.aggregator.conftest import START, Platform, Prepared, node_settings, running, write_settings
+from tests.ven.test_transport import answering
+from ven.settings import VenSettings
+from vtn import registration
+from vtn.store import Database
+
+
+@pytest.fixture
+async def anchored(prepared: Prepared, tmp_path: Path) -> AsyncIterator[Platform]:
+    """A platform with a chain of its own, everything anchored."""
+    (tmp_path / "chain").mkdir()
+    chain = Chain(tmp_path / "chain")
+    boxes = prepared.copy(tmp_path)
+    settings = write_settings(tmp_path, [node_settings(n) for n in (1, 2, 3)], chain=await chain.start())
+    async with running(settings, boxes) as started:
+        assert (await started.post("/seal", {"timeout_s": 60}))["complete"]
+        yield started
+    await chain.close()
+
+
+async def read(platform: Platform, query: str = "", number: int = 1, path: str = PATH) -> tuple[int, bytes]:
+    assert platform.aggregator is not None
+    url = f"http://127.0.0.1:{platform.aggregator.port}{path}{query}"
+    async with platform.http.get(url, headers={"X-Client-Fingerprint": f"{number:064x}"}) as answer:
+        return answer.status, await answer.read()
+
+
+async def pages(platform: Platform, number: int = 1) -> list[dict[str, object]]:
+    """All leaves that a node is given."""
+    leaves: list[dict[str, object]] = []
+    while True:
+        status, body = await read(platform, f"?after={leaves[-1]['index'] if leaves else -1}", number)
+        assert status == 200
+        lines = [json.loads(line) for line in body.splitlines()]
+        assert len(lines) <= PER_PAGE
+        if not lines:
+            return leaves
+        leaves += lines
+
+
+async def test_a_node_is_given_its_own_records_alone_each_with_a_receipt(anchored: Platform) -> None:
+    trust = Trust.from_file((await anchored.get("/trust"))["trust"].encode())
+    found = {}
+    for number in (1, 2, 3):
+        leaves = await pages(anchored, number)
+        ven_id = anchored.boxes[f"node-{number}"].ven_id
+        for leaf in leaves:
+            record = Record.from_file(str(leaf["record"]).encode())
+            receipt = Receipt.from_file(str(leaf["receipt"]).encode())
+            assert verify_receipt(record, receipt, trust).complete
+            assert (record.body["ven_id"], receipt.index) == (ven_id, leaf["index"])
+        found[number] = {leaf["index"] for leaf in leaves}
+    whole = set.union(*found.values())
+    assert sum(map(len, found.values())) == len(whole) == (await anchored.get("/summary"))["leaves"]
+
+
+async def test_what_was_erased_is_left_out_and_the_pages_go_on(anchored: Platform) -> None:
+    before = await pages(anchored)
+    gone = before[1]["index"]
+    db = await Database.open(anchored.settings.database)
+    async with db.write() as conn:
+        erased = update(leaf_table).where(leaf_table.c.leaf_index == gone).values(salt=None, canonical=None)
+        await conn.execute(erased)
+    await db.close()
+    after = await pages(anchored)
+    assert [leaf["index"] for leaf in after] == [leaf["index"] for leaf in before]
+    assert after[1] == {"index": gone}
+
+
+async def test_others_are_given_nothing(anchored: Platform) -> None:
+    assert (await read(anchored, number=9))[0] == 403
+    for query in ("?after=x", "?after=-2", "?after=1&after=2", "?x"):
+        assert (await read(anchored, query))[0] == 400
+    assert (await read(anchored, path="/flexpact/other"))[0] == 501
+    assert (await read(anchored, path="/OpenADR2/Simple/2.0b/EiReport"))[0] == 501
+    db = await Database.open(anchored.settings.database)
+    async with db.write() as conn:
+        await registration.suspend(conn, anchored.boxes["node-1"].ven_id, START)
+    await db.close()
+    await anchored.stop()
+    await anchored.start()
+    assert (await read(anchored))[0] == 403
+
+
+# the box's side
+
+
+def settings(port: int) -> VenSettings:
+    return VenSettings(
+        vtn_url=f"http://127.0.0.1:{port}", insecure_dev=True, ven_name="n", state_path=Path("none")
+    )
+
+
+def clock() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"x", "gives no record: b'x'"),
+        (b"{}", "gives no record"),
+        (b"[" * 100_000, "gives no record"),
+        (b'{"index": 1, "record": "r"}', "gives no record"),
+        (b'{"index": 1}\n{"index": 1}', "gives leaf 1 after leaf 1"),
+    ],
+)
+async def test_an_answer_that_is_none_ends_the_asking(body: bytes, said: str) -> None:
+    async def handle(_request: aiohttp.web.Request) -> aiohttp.web.Response:
+        return aiohttp.web.Response(body=body)
+
+    async with answering(handle) as port:
+        with pytest.raises(RecordsError, match=said.replace("'", ".")):
+            await ask(settings(port), clock)
+
+
+async def test_an_aggregator_that_gives_no_records_is_said(unused_tcp_port: int) -> None:
+    async def handle(_request: aiohttp.web.Request) -> aiohttp.web.Response:
+        return aiohttp.web.Response(status=501)
+
+    async with answering(handle) as port:
+        with pytest.raises(RecordsError, match="HTTP status 501"):
+            await ask(settings(port), clock)
+    with pytest.raises(RecordsError, match="nobody listens there"):
+        await ask(settings(unused_tcp_port), clock)
+
+
+async def test_the_box_asks_page_after_page_until_there_is_none() -> None:
+    asked: list[str] = []
+
+    async def handle(request: aiohttp.web.Request) -> aiohttp.web.Response:
+        asked.append(request.query["after"])
+        told = {"-1": b'{"index": 3, "record": "r", "receipt": "s"}\n{"index": 7}\n'}
+        return aiohttp.web.Response(body=told.get(asked[-1], b""))
+
+    async with answering(handle) as port:
+        assert await ask(settings(port), clock) == [("leaf 3", b"r", b"s")]
+    assert asked == ["-1", "7"]
