@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from flexpact import verdict
+from flexpact.source_step import MAX_ORIGINAL_BYTES, source_steps
 from ledger import consistency as consistency_file
 from ledger import receipt as receipt_file
 from ledger import record as record_file
@@ -15,6 +16,7 @@ from ledger.consistency import ConsistencyProof, consistency_steps, keep_evidenc
 from ledger.errors import ForkError, VerificationError
 from ledger.receipt import Receipt
 from ledger.record import Record
+from ledger.source import STEP
 from ledger.trust import Trust
 from ledger.verify import Step, read_evidence, verification_steps
 
@@ -29,6 +31,9 @@ def verify(
     trust: Annotated[
         Path, typer.Option(help="What you take as given: the log's key, the chain's contract and a block.")
     ],
+    original: Annotated[
+        Path | None, typer.Option(help="The message that a report's record rests on, byte for byte.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
     consistency: Annotated[
         tuple[Path, Path] | None,
@@ -55,13 +60,16 @@ def verify(
     try:
         # Step by step, so that those before a failure are shown as well.
         if consistency is not None:
-            if (receipt, record) != (None, None):
+            if (receipt, record, original) != (None, None, None):
                 raise typer.BadParameter("--consistency takes its two files, no receipt and no --record")
             steps.extend(_grown(*consistency, proof, trust))
         elif receipt is None or record is None or proof is not None:
             raise typer.BadParameter("needs a receipt with its --record, or --consistency A B")
         else:
-            steps.extend(verification_steps(*_evidence(record, receipt, trust)))
+            evidence = _evidence(record, receipt, trust)
+            raw = None if original is None else read_evidence(STEP, original, MAX_ORIGINAL_BYTES)
+            steps.extend(verification_steps(*evidence))
+            steps.extend(source_steps(evidence[0], raw))
     except VerificationError as error:
         failure = error
     typer.echo(verdict.as_json(steps, failure) if as_json else verdict.as_lines(steps, failure))
