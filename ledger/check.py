@@ -18,7 +18,7 @@ from itertools import islice
 from ledger import offline, tile
 from ledger.checkpoint import Checkpoint
 from ledger.errors import TamperedError, VerificationError
-from ledger.merkle import HASH_BYTES, inclusion_ranges, range_hash
+from ledger.merkle import HASH_BYTES, inclusion_ranges, range_hash, root_from_inclusion
 from ledger.receipt import Receipt, commitment
 from ledger.record import SALT_BYTES, parse_time
 from ledger.trust import Trust
@@ -209,10 +209,16 @@ def _same_root(conn: sqlite3.Connection, head: Head, tree: Tree) -> None:
 
 def _where_it_differs(conn: sqlite3.Connection, receipt: Receipt) -> tuple[int, int]:
     """The first and last of the leaves among which the first change lies, as near as the path tells."""
-    spans = inclusion_ranges(receipt.index, receipt.checkpoint.size)
-    found = zip(spans, offline.hashes(conn, spans), receipt.path, strict=True)
-    different = [span for span, ours, theirs in found if ours != theirs]
-    start, end = min(different, default=(receipt.index, receipt.index + 1))
+    index, size = receipt.index, receipt.checkpoint.size
+    own = (index, index + 1)
+    spans = inclusion_ranges(index, size)
+    leaf, *found = offline.hashes(conn, [own, *spans])
+    different = [
+        span for span, ours, theirs in zip(spans, found, receipt.path, strict=True) if ours != theirs
+    ]
+    if root_from_inclusion(index, size, leaf, receipt.path) != receipt.checkpoint.root:
+        different.append(own)
+    start, end = min(different)
     return start, end - 1
 
 

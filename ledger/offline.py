@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,22 +21,27 @@ from ledger.merkle import Range, consistency_ranges, range_hash
 Row = tuple[Any, ...]
 
 
-def open_readonly(path: Path) -> sqlite3.Connection:
-    """One consistent view of a database file; LedgerError if it is none of ours or cannot be read."""
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """One consistent view of a database file, and nothing written beside it where no process has it open.
+
+    LedgerError if it is none of ours, cannot be read, or was opened by a process meanwhile.
+    """
     if not path.is_file():
         raise LedgerError(f"{path} is no database file")
+    # A process that has it open keeps one of these; without any the file is all there is.
+    beside = [path.with_name(path.name + end) for end in ("-wal", "-journal")]
+    alone = not any(file.exists() for file in beside)
     try:
-        return _open(path, "mode=ro")
-    except sqlite3.OperationalError as error:
-        if path.with_name(path.name + "-wal").exists():
-            raise LedgerError(f"{path} cannot be read: {error}") from error
+        conn = _open(path, "immutable=1" if alone else "mode=ro")
     except sqlite3.DatabaseError as error:
         raise LedgerError(f"{path} cannot be read: {error}") from error
-    # A file in a folder that cannot be written to; nothing waits beside it, so nothing will change it.
     try:
-        return _open(path, "immutable=1")
-    except sqlite3.DatabaseError as error:
-        raise LedgerError(f"{path} cannot be read: {error}") from error
+        yield conn
+    finally:
+        conn.close()
+        if alone and any(file.exists() for file in beside):
+            raise LedgerError(f"{path} was opened by a process while it was read; try again")
 
 
 def _open(path: Path, how: str) -> sqlite3.Connection:

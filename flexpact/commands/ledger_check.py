@@ -3,7 +3,6 @@
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -50,7 +49,7 @@ def check(
     steps: list[Step] = []
     failure: VerificationError | None = None
     try:
-        with closing(offline.open_readonly(database)) as conn:
+        with offline.reading(database) as conn:
             steps.extend(_steps(conn, trust, receipt or []))
     except sqlite3.DatabaseError as error:
         failure = TamperedError("database", f"the file is damaged: {error}")
@@ -70,7 +69,7 @@ def consistency(
 ) -> None:
     """Print the proof that the log only grew between two sizes, for `flexpact verify --consistency`."""
     try:
-        with closing(offline.open_readonly(database)) as conn:
+        with offline.reading(database) as conn:
             typer.echo(offline.prove_consistency(conn, old, new).text(), nl=False)
     except (sqlite3.DatabaseError, LedgerError) as error:
         raise SystemExit(f"flexpact ledger: {error}") from None
