@@ -72,21 +72,9 @@ class AgreementContract:
         held = await self._ask("settlementOf", agreement_id, event_key, block=block, none_if="NotBooked")
         if held is None:
             return None
-        (booking, change, booked, changed, requested, delivered, _, revision, outcome, status), *times = held
-        money = await self._known("amountsOf", agreement_id, outcome, requested, delivered, block=block)
-        return Settled(
-            booking,
-            change,
-            booked,
-            changed,
-            requested,
-            delivered,
-            revision,
-            Outcome(outcome),
-            Status(status),
-            *money,
-            *times,
-        )
+        (*facts, _, revision, outcome, status), *money_and_times = held
+        values: list[Any] = [*facts, revision, Outcome(outcome), Status(status), *money_and_times]
+        return Settled(*values)
 
     async def terms_hash(self, agreement_id: bytes) -> bytes:
         """What the node accepts."""

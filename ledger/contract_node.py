@@ -4,9 +4,9 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from eth_typing import BlockNumber, HexStr
 from eth_utils.address import to_checksum_address
@@ -17,6 +17,8 @@ from ledger import contracts
 from ledger.errors import ChainError
 from ledger.node import GWEI, LOG_BLOCKS, ChainKey, Node, NodeRefusedError
 from ledger.state import keccak256
+
+Result = TypeVar("Result")
 
 MINED_WITHIN_S = 60.0
 """Real seconds that a person's own transaction is waited for."""
@@ -99,17 +101,16 @@ class ContractNode(Node):
                 found.append(Entry(topics, bytes(entry["data"]), entry["blockNumber"]))
         return found
 
-    async def transact(self, key: ChainKey, contract: bytes, data: bytes, gas: int | None = None) -> None:
+    async def transact(self, key: ChainKey, contract: bytes, data: bytes) -> None:
         """Send a call and wait until it is mined, with effect. RevertedCallError with the contract's error if
-        it is refused.
+        it would be refused; nothing is sent then.
         """
         call: TxParams = {
             "from": _address(key.address),
             "to": _address(contract),
             "data": HexBytes(data),
         }
-        await self._call(call, "pending")
-        await self._mined(key, call, gas)
+        await self._mined(key, call)
 
     async def create(self, key: ChainKey, name: str, arguments: Sequence[Any]) -> bytes:
         """The address of a new contract from its artefact, once the chain holds it."""
@@ -117,12 +118,12 @@ class ContractNode(Node):
         values = [_address(value) if isinstance(value, bytes) else value for value in arguments]
         made = self._web3.eth.contract(abi=artefact.abi, bytecode=HexBytes(artefact.bytecode))
         code = HexBytes(made.constructor(*values).data_in_transaction)
-        receipt = await self._mined(key, {"from": _address(key.address), "data": code}, None)
+        receipt = await self._mined(key, {"from": _address(key.address), "data": code})
         if receipt["contractAddress"] is None:
             raise ChainError(f"the chain did not accept the contract {name}")
         return bytes.fromhex(receipt["contractAddress"][2:])
 
-    async def _mined(self, key: ChainKey, call: TxParams, gas: int | None) -> dict[str, Any]:
+    async def _mined(self, key: ChainKey, call: TxParams) -> dict[str, Any]:
         """The receipt of a transaction that had its effect."""
         base_fee = (await self.newest()).base_fee
         tip = GWEI if base_fee else 0
@@ -134,7 +135,7 @@ class ContractNode(Node):
             "nonce": await self._ask(self._web3.eth.get_transaction_count(_address(key.address))),
             "maxFeePerGas": 2 * base_fee + tip,
             "maxPriorityFeePerGas": tip,
-            "gas": gas or await self._ask(self._web3.eth.estimate_gas(call, "pending")),
+            "gas": await self._or_reverted(self._web3.eth.estimate_gas(call, "pending")),
         }
         del transaction["from"]
         raw = key.sign(cast("TxParams", transaction))
@@ -148,8 +149,11 @@ class ContractNode(Node):
         return receipt
 
     async def _call(self, call: TxParams, at: BlockIdentifier) -> bytes:
+        return bytes(await self._or_reverted(self._web3.eth.call(call, at)))
+
+    async def _or_reverted(self, answer: Awaitable[Result]) -> Result:
         try:
-            return bytes(await self._ask(self._web3.eth.call(call, at)))
+            return await self._ask(answer)
         except NodeRefusedError as error:
             data = getattr(error.__cause__, "data", None)
             if isinstance(data, str) and data.startswith("0x") and len(data) >= len("0x") + 8:
