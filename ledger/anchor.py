@@ -238,20 +238,25 @@ class Anchorer:
         since.
         """
         above, block = await self._common(db, node, seen.final.number)
-        if above == seen.final_held.size:
-            return above, []
+        held = seen.final_held.size
+        if held <= above:
+            return held, []
         found: list[tuple[int, Anchor]] = []
+        size = above
         for step in await node.published(self._contract, block + 1, seen.final.number):
-            word = commitment(step.size, step.root)
-            if word == seen.final.word:
-                found.append((step.size, seen.final.anchor))
-                continue
+            if not size < step.size <= held:
+                raise ChainError(
+                    f"not a CheckpointLog: it published {step.size} between {size} and {held} leaves"
+                )
+            size = step.size
+            if size == held:
+                break
             # What lies between needs no proof of its own, and a node that forgot the state gives none.
             with contextlib.suppress(NodeRefusedError, VerificationError):
                 then = await node.head(self._settings.chain_id, self._contract, step.block)
-                if then.word == word:
-                    found.append((step.size, then.anchor))
-        return above, found
+                if then.word == commitment(size, step.root):
+                    found.append((size, then.anchor))
+        return above, [*found, (held, seen.final.anchor)]
 
     async def _common(self, db: Database, node: Node, newest_block: int) -> tuple[int, int]:
         """The largest anchored checkpoint whose block is one of the chain's, and the block; (0, -1) if none

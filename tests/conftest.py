@@ -18,6 +18,11 @@ settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile("gate")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """A chain to test against."""
+    parser.addoption("--rpc-url", metavar="URL", help="run the tests of any chain against the one there")
+
+
 @pytest.fixture(scope="session")
 def database_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated, empty database file; copy it, never write to it."""

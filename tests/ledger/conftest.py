@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from web3 import AsyncWeb3
+from web3.types import TxParams, Wei
 
 from ledger import store
 from ledger.anchor import Anchorer, AnchorState
@@ -19,6 +22,7 @@ from ledger.node import ChainKey, Node
 from ledger.record import Record
 from ledger.rpc import RpcServer
 from ledger.settings import AnchorSettings
+from tests.ledger.anvil import anvil
 from tests.ledger.line import Line
 from vtn.store import Database
 
@@ -40,13 +44,13 @@ class SteppedClock:
 
 
 @dataclass
-class Site:
-    """All that belongs to one aggregator's evidence."""
+class ChainSite:
+    """All that belongs to one aggregator's evidence, with a chain somewhere."""
 
     directory: Path
     database: Database
-    chain: EmbeddedChain
-    server: RpcServer
+    url: str
+    chain_id: int
     contract: bytes
     clock: SteppedClock
     log: Log
@@ -54,8 +58,8 @@ class Site:
 
     def settings(self, **changes: object) -> AnchorSettings:
         values: dict[str, object] = {
-            "rpc_url": self.server.url,
-            "chain_id": CHAIN_ID,
+            "rpc_url": self.url,
+            "chain_id": self.chain_id,
             "contract": f"0x{self.contract.hex()}",
             "key_file": self.directory / "chain.key",
         }
@@ -82,6 +86,18 @@ class Site:
         async with self.database.read() as conn:
             return await store.anchored_size(conn)
 
+    async def close(self) -> None:
+        for anchorer in self.anchorers:
+            await anchorer.close()
+
+
+@dataclass
+class Site(ChainSite):
+    """The same with the embedded chain, in one process."""
+
+    chain: EmbeddedChain = field(kw_only=True)
+    server: RpcServer = field(kw_only=True)
+
     def blocks(self) -> int:
         """Blocks since the contract was made: one for each transaction that was mined."""
         return self.chain.head().block_number - 1
@@ -93,7 +109,7 @@ def record(key: str, **changes: object) -> Record:
     return Record(**{**values, **changes})  # type: ignore[arg-type] # fields by name
 
 
-async def nothing_is_signed(site: Site) -> bool:
+async def nothing_is_signed(site: ChainSite) -> bool:
     async with site.database.read() as conn:
         return await store.signed_transition(conn) is None
 
@@ -126,15 +142,21 @@ async def site(
     async with Node.open(server.url, 5) as node:
         contract = await node.deploy(key, key.address)
     log = Log(ORIGIN, SigningKey.generate(ORIGIN))
-    made = Site(tmp_path, database, chain, server, contract, clock, log)
+    made = Site(tmp_path, database, server.url, CHAIN_ID, contract, clock, log, chain=chain, server=server)
     yield made
-    for anchorer in made.anchorers:
-        await anchorer.close()
+    await made.close()
 
 
 @pytest.fixture
 async def line(site: Site) -> AsyncIterator[Line]:
-    made = Line(site.server.url)
+    async with laid_line(site.url) as made:
+        yield made
+
+
+@asynccontextmanager
+async def laid_line(url: str) -> AsyncIterator[Line]:
+    """A wire to the chain there."""
+    made = Line(url)
     app = web.Application()
     app.router.add_post("/", made.forward)
     runner = web.AppRunner(app)
@@ -143,3 +165,60 @@ async def line(site: Site) -> AsyncIterator[Line]:
     made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     yield made
     await runner.cleanup()
+
+
+@pytest.fixture(scope="session")
+def anvil_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One anvil for all tests; each makes a contract of its own there."""
+    with anvil(tmp_path_factory.mktemp("anvil")) as url:
+        yield url
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test of `any_site` runs on each chain that we know, or on the one that is given."""
+    if "any_site" in metafunc.fixturenames:
+        given = metafunc.config.getoption("--rpc-url")
+        metafunc.parametrize("any_site", [given] if given else ["embedded", "anvil"], indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With a chain given, only what can run on any chain is run."""
+    if config.getoption("--rpc-url"):
+        others = [item for item in items if "any_site" not in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
+
+
+@pytest.fixture
+async def any_site(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    database: Database,
+    server: RpcServer,
+    clock: SteppedClock,
+) -> AsyncIterator[ChainSite]:
+    """A site with a chain about which nothing is known but its URL."""
+    url = server.url if request.param == "embedded" else request.param
+    if request.param == "anvil":
+        url = request.getfixturevalue("anvil_url")
+    key = ChainKey.create(tmp_path / "chain.key")
+    async with Node.open(url, 30) as node:
+        chain_id = await node.chain_id()
+        await fund(node, key.address)
+        contract = await node.deploy(key, key.address)
+    log = Log(ORIGIN, SigningKey.generate(ORIGIN))
+    made = ChainSite(tmp_path, database, url, chain_id, contract, clock, log)
+    yield made
+    await made.close()
+
+
+async def fund(node: Node, account: bytes) -> None:
+    """Where gas costs something, an account of the node's own must give some."""
+    eth = node._web3.eth
+    if not (await eth.get_block("latest")).get("baseFeePerGas"):
+        return
+    accounts = await eth.accounts
+    assert accounts, "gas costs something there, and the node holds no account that could pay"
+    to = AsyncWeb3.to_checksum_address(account)
+    given: TxParams = {"from": accounts[0], "to": to, "value": Wei(10**18)}
+    await eth.wait_for_transaction_receipt(await eth.send_transaction(given))

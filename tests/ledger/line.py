@@ -27,7 +27,11 @@ class Line:
             raise web.HTTPBadGateway
         if method == "eth_sendRawTransaction":
             self.sent.append(call["params"][0])
-        async with aiohttp.ClientSession() as session, session.post(self.target, data=body) as response:
+        headers = {"Content-Type": "application/json"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(self.target, data=body, headers=headers) as response,
+        ):
             answer = await response.read()
         if method in self.lost_answers:
             raise web.HTTPBadGateway
