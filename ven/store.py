@@ -71,8 +71,11 @@ class Recollection:
 
 def recollect(path: Path) -> Recollection:
     """What the VEN of this state file has done, also while it runs; StateError where it cannot be read."""
+    # of a file that nobody has open nothing is made beside it: another user could not open it any more
+    beside = path.with_name(path.name + "-wal").exists()
+    how = "mode=ro" if beside else "mode=ro&immutable=1"
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True)) as connection:
             connection.execute("BEGIN")
             return Recollection(
                 state_rows.ven_id(connection),

@@ -1,5 +1,6 @@
 """The whole demo: from the options to the summary and its checks."""
 
+import asyncio
 import tempfile
 import time
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from feid.meters import MeterFileError, Meters, read_meters
 from flexpact.clock import Clock
+from flexpact.demo.audit import audit_boxes
 from flexpact.demo.control import Control
 from flexpact.demo.day import Day
 from flexpact.demo.errors import DemoError
@@ -51,13 +53,16 @@ async def play(options: Options, view: View) -> Outcome:
             await day.seal()
             verdict = await day.export()
             day.say(f"{verdict.verified} of {verdict.receipts} receipts verified offline")
+            audited = await asyncio.to_thread(audit_boxes, layout, plan.nodes, day.clock())
+            day.say(f"{audited.complete} of {len(plan.nodes)} boxes find all that they did in the log")
             last = await day.whole_day()
             facts = await day.facts()
     if last is not None:
         (layout.directory / "terminal.svg").write_text(picture(last), encoding="utf-8")
     summary = summarise(plan, facts, verdict, time.monotonic() - began)
     summary.write(layout.directory / "summary.json")
-    return Outcome(summary, day.sentence(summary), day.checks(summary, facts, verdict.trouble))
+    checks = [*day.checks(summary, facts, verdict.trouble), *audited.checks(len(plan.nodes))]
+    return Outcome(summary, day.sentence(summary), checks)
 
 
 def _plan(options: Options, meters: Meters | None) -> Plan:
