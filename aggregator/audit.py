@@ -71,20 +71,23 @@ async def _own_records(conn: AsyncConnection) -> list[Record]:
 
 
 def fact_record(fact: journal.Fact) -> Record:
-    """The record of a journal fact, with the hash of the bytes that a peer sent where there were any."""
+    """The record of a journal fact: with its number, so that nobody can write another between two, and the
+    hash of the bytes that a peer sent where there were any.
+    """
     body = {name: _plain(value) for name, value in fact.body.items()}
-    body["ven_id"] = fact.ven_id
+    body["seq"], body["ven_id"] = fact.seq, fact.ven_id
     if fact.raw_sha256 is not None:
         body["raw_sha256"] = fact.raw_sha256
     return Record(fact.kind, fact.key, fact.at, body)
 
 
 def statement_record(stored: store.StoredStatement) -> Record:
-    """The record of one revision of a statement, with the hash of its details."""
+    """The record of one revision of a statement, with its number and the hash of its details."""
     statement = stored.statement
     key = f"statement/{statement.ven_id}/{statement.event_id}/{statement.revision}"
     detail = hashlib.sha256(store.detail_text(stored.detail).encode()).hexdigest()
-    return Record("statement", key, stored.made_at, {**statement.body(), "detail_sha256": detail})
+    body = {**statement.body(), "seq": stored.seq, "detail_sha256": detail}
+    return Record("statement", key, stored.made_at, body)
 
 
 def _plain(value: Any) -> Any:

@@ -23,7 +23,6 @@ from ledger.verify import Status, Step
 _KIND = b'"kind":"'
 _SHOWN = 80
 OLD_FORM = "rows were sealed in another form, which this version cannot build again"
-NO_DETAIL = "rows were sealed without their details"
 SET_ASIDE = "rows were anchored when they were sealed, on a chain that was set back since"
 
 
@@ -75,8 +74,8 @@ class _Reader:
         said += [f"{number} of these {remark}" for remark, number in sorted(self.remarks.items())]
         if newer:
             said.append(f"{newer} newer rows are not sealed yet")
-        unknown = self.remarks.keys() & {OLD_FORM, NO_DETAIL}
-        return Step(self.sealed.table, Status.NOT_CHECKED if unknown else Status.CHECKED, "; ".join(said))
+        status = Status.NOT_CHECKED if self.remarks[OLD_FORM] else Status.CHECKED
+        return Step(self.sealed.table, status, "; ".join(said))
 
     def _misplaced(self, row: Row, index: int, key: str) -> None:
         """Another row stands at a leaf's place: TamperedError says which was changed, added, moved or
@@ -113,9 +112,6 @@ class _Reader:
             return
         was, now = _flat(sealed), _flat(found)
         different = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
-        if different == ["body.detail_sha256"] and different[0] not in was:
-            self.remarks[NO_DETAIL] += 1
-            return
         if (
             sealed["kind"] == book.ANCHOR
             and different == ["at", "body.state"]

@@ -69,7 +69,7 @@ def _fact_record(row: offline.Row) -> Record:
     body = json.loads(text)
     if json.dumps(body) != text:
         raise ValueError("its body is not in the form in which it was written")
-    for name, value in (("ven_id", ven_id), ("raw_sha256", raw_sha256)):
+    for name, value in (("seq", seq), ("ven_id", ven_id), ("raw_sha256", raw_sha256)):
         if body.get(name, value) != value:
             raise ValueError(f"its body names another {name}")
     if raw_sha256 is not None and not isinstance(raw_sha256, str):

@@ -25,13 +25,13 @@ def fact(body: dict[str, object], raw_sha256: str | None = None) -> Fact:
 def test_a_record_names_the_node_and_the_bytes_that_came() -> None:
     record = fact_record(fact({"readings": 4}, "ab" * 32))
     assert (record.kind, record.key, record.at) == ("report", "report/ven-1/key", NOW)
-    assert record.body == {"readings": 4, "ven_id": "ven-1", "raw_sha256": "ab" * 32}
+    assert record.body == {"readings": 4, "seq": 1, "ven_id": "ven-1", "raw_sha256": "ab" * 32}
     assert "raw_sha256" not in fact_record(fact({})).body
 
 
 def test_truth_values_become_text_at_every_depth() -> None:
     record = fact_record(fact({"a": True, "b": [False, {"c": True}], "d": 1}))
-    assert record.body == {"a": "true", "b": ["false", {"c": "true"}], "d": 1, "ven_id": "ven-1"}
+    assert record.body == {"a": "true", "b": ["false", {"c": "true"}], "d": 1, "seq": 1, "ven_id": "ven-1"}
     assert record.canonical()
 
 

@@ -142,18 +142,15 @@ def test_a_row_sealed_in_another_form_is_said_to_be_not_comparable(
     assert {step.status for step in steps if step.name == "vtn_journal"} == {"not checked"}
 
 
-def test_statements_sealed_without_their_details_are_said_to_be(
-    writable: sqlite3.Connection, run: SealedRun
-) -> None:
-    changed = {}
-    for index, _, _, canonical in offline.leaves(writable):
-        fields = json.loads(canonical)
-        if fields["body"].pop("detail_sha256", None):
-            changed[index] = canonical_bytes(fields)
-    rewrite(writable, run, changed)
-    assert f"{len(changed)} of these rows were sealed without" in said(
-        checked(writable, None), "agg_statement"
-    )
+def test_a_number_that_changes_no_order_is_found_too(writable: sqlite3.Connection, trust: Trust) -> None:
+    writable.execute("UPDATE vtn_journal SET seq = -5 WHERE seq = 1")
+    assert found(writable, trust).record == "vtn_journal -5"
+
+
+def test_a_leaf_behind_the_end_of_the_log_is_named(writable: sqlite3.Connection, trust: Trust) -> None:
+    size = offline.log_size(writable)
+    writable.execute("INSERT INTO ledger_leaf VALUES (?, 'k', randomblob(32), '{}')", (size + 3,))
+    assert found(writable, trust).record == f"ledger_leaf {size + 3}"
 
 
 def test_an_anchor_that_a_chain_lost_since_is_told(writable: sqlite3.Connection, trust: Trust) -> None:
