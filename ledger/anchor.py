@@ -29,9 +29,9 @@ from ledger.checkpoint import Checkpoint
 from ledger.errors import ChainError, ChainUnavailableError, ForeignHeadError, VerificationError
 from ledger.merkle import EMPTY_ROOT
 from ledger.node import ChainKey, Head, Node, NodeRefusedError, publish_call, publish_transaction
-from ledger.receipt import ADDRESS_BYTES, Anchor, commitment, parse_hex
+from ledger.receipt import Anchor, commitment, parse_hex
 from ledger.settings import AnchorSettings
-from ledger.state import Header
+from ledger.state import ADDRESS_BYTES
 from ledger.store import Transition
 
 LOOK_AGAIN = timedelta(hours=1)
@@ -269,7 +269,7 @@ class Anchorer:
             if not rows:
                 return 0, -1
             for size, anchor in rows:
-                header = Header.decode(anchor.header)
+                header = anchor.block()
                 if (
                     anchor.contract == self._contract
                     and header.number <= newest_block

@@ -22,7 +22,7 @@ from ledger.merkle import HASH_BYTES, inclusion_ranges, range_hash, root_from_in
 from ledger.receipt import Receipt, commitment
 from ledger.record import SALT_BYTES, parse_time
 from ledger.trust import Trust
-from ledger.verify import Status, Step
+from ledger.verify import Status, Step, check_signature
 
 LEAF, TILE, CHECKPOINT = "ledger_leaf", "ledger_tile", "ledger_checkpoint"
 
@@ -103,7 +103,7 @@ def checked_heads(conn: sqlite3.Connection, trust: Trust | None) -> Iterator[Hea
             parse_time(published_at)
             checkpoint = Checkpoint.parse(note)
             if trust is not None:
-                checkpoint.verify(trust.key)
+                check_signature(checkpoint, trust)
         except (VerificationError, TypeError, AttributeError) as error:
             raise TamperedError(record, str(error)) from error
         if checkpoint.size != size:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,7 +11,7 @@ from ledger.checkpoint import Checkpoint
 from ledger.errors import TamperedError, VerificationError
 from ledger.receipt import Anchor, commitment
 from ledger.record import parse_time
-from ledger.state import Header, prove_storage
+from ledger.state import prove_storage
 from ledger.trust import Trust
 from ledger.verify import Status, Step
 
@@ -49,14 +48,12 @@ def _proven_anchor(conn: sqlite3.Connection, row: Mapping[str, Any]) -> Anchor |
         if row["state"] == "anchored":
             raise ValueError("it is anchored without a proof")
         return None
-    anchor = Anchor.parse(json.loads(row["proof"]))
-    if json.dumps(anchor.lines()) != row["proof"]:
-        raise ValueError("its proof is not in the one form")
+    anchor = Anchor.parse(row["proof"])
     note = offline.checkpoint_note(conn, row["size"])
     if note is None:
         raise ValueError(f"there is no checkpoint of its size {row['size']}")
     checkpoint = Checkpoint.parse(note)
-    header = Header.decode(anchor.header)
+    header = anchor.block()
     word = prove_storage(
         header.state_root, anchor.contract, anchor.slot, anchor.account_proof, anchor.storage_proof
     )
@@ -69,7 +66,7 @@ def _trusted(anchor: Anchor, trust: Trust | None) -> bool:
     if trust is None or trust.chain is None:
         return False
     chain = trust.chain
-    return (anchor.chain_id, anchor.contract, Header.decode(anchor.header).hash) == (
+    return (anchor.chain_id, anchor.contract, anchor.block().hash) == (
         chain.id,
         chain.contract,
         chain.header,

@@ -15,16 +15,15 @@ from pathlib import Path
 from ledger.checkpoint import Checkpoint, from_base64, parse_count, to_base64
 from ledger.errors import ForkError, MalformedError, VerificationError
 from ledger.merkle import HASH_BYTES, check_consistency
-from ledger.receipt import Receipt
+from ledger.receipt import PROOF, Receipt
 from ledger.trust import Trust
-from ledger.verify import Status, Step
+from ledger.verify import Status, Step, check_signature
 
 FORMAT = "flexpact-consistency/v1"
 FORK_FORMAT = "flexpact-fork/v1"
 MAX_FILE_BYTES = 16 * 1024
 """A path has at most two hashes for each of 63 levels."""
 STEP = "consistency"
-_RECEIPT = b"flexpact-receipt/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class ConsistencyProof:
 
 def read_head(raw: bytes) -> Checkpoint:
     """The signed checkpoint in a file: a receipt's, or a checkpoint by itself."""
-    if raw.startswith(_RECEIPT):
+    if raw.startswith(PROOF.partition("@")[0].encode()):
         return Receipt.from_file(raw).checkpoint
     return Checkpoint.parse(_text("checkpoint", raw))
 
@@ -71,7 +70,7 @@ def consistency_steps(
     """
     old, new = sorted((one, other), key=lambda checkpoint: checkpoint.size)
     for checkpoint in (old, new):
-        checkpoint.verify(trust.key)
+        check_signature(checkpoint, trust)
         yield Step("checkpoint", Status.CHECKED, f"{checkpoint.size} leaves, signed by {trust.origin}")
     if old.size == new.size:
         if old.root != new.root:

@@ -17,13 +17,12 @@ from typing import Any, TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import store, tile
-from ledger.checkpoint import Checkpoint, SigningKey
+from ledger.checkpoint import ED25519, Checkpoint, SigningKey
 from ledger.errors import KeyConflictError, UnknownLeafError
 from ledger.merkle import Range, consistency_ranges, inclusion_ranges, leaf_hash, range_hash
-from ledger.receipt import Receipt
+from ledger.receipt import VALIDATORS, Receipt
 from ledger.record import Record
-from ledger.state import Header
-from ledger.trust import ChainTrust, Trust
+from ledger.trust import ChainTrust, LogKey, Trust
 
 First = TypeVar("First")
 Second = TypeVar("Second")
@@ -42,6 +41,8 @@ class Log:
     def __init__(self, origin: str, key: SigningKey) -> None:
         if key.name != origin:
             raise ValueError(f"the key belongs to the log {key.name!r}, not to {origin!r}")
+        if key.kind != ED25519:
+            raise ValueError(f"the key of {key.name!r} is a witness's, not a log's")
         self.origin = origin
         self._key = key
 
@@ -101,14 +102,15 @@ class Log:
 
     async def trust(self, conn: AsyncConnection, valid_from: datetime | None = None) -> Trust:
         """The trust file for receipts given now: our key, and contract and block of the newest anchor, if
-        there is one.
+        there is one. Where validators seal, it names those of that block: an auditor puts in whom he trusts.
         """
         anchored = await store.newest_anchor(conn)
         chain = None
         if anchored is not None:
             anchor = anchored[1]
-            chain = ChainTrust(anchor.chain_id, anchor.contract, Header.decode(anchor.header).hash)
-        return Trust(self._key.verifier, valid_from, chain)
+            validators = anchor.sealed().validators if anchor.vouched_by == VALIDATORS else ()
+            chain = ChainTrust(anchor.chain_id, anchor.contract, anchor.block().hash, validators)
+        return Trust((LogKey(self._key.verifier, valid_from),), chain)
 
     async def consistency(self, conn: AsyncConnection, old_size: int, new_size: int) -> list[bytes]:
         """The proof that the tree of `new_size` leaves only adds to that of `old_size`."""

@@ -23,12 +23,12 @@ from web3.exceptions import BlockNotFound, ContractLogicError, Web3Exception, We
 from web3.types import BlockIdentifier, FilterParams, RPCEndpoint, TxParams, Wei
 
 from ledger import contracts
-from ledger.errors import ChainError, ChainUnavailableError, KeyFileError, MalformedError
+from ledger.errors import ChainError, ChainUnavailableError, KeyFileError, VerificationError
 from ledger.keyfile import read_secret, write_secret
-from ledger.qbft import hashed_header
-from ledger.receipt import SLOT, Anchor
+from ledger.receipt import AGGREGATOR, SLOT, VALIDATORS, Anchor
+from ledger.seal import SealedHeader
 from ledger.stack import restore_recursion_limit
-from ledger.state import Header, keccak256, prove_storage, rlp_encode
+from ledger.state import keccak256, prove_storage, rlp_encode
 
 restore_recursion_limit()
 
@@ -164,7 +164,7 @@ class Node:
             SLOT,
             tuple(_raw(node) for node in proof["accountProof"]),
             tuple(_raw(node) for node in proof["storageProof"][0]["proof"]),
-            encode_header(block),
+            *encode_header(block),
         )
         return Head(block["number"], proven_word(anchor), anchor, block.get("baseFeePerGas") or 0)
 
@@ -288,7 +288,7 @@ def publish_transaction(
 
 def proven_word(anchor: Anchor) -> bytes:
     """The word that the contract holds by this proof; VerificationError if the proof does not hold."""
-    state_root = Header.decode(anchor.header).state_root
+    state_root = anchor.block().state_root
     return prove_storage(state_root, anchor.contract, anchor.slot, anchor.account_proof, anchor.storage_proof)
 
 
@@ -298,9 +298,9 @@ def transaction_fees(base_fee: int) -> dict[str, Wei]:
     return {"maxFeePerGas": Wei(2 * base_fee + tip), "maxPriorityFeePerGas": Wei(tip)}
 
 
-def encode_header(fields: Mapping[str, Any]) -> bytes:
-    """A block's header in RLP, in the form that the block's hash is taken of: under QBFT without the round
-    and the seals. ChainError if its hash is not the block's, as with a fork that adds unknown fields.
+def encode_header(fields: Mapping[str, Any]) -> tuple[bytes, str]:
+    """A block's header in RLP and who vouches for it: under QBFT the validators, whose seals are in it.
+    ChainError if its hash is not the block's, as with a fork that adds unknown fields.
     """
     items = [_raw(fields[name]) for name in _HEADER_BYTES]
     items += [_number(fields[name]) for name in _HEADER_NUMBERS]
@@ -317,11 +317,10 @@ def encode_header(fields: Mapping[str, Any]) -> bytes:
             items.append(encode(fields[name]))
     header, digest = rlp_encode(items), _raw(fields["hash"])
     if keccak256(header) == digest:
-        return header
-    with contextlib.suppress(MalformedError):
-        bare = hashed_header(header)
-        if keccak256(bare) == digest:
-            return bare
+        return header, AGGREGATOR
+    with contextlib.suppress(VerificationError):  # a header of another consensus
+        if SealedHeader.decode(header).header.hash == digest:
+            return header, VALIDATORS
     raise ChainError(f"the header of block {fields['number']} does not hash to the block's hash")
 
 

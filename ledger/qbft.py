@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ledger.errors import MalformedError
-from ledger.receipt import ADDRESS_BYTES
-from ledger.state import Item, rlp_decode, rlp_encode
+from ledger.state import ADDRESS_BYTES, Item, header_fields, rlp_decode, rlp_encode
 
 STEP = "header"
 VANITY_BYTES = 32
@@ -56,18 +55,25 @@ class ExtraData:
         )
 
 
+def extra_data(raw: bytes) -> ExtraData:
+    """The extra data in a header in RLP; MalformedError if it is no header of QBFT."""
+    extra = header_fields(raw)[EXTRA_FIELD]
+    if not isinstance(extra, bytes):
+        raise MalformedError(STEP, "the extra data is a list")
+    return ExtraData.decode(extra)
+
+
 def hashed_header(raw: bytes) -> bytes:
     """A header as its hash is taken: the round zero, the seals gone. MalformedError if it is no header of
     QBFT.
     """
-    fields = rlp_decode(STEP, raw)
-    if isinstance(fields, bytes) or len(fields) <= EXTRA_FIELD:
-        raise MalformedError(STEP, "the RLP is not a block header")
-    extra = fields[EXTRA_FIELD]
-    if not isinstance(extra, bytes):
-        raise MalformedError(STEP, "the extra data is a list")
-    bare = replace(ExtraData.decode(extra), round=b"", seals=())
-    return rlp_encode([*fields[:EXTRA_FIELD], bare.encode(), *fields[EXTRA_FIELD + 1 :]])
+    return with_extra_data(raw, replace(extra_data(raw), round=b"", seals=()))
+
+
+def with_extra_data(raw: bytes, extra: ExtraData) -> bytes:
+    """A header with other extra data."""
+    fields = header_fields(raw)
+    return rlp_encode([*fields[:EXTRA_FIELD], extra.encode(), *fields[EXTRA_FIELD + 1 :]])
 
 
 def _texts(name: str, item: Item, size: int) -> tuple[bytes, ...]:

@@ -1,4 +1,4 @@
-"""A record: one fact of the platform in the one form that is hashed. Frozen format `flexpact-record/v0`.
+"""A record: one fact of the platform in the one form that is hashed. Frozen format `flexpact-record/v1`.
 
 Canonical bytes are JSON in UTF-8: sorted keys, no spaces, text, integers, lists and objects only. No float,
 because a hash must not depend on how one prints; integers stay within +-(2^53 - 1), so that every JSON
@@ -20,7 +20,7 @@ from typing import cast
 from ledger.errors import MalformedError, RecordError
 from ledger.merkle import leaf_hash
 
-FORMAT = "flexpact-record/v0"
+FORMAT = "flexpact-record/v1"
 SALT_BYTES = 32
 MAX_INTEGER = 2**53 - 1
 MAX_DEPTH = 32
@@ -73,13 +73,11 @@ class Record:
     def from_file(cls, raw: bytes) -> Record:
         """The record in a record file; MalformedError on the smallest departure from that layout."""
         fields = _load(raw)
+        if isinstance(fields, dict) and "format" in fields:
+            _check_format(fields["format"])
         if not isinstance(fields, dict) or fields.keys() != {"format", "kind", "key", "at", "body", "salt"}:
             raise MalformedError(
                 "record", "the file is not one object with format, kind, key, at, body and salt"
-            )
-        if fields["format"] != FORMAT:
-            raise MalformedError(
-                "record", "format is not known", expected=FORMAT, got=repr(fields["format"])[:40]
             )
         record = cls._from_fields(fields, _salt(fields["salt"]))
         try:
@@ -98,6 +96,7 @@ class Record:
         fields = _load(canonical)
         if not isinstance(fields, dict):
             raise MalformedError("record", "the stored bytes are not one object")
+        _check_format(fields.get("format"))
         return cls._from_fields(fields, salt)
 
     @classmethod
@@ -205,6 +204,11 @@ def _utf8(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError as error:
         raise RecordError("text holds a lone surrogate, which UTF-8 cannot carry") from error
+
+
+def _check_format(found: object) -> None:
+    if found != FORMAT:
+        raise MalformedError("record", "format is not known", expected=FORMAT, got=repr(found)[:40])
 
 
 def _salt(text: object) -> bytes:

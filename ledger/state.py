@@ -15,6 +15,7 @@ from ledger.errors import MalformedError, VerificationError
 
 Item = bytes | list["Item"]
 
+ADDRESS_BYTES = 20
 SHORT = 55
 """RLP lengths up to this many bytes stand in the first byte."""
 HEADER_FIELDS = range(15, 32)
@@ -29,8 +30,7 @@ def keccak256(raw: bytes) -> bytes:
 
 def contract_address(maker: bytes, nonce: int) -> bytes:
     """The address of the contract that an account makes with its transaction of that nonce."""
-    number = nonce.to_bytes((nonce.bit_length() + 7) // 8, "big")
-    return keccak256(rlp_encode([maker, number]))[12:]
+    return keccak256(rlp_encode([maker, encode_integer(nonce)]))[12:]
 
 
 def rlp_encode(item: Item | Sequence[Item]) -> bytes:
@@ -45,7 +45,7 @@ def rlp_decode(step: str, raw: bytes) -> Item:
     """The value that RLP bytes stand for; MalformedError unless they are its one encoding, to the last
     byte.
     """
-    item, end = _read(step, raw, 0)
+    item, end = _read(step, raw, 0, len(raw))
     if end != len(raw):
         raise MalformedError(step, f"{len(raw) - end} bytes after the end of the RLP item")
     return item
@@ -67,13 +67,19 @@ class Header:
     @classmethod
     def decode(cls, raw: bytes) -> Header:
         """The header in RLP form; its hash is that of the bytes as they are."""
-        fields = rlp_decode("header", raw)
-        if isinstance(fields, bytes) or len(fields) not in HEADER_FIELDS:
-            raise MalformedError("header", "the RLP is not a block header")
+        fields = header_fields(raw)
         state_root, number, timestamp = fields[3], fields[8], fields[11]
         if not isinstance(state_root, bytes) or len(state_root) != 32:
             raise MalformedError("header", "the state root is not 32 bytes")
-        return cls(keccak256(raw), state_root, _integer("header", number), _integer("header", timestamp))
+        return cls(keccak256(raw), state_root, integer("header", number), integer("header", timestamp))
+
+
+def header_fields(raw: bytes) -> list[Item]:
+    """The fields of a block header in RLP form; MalformedError if it has another shape."""
+    fields = rlp_decode("header", raw)
+    if isinstance(fields, bytes) or len(fields) not in HEADER_FIELDS:
+        raise MalformedError("header", "the RLP is not a block header")
+    return fields
 
 
 def prove_storage(
@@ -176,7 +182,13 @@ def _nibbles(raw: bytes) -> list[int]:
     return [nibble for byte in raw for nibble in (byte >> 4, byte & 0x0F)]
 
 
-def _integer(step: str, item: Item) -> int:
+def encode_integer(number: int) -> bytes:
+    """A number as RLP holds it: big endian, without leading zeros."""
+    return number.to_bytes((number.bit_length() + 7) // 8, "big")
+
+
+def integer(step: str, item: Item) -> int:
+    """The number below 2^64 that an RLP item stands for; MalformedError if it is not in its one form."""
     if isinstance(item, list) or len(item) > 8 or item[:1] == b"\0":
         raise MalformedError(step, "a number is not written in its one form")
     return int.from_bytes(item, "big")
@@ -189,8 +201,8 @@ def _prefix(base: int, length: int) -> bytes:
     return bytes([base + SHORT + len(size)]) + size
 
 
-def _read(step: str, raw: bytes, at: int, depth: int = 0) -> tuple[Item, int]:
-    if at >= len(raw) or depth > 4:  # a header, an account and a trie node nest at most three deep
+def _read(step: str, raw: bytes, at: int, stop: int, depth: int = 0) -> tuple[Item, int]:
+    if at >= stop or depth > 4:  # a header, an account and a trie node nest at most three deep
         raise MalformedError(step, "RLP ends too early or nests too deep")
     first = raw[at]
     if first < 0x80:
@@ -201,7 +213,7 @@ def _read(step: str, raw: bytes, at: int, depth: int = 0) -> tuple[Item, int]:
         size = raw[start : start + length - SHORT]
         start, length = start + len(size), int.from_bytes(size, "big")
     end = start + length
-    if end > len(raw) or raw[at:start] != _prefix(base, length):
+    if end > stop or raw[at:start] != _prefix(base, length):
         raise MalformedError(step, "RLP length is wrong or not in its one form")
     if base == 0x80:
         if length == 1 and raw[start] < 0x80:
@@ -209,6 +221,6 @@ def _read(step: str, raw: bytes, at: int, depth: int = 0) -> tuple[Item, int]:
         return raw[start:end], end
     items: list[Item] = []
     while start < end:
-        item, start = _read(step, raw[:end], start, depth + 1)
+        item, start = _read(step, raw, start, end, depth + 1)
         items.append(item)
     return items, end

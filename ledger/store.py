@@ -326,7 +326,7 @@ async def set_anchors(
     changed_at = time_text(now)
     await conn.execute(update(anchor_table).where(beyond).values(state="dropped", changed_at=changed_at))
     for size, anchor in found:
-        values = {"state": "anchored", "proof": json.dumps(anchor.lines()), "changed_at": changed_at}
+        values = {"state": "anchored", "proof": anchor.text(), "changed_at": changed_at}
         signed = (anchor_table.c.size == size) & (anchor_table.c.state == "signed")
         if not (await conn.execute(update(anchor_table).where(signed).values(**values))).rowcount:
             await conn.execute(insert(anchor_table), {"size": size, **values})
@@ -340,7 +340,7 @@ async def anchors(conn: AsyncConnection, below: int, limit: int) -> list[tuple[i
         .order_by(anchor_table.c.size.desc())
         .limit(limit)
     )
-    return [(row.size, Anchor.parse(json.loads(row.proof))) for row in await conn.execute(query)]
+    return [(row.size, Anchor.parse(row.proof)) for row in await conn.execute(query)]
 
 
 async def newest_anchor(conn: AsyncConnection) -> tuple[Checkpoint, Anchor] | None:
@@ -353,7 +353,7 @@ async def newest_anchor(conn: AsyncConnection) -> tuple[Checkpoint, Anchor] | No
         .limit(1)
     )
     row = (await conn.execute(query)).one_or_none()
-    return None if row is None else (Checkpoint.parse(row.note), Anchor.parse(json.loads(row.proof)))
+    return None if row is None else (Checkpoint.parse(row.note), Anchor.parse(row.proof))
 
 
 async def anchored_size(conn: AsyncConnection) -> int:

@@ -1,34 +1,65 @@
-"""`trust.toml`: what an auditor takes as given: the log's key, the chain's contract and one of its block
-headers.
+"""`trust.toml`: what an auditor takes as given: the log's keys and their times, the chain's contract with a
+block header or the validators, and the witnesses. Format `flexpact-trust/v1`.
 
 It is read as strictly as a receipt: a file that differs from what `text` writes is refused, so that a slip
-of one character cannot pass for trust. `valid_from` comes with a check value, because any earlier time
-would pass as well.
+of one character cannot pass for trust. Its second line is a check value over all lines below, because many
+slips (an earlier time, a witness less) would still be a valid file that trusts more.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
-from ledger.checkpoint import VerifierKey
+from ledger.checkpoint import COSIGNATURE, ED25519, KINDS, VerifierKey
 from ledger.errors import MalformedError
-from ledger.receipt import ADDRESS_BYTES, parse_hex
+from ledger.receipt import parse_hex
 from ledger.record import first_difference
+from ledger.state import ADDRESS_BYTES
 
+FORMAT = "flexpact-trust/v1"
 MAX_FILE_BYTES = 64 * 1024
 STEP = "trust"
+_TIMES = ("valid_from", "valid_until", "lost_at")
+
+
+@dataclass(frozen=True, slots=True)
+class LogKey:
+    """A key of the log and when its signatures count, by the time of the block that anchors a checkpoint.
+
+    From `valid_from` on and before `valid_until`, each if it is there. `lost_at` declares it lost: from then
+    on somebody else may sign with it, so that its checkpoints count only if a trusted block is older.
+    """
+
+    key: VerifierKey
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+    lost_at: datetime | None = None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the key counts at certain times only."""
+        return any(at is not None for at in (self.valid_from, self.valid_until, self.lost_at))
+
+    def lines(self) -> list[str]:
+        """The section of `trust.toml`."""
+        lines = ["[[log.keys]]", f'key = "{self.key}"']
+        for name in _TIMES:
+            at: datetime | None = getattr(self, name)
+            if at is not None:
+                lines.append(f"{name} = {_time_text(at)}")
+        return lines
 
 
 @dataclass(frozen=True, slots=True)
 class ChainTrust:
     """The contract that holds the log's checkpoints, and what makes a block header of its chain believable.
 
-    `header` is the hash of a block that the auditor trusts. `validators` are the addresses whose seals
-    would be enough instead; this version reads them and reports the header as not checked.
+    `header` is the hash of a block that the auditor trusts. `validators` are the addresses of which a quorum
+    must have sealed the header. Where both are given, both must hold.
     """
 
     id: int
@@ -42,10 +73,19 @@ class ChainTrust:
         if self.header is not None:
             lines.append(f'header = "0x{self.header.hex()}"')
         if self.validators:
-            lines.append(
-                "validators = [" + ", ".join(f'"0x{address.hex()}"' for address in self.validators) + "]"
-            )
+            lines.append(_list("validators", (f"0x{address.hex()}" for address in self.validators)))
         return lines
+
+    @classmethod
+    def from_section(cls, raw: bytes) -> ChainTrust:
+        """The trust in a file that holds this section alone, as a network's operator hands it out;
+        MalformedError if it is not exactly what `lines` would write.
+        """
+        sections = _toml(raw)
+        _known(sections, {"chain"}, set(), "the file")
+        chain = _chain(_table(sections, "chain"))
+        _check_form(raw, ("\n".join(chain.lines()) + "\n").encode())
+        return chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,39 +97,32 @@ class WitnessTrust:
 
     def lines(self) -> list[str]:
         """The section of `trust.toml`."""
-        return [
-            "[witness]",
-            f"needed = {self.needed}",
-            "keys = [" + ", ".join(f'"{key}"' for key in self.keys) + "]",
-        ]
+        return ["[witness]", f"needed = {self.needed}", _list("keys", map(str, self.keys))]
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The content of `trust.toml`. Without `chain` the anchor cannot be checked; `valid_from` is when the
-    key began.
+    """The content of `trust.toml`. Without `chain` the anchor cannot be checked, without `witness` no
+    cosignature. All keys bear the log's name.
     """
 
-    key: VerifierKey
-    valid_from: datetime | None = None
+    keys: tuple[LogKey, ...]
     chain: ChainTrust | None = None
     witness: WitnessTrust | None = None
 
     @property
     def origin(self) -> str:
         """The log's name."""
-        return self.key.name
+        return self.keys[0].key.name
 
     def text(self) -> str:
         """The file, in the one form that is read back."""
-        lines = ["[log]", f'origin = "{self.origin}"', f'key = "{self.key}"']
-        if self.valid_from is not None:
-            since = self.valid_from.astimezone(UTC).replace(tzinfo=None, microsecond=0).isoformat() + "Z"
-            lines += [f"valid_from = {since}", f'check = "{_check_value(self.key, since)}"']
-        for section in (self.chain, self.witness):
+        lines = ["[log]", f'origin = "{self.origin}"']
+        for section in (*self.keys, self.chain, self.witness):
             if section is not None:
                 lines += ["", *section.lines()]
-        return "\n".join(lines) + "\n"
+        body = "\n".join(lines) + "\n"
+        return f'format = "{FORMAT}"\ncheck = "{_check_value(body)}"\n\n{body}'
 
     def to_file(self) -> bytes:
         """The file's bytes."""
@@ -100,37 +133,71 @@ class Trust:
         """The trust in a file; MalformedError with the place if it is not exactly what `to_file` would
         write.
         """
-        if len(raw) > MAX_FILE_BYTES:
-            raise MalformedError(STEP, f"the file is larger than {MAX_FILE_BYTES} bytes")
-        try:
-            sections = tomllib.loads(raw.decode())
-        except (ValueError, RecursionError) as error:
-            raise MalformedError(STEP, f"the file is not TOML in UTF-8: {error}") from error
-        _known(sections, {"log"}, {"chain", "witness"}, "the file")
+        sections = _toml(raw)
+        if sections.get("format") != FORMAT:
+            got = repr(sections.get("format", "no format"))[:40]
+            raise MalformedError(STEP, "format is not known", expected=FORMAT, got=got)
+        _known(sections, {"format", "check", "log"}, {"chain", "witness"}, "the file")
         trust = cls._from_sections(sections)
-        written = trust.to_file()
-        if written != raw:
-            line = raw.count(b"\n", 0, first_difference(raw, written)) + 1
-            expected = written.decode().split("\n")[line - 1 : line]
-            raise MalformedError(
-                STEP,
-                f"line {line} is not in its one form",
-                expected=repr("".join(expected)),
-                got=repr(raw.decode().split("\n")[line - 1]),
-            )
+        _check_form(raw, trust.to_file())
         return trust
 
     @classmethod
     def _from_sections(cls, sections: Mapping[str, object]) -> Trust:
         log = _table(sections, "log")
-        _known(log, {"origin", "key"}, {"valid_from", "check"}, "[log]")
-        key = VerifierKey.parse(_text(log, "key"))
-        since = log.get("valid_from")
-        if since is not None and (not isinstance(since, datetime) or since.utcoffset() != timedelta(0)):
-            raise MalformedError(STEP, f"valid_from is not a UTC time: {since}")
+        _known(log, {"origin", "keys"}, set(), "[log]")
+        tables = log["keys"]
+        if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+            raise MalformedError(STEP, f"keys of the log are not sections [[log.keys]]: {str(tables)[:80]}")
+        keys = tuple(_log_key(table) for table in tables)
+        for key in keys[1:]:
+            if key.key.name != keys[0].key.name:
+                raise MalformedError(
+                    STEP, "a key is another log's", expected=keys[0].key.name, got=key.key.name
+                )
+        _different("key's id", (key.key.id.hex() for key in keys))
         chain = _chain(_table(sections, "chain")) if "chain" in sections else None
         witness = _witness(_table(sections, "witness")) if "witness" in sections else None
-        return cls(key, since, chain, witness)
+        # The same key as log and witness, or under two names, would let one party count as two.
+        publics = [key.key.public for key in keys] + [key.public for key in (witness.keys if witness else ())]
+        _different("key", (public.hex() for public in publics))
+        return cls(keys, chain, witness)
+
+
+def _toml(raw: bytes) -> Mapping[str, object]:
+    if len(raw) > MAX_FILE_BYTES:
+        raise MalformedError(STEP, f"the file is larger than {MAX_FILE_BYTES} bytes")
+    try:
+        return tomllib.loads(raw.decode())
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(STEP, f"the file is not TOML in UTF-8: {error}") from error
+
+
+def _check_form(raw: bytes, written: bytes) -> None:
+    """Nothing if both are the same file, else MalformedError with the line in which they differ."""
+    if written == raw:
+        return
+    line = raw.count(b"\n", 0, first_difference(raw, written)) + 1
+    expected = "".join(written.decode().split("\n")[line - 1 : line])
+    got = raw.decode().split("\n")[line - 1]
+    fault = f"line {line} is not in its one form"
+    if expected.startswith("check = ") and got.startswith("check = "):
+        fault = f"the check value in line {line} is not that of the lines below it"
+    raise MalformedError(STEP, fault, expected=repr(expected), got=repr(got[:200]))
+
+
+def _log_key(table: Mapping[str, object]) -> LogKey:
+    _known(table, {"key"}, set(_TIMES), "[[log.keys]]")
+    times = {name: _time(table, name) for name in _TIMES}
+    key = LogKey(_key(_text(table, "key"), ED25519), **times)
+    if key.valid_from and key.valid_until and key.valid_from >= key.valid_until:
+        raise MalformedError(
+            STEP,
+            "a key ends before it begins",
+            expected=f"valid_until after {_time_text(key.valid_from)}",
+            got=_time_text(key.valid_until),
+        )
+    return key
 
 
 def _chain(table: Mapping[str, object]) -> ChainTrust:
@@ -139,17 +206,20 @@ def _chain(table: Mapping[str, object]) -> ChainTrust:
     if type(number) is not int or number < 1:
         raise MalformedError(STEP, f"the chain's id is not a positive number: {number!r}")
     header = parse_hex(STEP, _text(table, "header"), 32) if "header" in table else None
-    validators = (
-        tuple(parse_hex(STEP, text, ADDRESS_BYTES) for text in _texts(table, "validators"))
-        if "validators" in table
-        else ()
+    validators = _texts(table, "validators") if "validators" in table else []
+    _different("validator", validators)
+    return ChainTrust(
+        number,
+        parse_hex(STEP, _text(table, "contract"), ADDRESS_BYTES),
+        header,
+        tuple(parse_hex(STEP, text, ADDRESS_BYTES) for text in validators),
     )
-    return ChainTrust(number, parse_hex(STEP, _text(table, "contract"), ADDRESS_BYTES), header, validators)
 
 
 def _witness(table: Mapping[str, object]) -> WitnessTrust:
     _known(table, {"needed", "keys"}, set(), "[witness]")
-    keys = tuple(VerifierKey.parse(text) for text in _texts(table, "keys"))
+    keys = tuple(_key(text, COSIGNATURE) for text in _texts(table, "keys"))
+    _different("witness's name", (key.name for key in keys))
     needed = table["needed"]
     if type(needed) is not int or not 1 <= needed <= len(keys):
         raise MalformedError(
@@ -161,8 +231,40 @@ def _witness(table: Mapping[str, object]) -> WitnessTrust:
     return WitnessTrust(needed, keys)
 
 
-def _check_value(key: VerifierKey, since: str) -> str:
-    return sha256(f"{key}\n{since}\n".encode()).hexdigest()[:16]
+def _check_value(body: str) -> str:
+    return sha256(body.encode()).hexdigest()[:16]
+
+
+def _time_text(at: datetime) -> str:
+    return at.astimezone(UTC).replace(tzinfo=None, microsecond=0).isoformat() + "Z"
+
+
+def _list(name: str, values: Iterable[str]) -> str:
+    return f"{name} = [" + ", ".join(f'"{value}"' for value in values) + "]"
+
+
+def _key(text: str, kind: bytes) -> VerifierKey:
+    key = VerifierKey.parse(text)
+    if key.kind != kind:
+        raise MalformedError(
+            STEP, f"key of {key.name} is of another kind", expected=KINDS[kind], got=KINDS[key.kind]
+        )
+    return key
+
+
+def _different(what: str, values: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            raise MalformedError(STEP, f"a {what} stands there twice", expected="once", got=value)
+        seen.add(value)
+
+
+def _time(table: Mapping[str, object], name: str) -> datetime | None:
+    at = table.get(name)
+    if at is not None and (not isinstance(at, datetime) or at.utcoffset() != timedelta(0)):
+        raise MalformedError(STEP, f"{name} is not a UTC time: {at}")
+    return at
 
 
 def _known(table: Mapping[str, object], needed: set[str], allowed: set[str], where: str) -> None:

@@ -1,9 +1,9 @@
 """Whether a record is what was anchored: one step after the other, from files alone. Frozen.
 
-record -> leaf -> root by the inclusion path -> that root in a checkpoint signed by the log -> the
-checkpoint in the contract's storage -> the storage under a block header that the auditor trusts. A step
-that cannot be taken with the given trust is reported as not checked, never as passed. No network, no
-database.
+record -> leaf -> root by the inclusion path -> that root in a checkpoint signed by the log, and cosigned by
+witnesses -> the checkpoint in the contract's storage -> the storage under a block header that the auditor
+trusts, or that validators sealed whom he trusts. A step that cannot be taken with the given trust is
+reported as not checked, never as passed. No network, no database.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
+from ledger.checkpoint import Checkpoint
 from ledger.errors import VerificationError
 from ledger.merkle import root_from_inclusion
-from ledger.receipt import SLOT, Receipt, commitment
+from ledger.receipt import SLOT, VALIDATORS, Anchor, Receipt, commitment
 from ledger.record import Record, time_text
+from ledger.seal import quorum
 from ledger.state import Header, prove_storage
-from ledger.trust import ChainTrust, Trust
+from ledger.trust import ChainTrust, LogKey, Trust
 
 
 class Status(StrEnum):
@@ -69,15 +72,25 @@ def verification_steps(record: Record, receipt: Receipt, trust: Trust) -> Iterat
             "inclusion", "the path leads to another root", expected=checkpoint.root.hex(), got=root.hex()
         )
     yield _checked("inclusion", f"leaf {receipt.index} is in the tree of {checkpoint.size} leaves")
-    checkpoint.verify(trust.key)
-    yield _checked("checkpoint", f"signed by {trust.origin}")
+    key = check_signature(checkpoint, trust)
+    yield _checked("checkpoint", f"signed by {trust.origin} with the key {key.key.id.hex()}")
+    yield from _witness_step(checkpoint, trust)
     yield from _anchor_steps(receipt, trust)
-    if trust.valid_from is not None:
-        yield _validity(receipt, trust)
-    if trust.witness is not None:
-        raise VerificationError(
-            "witness", "too few cosignatures", expected=str(trust.witness.needed), got="0"
-        )
+    if key.bounded:
+        yield _validity(key, receipt, trust)
+
+
+def check_signature(checkpoint: Checkpoint, trust: Trust) -> LogKey:
+    """The log's key that signed a checkpoint; VerificationError if none of the trust file's did."""
+    _same("checkpoint", "it is another log's", trust.origin, checkpoint.origin)
+    for key in trust.keys:
+        if key.key.id == checkpoint.key_id:
+            checkpoint.verify(key.key)
+            return key
+    known = " or ".join(key.key.id.hex() for key in trust.keys)
+    raise VerificationError(
+        "checkpoint", "signed by another key", expected=known, got=checkpoint.key_id.hex()
+    )
 
 
 def read_evidence(step: str, path: Path, limit_bytes: int) -> bytes:
@@ -96,17 +109,49 @@ def read_evidence(step: str, path: Path, limit_bytes: int) -> bytes:
         raise VerificationError(step, f"{path} cannot be read: {error.strerror}") from error
 
 
+def _witness_step(checkpoint: Checkpoint, trust: Trust) -> Iterator[Step]:
+    if trust.witness is None:
+        if checkpoint.cosignatures:
+            yield _not_checked(
+                "witness", f"{len(checkpoint.cosignatures)} cosignatures, and the trust file names no witness"
+            )
+        return
+    keys = {(key.name, key.id): key for key in trust.witness.keys}
+    seen = []
+    for line in checkpoint.cosignatures:
+        key = keys.get((line.name, line.key_id))
+        # As C2SP asks: a line of an unknown key is ignored, a wrong one of a known key is not.
+        if key is not None:
+            line.verify(checkpoint, key)
+            seen.append(f"{line.name} at {_time(line.time)}")
+    if len(seen) < trust.witness.needed:
+        raise VerificationError(
+            "witness",
+            f"too few cosignatures of the {len(keys)} witnesses in the trust file",
+            expected=str(trust.witness.needed),
+            got=str(len(seen)),
+        )
+    others = len(checkpoint.cosignatures) - len(seen)
+    yield _checked(
+        "witness",
+        f"{trust.witness.needed} needed, cosigned by {', '.join(seen)}{_ignored(others, 'cosignatures')}",
+    )
+
+
 def _anchor_steps(receipt: Receipt, trust: Trust) -> Iterator[Step]:
+    sealed = receipt.anchor.vouched_by == VALIDATORS
     if trust.chain is None:
-        for name in ("contract", "header", "account", "storage"):
-            yield Step(name, Status.NOT_CHECKED, "the trust file names no chain")
+        for name in ("contract", *["seals"] * sealed, "header", "account", "storage"):
+            yield _not_checked(name, "the trust file names no chain")
         return
     anchor = receipt.anchor
     _same("contract", "another chain", str(trust.chain.id), str(anchor.chain_id))
     _same("contract", "another contract", f"0x{trust.chain.contract.hex()}", f"0x{anchor.contract.hex()}")
     _same("contract", "another storage slot", str(SLOT), str(anchor.slot))
     yield _checked("contract", f"0x{anchor.contract.hex()} on chain {anchor.chain_id}")
-    header = Header.decode(anchor.header)
+    if sealed or trust.chain.validators:
+        yield _seals(anchor, trust.chain)
+    header = anchor.block()
     yield _header(header, anchor.vouched_by, trust.chain)
     word = prove_storage(
         header.state_root, anchor.contract, anchor.slot, anchor.account_proof, anchor.storage_proof
@@ -122,33 +167,84 @@ def _anchor_steps(receipt: Receipt, trust: Trust) -> Iterator[Step]:
     yield _checked("storage", f"the contract holds this checkpoint of {checkpoint.size} leaves")
 
 
-def _header(header: Header, vouched_by: str, chain: ChainTrust) -> Step:
-    if chain.header is None:
-        return Step(
-            "header",
-            Status.NOT_CHECKED,
-            f"the trust file names no block; only the {vouched_by} vouches for block {header.number}",
-        )
-    _same("header", "the receipt rests on another block", f"0x{chain.header.hex()}", f"0x{header.hash.hex()}")
-    return _checked("header", f"block {header.number} is the trusted one; the {vouched_by} vouches for it")
-
-
-def _validity(receipt: Receipt, trust: Trust) -> Step:
-    if trust.chain is None or trust.chain.header is None or trust.valid_from is None:
-        return Step(
-            "validity",
-            Status.NOT_CHECKED,
-            "without a trusted block there is no time to compare the key's with",
-        )
-    made = Header.decode(receipt.anchor.header).timestamp
-    if made < trust.valid_from.timestamp():
+def _seals(anchor: Anchor, chain: ChainTrust) -> Step:
+    needed = quorum(len(chain.validators))
+    if anchor.vouched_by != VALIDATORS:
         raise VerificationError(
-            "validity",
-            "anchored before the key was valid",
-            expected=f"from {time_text(trust.valid_from)}",
-            got=f"{made} s since 1970",
+            "seals",
+            f"only the {anchor.vouched_by} vouches for the header",
+            expected=f"seals of {needed} of {len(chain.validators)} validators",
+            got="none",
         )
-    return _checked("validity", f"anchored after {time_text(trust.valid_from)}, when the key began")
+    sealed = anchor.sealed()
+    if not chain.validators:
+        return _not_checked("seals", f"{len(sealed.seals)} seals, and the trust file names no validators")
+    sealers = sealed.sealers()
+    trusted = [address for address in sealers if address in chain.validators]
+    if len(trusted) < needed:
+        raise VerificationError(
+            "seals",
+            f"too few seals of the {len(chain.validators)} validators in the trust file",
+            expected=str(needed),
+            got=str(len(trusted)),
+        )
+    names = ", ".join(f"0x{address.hex()}" for address in trusted)
+    others = _ignored(len(sealers) - len(trusted), "seals")
+    return _checked("seals", f"{needed} needed, sealed by {names}{others}")
+
+
+def _header(header: Header, vouched_by: str, chain: ChainTrust) -> Step:
+    vouch = "its validators vouch" if vouched_by == VALIDATORS else f"the {vouched_by} vouches"
+    if chain.header is not None:
+        expected, got = f"0x{chain.header.hex()}", f"0x{header.hash.hex()}"
+        _same("header", "the receipt rests on another block", expected, got)
+        return _checked("header", f"block {header.number} is the trusted one; {vouch} for it")
+    if chain.validators:
+        return _checked("header", f"block {header.number} at {_time(header.timestamp)}, as its seals say")
+    return _not_checked("header", f"the trust file names no block; only {vouch} for block {header.number}")
+
+
+def _validity(key: LogKey, receipt: Receipt, trust: Trust) -> Step:
+    """Whether the key counted when the checkpoint was anchored: the only time that somebody else gave."""
+    if trust.chain is None or (trust.chain.header is None and not trust.chain.validators):
+        if key.lost_at is not None:
+            raise VerificationError(
+                "validity",
+                "the key is declared lost, and nothing shows that the checkpoint is older",
+                expected=f"a trusted block before {time_text(key.lost_at)}",
+                got="no trusted block",
+            )
+        return _not_checked("validity", "without a trusted block there is no time to compare the key's with")
+    made = receipt.anchor.block().timestamp
+    said = []
+    for at, fault, word in (
+        (key.valid_from, "anchored before the key was valid", "from"),
+        (key.valid_until, "anchored when the key was no longer valid", "before"),
+        (key.lost_at, "anchored when the key was declared lost", "before"),
+    ):
+        if at is None:
+            continue
+        wanted = f"{word} {time_text(at)}"
+        if (made < at.timestamp()) == (word == "from"):
+            raise VerificationError("validity", fault, expected=wanted, got=_time(made))
+        said.append(wanted)
+    return _checked("validity", f"anchored at {_time(made)}; the key counts {' and '.join(said)}")
+
+
+def _time(seconds: int) -> str:
+    """Seconds since 1970 as UTC text, as far as years have four digits."""
+    try:
+        return time_text(datetime.fromtimestamp(seconds, UTC))
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} s since 1970"
+
+
+def _ignored(count: int, what: str) -> str:
+    return f"; {count} {what} of keys that the trust file does not name" if count else ""
+
+
+def _not_checked(name: str, text: str) -> Step:
+    return Step(name, Status.NOT_CHECKED, text)
 
 
 def _checked(name: str, text: str) -> Step:

@@ -143,13 +143,13 @@ def cancel(event_id: Annotated[str, typer.Argument(help="The event to take back.
 def receipt(
     index: Annotated[int, typer.Argument(min=0, help="Number of the leaf.")],
     socket: Socket,
-    out: Annotated[Path, typer.Option(help="Folder for NNNNNN.record.json and NNNNNN.receipt.txt.")],
+    out: Annotated[Path, typer.Option(help="Folder for NNNNNN.record.json and NNNNNN.tlog-proof.")],
 ) -> None:
     """Write a leaf's record and receipt, as `flexpact verify` reads them."""
     files = _ask(socket, "GET", f"/receipts/{index}")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name, text in (("record.json", files["record"]), ("receipt.txt", files["receipt"])):
+        for name, text in (("record.json", files["record"]), ("tlog-proof", files["receipt"])):
             path = out / f"{index:06d}.{name}"
             path.write_bytes(text.encode())
             typer.echo(path)

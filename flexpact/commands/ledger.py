@@ -5,19 +5,18 @@ import os
 import signal
 import sqlite3
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
 from flexpact.clock import Clock, ClockError
-from ledger.checkpoint import SigningKey, VerifierKey
+from ledger.checkpoint import COSIGNATURE, ED25519, KINDS, SigningKey, VerifierKey
 from ledger.errors import LedgerError
-from ledger.receipt import ADDRESS_BYTES, MAX_FILE_BYTES, Receipt, parse_hex
+from ledger.receipt import MAX_FILE_BYTES, Receipt, parse_hex
 from ledger.record import parse_time
-from ledger.state import Header
-from ledger.trust import ChainTrust, Trust
+from ledger.state import ADDRESS_BYTES
+from ledger.trust import ChainTrust, LogKey, Trust, WitnessTrust
 from ledger.verify import read_evidence
 
 # web3 and the EVM take seconds and tens of megabytes to load; each command loads what it needs and no more.
@@ -39,15 +38,22 @@ def new_key(
     origin: Annotated[
         str | None, typer.Option(help="Make a log's signing key, for the log of this name.")
     ] = None,
+    witness: Annotated[
+        str | None, typer.Option(help="Make a witness's signing key, for the witness of this name.")
+    ] = None,
 ) -> None:
     """Make a secret key in FILE (mode 0600) and print its public half.
 
-    With --origin it is the key that signs a log's checkpoints, else one that sends transactions to a chain.
+    With --origin it is the key that signs a log's checkpoints, with --witness one that cosigns those of
+    others, else one that sends transactions to a chain.
     """
+    if origin is not None and witness is not None:
+        raise typer.BadParameter("--origin and --witness exclude each other")
 
     def make() -> str:
-        if origin is not None:
-            signing = SigningKey.generate(origin)
+        name = origin if origin is not None else witness
+        if name is not None:
+            signing = SigningKey.generate(name, ED25519 if origin is not None else COSIGNATURE)
             signing.save(file)
             return str(signing.verifier)
         from ledger.node import ChainKey  # noqa: PLC0415 - see above
@@ -58,9 +64,9 @@ def new_key(
 
 
 @key.command("show")
-def show_key(file: Annotated[Path, typer.Argument(help="A log's signing key.")]) -> None:
-    """Print the public half of a log's signing key, as trust files name it."""
-    typer.echo(_or_one_sentence(lambda: str(SigningKey.load(file).verifier)))
+def show_key(file: Annotated[Path, typer.Argument(help="A log's or a witness's signing key.")]) -> None:
+    """Print the public half of a signing key, as trust files name it."""
+    typer.echo(_or_one_sentence(lambda: str(SigningKey.load(file, *KINDS).verifier)))
 
 
 @chain.command()
@@ -126,40 +132,89 @@ def deploy(
 @app.command()
 def trust(
     *,
-    log_key: Annotated[str, typer.Option("--key", help="The log's public key, name+id+key.")],
-    valid_from: Annotated[
-        str | None, typer.Option(help="When the key began, as 2026-01-20T00:00:00Z.")
-    ] = None,
+    log_keys: Annotated[
+        list[str],
+        typer.Option(
+            "--key",
+            help="A public key of the log, name+id+key; behind it, in the same argument, may stand when it "
+            "counts: from TIME, until TIME, lost TIME (as 2026-01-20T00:00:00Z). May be given several times.",
+        ),
+    ],
     receipt: Annotated[
         Path | None, typer.Option(help="Take chain, contract and block from this receipt.")
+    ] = None,
+    chain_file: Annotated[
+        Path | None,
+        typer.Option("--chain", help="Take the chain from this file, a [chain] section by itself."),
     ] = None,
     chain_id: Annotated[int | None, typer.Option(min=1, help="The chain's id.")] = None,
     contract: Annotated[str | None, typer.Option(help="The contract's address.")] = None,
     header: Annotated[str | None, typer.Option(help="The hash of a block that you trust.")] = None,
+    validators: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--validator",
+            help="The address of a validator that you trust; may be given several times. With it, --receipt "
+            "gives no block.",
+        ),
+    ] = None,
+    witnesses: Annotated[
+        list[str] | None,
+        typer.Option("--witness", help="A witness's public key; may be given several times."),
+    ] = None,
+    needed: Annotated[
+        int | None, typer.Option(min=1, help="How many witnesses must have cosigned; all by default.")
+    ] = None,
 ) -> None:
-    """Print a trust file. Without a chain, or without a block's hash, verification reports steps as not
-    checked.
+    """Print a trust file. Without a chain, or without a block's hash or validators, verification reports
+    steps as not checked.
     """
-
     if receipt is not None and (chain_id, contract, header) != (None, None, None):
         raise typer.BadParameter("--receipt says what --chain-id, --contract and --header would say")
+    if chain_file is not None and (receipt, chain_id, contract, header, validators or None) != (None,) * 5:
+        raise typer.BadParameter("--chain says what all other options of the chain would say")
     if (chain_id is None) != (contract is None):
         raise typer.BadParameter("--chain-id and --contract go together")
-    if header is not None and contract is None:
-        raise typer.BadParameter("--header needs --chain-id and --contract")
+    if (header is not None or validators) and contract is None and receipt is None:
+        raise typer.BadParameter("--header and --validator need --chain-id and --contract")
+    if needed is not None and not 1 <= needed <= len(witnesses or ()):
+        raise typer.BadParameter("--needed is more than there are --witness")
 
     def make() -> str:
+        sealers = tuple(parse_hex("validator", text, ADDRESS_BYTES) for text in validators or ())
         chain_part = None
-        if receipt is not None:
+        if chain_file is not None:
+            chain_part = ChainTrust.from_section(read_evidence("trust", chain_file, MAX_FILE_BYTES))
+        elif receipt is not None:
             anchor = Receipt.from_file(read_evidence("receipt", receipt, MAX_FILE_BYTES)).anchor
-            chain_part = ChainTrust(anchor.chain_id, anchor.contract, Header.decode(anchor.header).hash)
+            block = None if sealers else anchor.block().hash
+            chain_part = ChainTrust(anchor.chain_id, anchor.contract, block, sealers)
         elif chain_id is not None and contract is not None:
             block = parse_hex("header", header, 32) if header is not None else None
-            chain_part = ChainTrust(chain_id, parse_hex("contract", contract, ADDRESS_BYTES), block)
-        since: datetime | None = parse_time(valid_from) if valid_from else None
-        return Trust(VerifierKey.parse(log_key), since, chain_part).text()
+            chain_part = ChainTrust(chain_id, parse_hex("contract", contract, ADDRESS_BYTES), block, sealers)
+        keys = tuple(VerifierKey.parse(text) for text in witnesses or ())
+        witness = WitnessTrust(needed or len(keys), keys) if keys else None
+        text = Trust(tuple(_log_key(words) for words in log_keys), chain_part, witness).text()
+        Trust.from_file(text.encode())  # what no verifier would read is not printed
+        return text
 
     typer.echo(_or_one_sentence(make), nl=False)
+
+
+def _log_key(text: str) -> LogKey:
+    """The key and its times in words: KEY from TIME until TIME lost TIME."""
+    words = text.split()
+    times = {}
+    for word, value in zip(words[1::2], words[2::2], strict=False):
+        if word not in _TIMES or _TIMES[word] in times:
+            break
+        times[_TIMES[word]] = parse_time(value)
+    if len(words) != 1 + 2 * len(times):
+        raise LedgerError(f"--key is KEY, then from TIME, until TIME, lost TIME as needed, not {text!r}")
+    return LogKey(VerifierKey.parse(words[0]), **times)
+
+
+_TIMES = {"from": "valid_from", "until": "valid_until", "lost": "lost_at"}
 
 
 def _or_one_sentence(act: Callable[[], Result]) -> Result:

@@ -18,7 +18,7 @@ from ledger.consistency import read_head
 from ledger.errors import LedgerError, TamperedError, VerificationError
 from ledger.receipt import Receipt
 from ledger.trust import Trust
-from ledger.verify import Status, Step, read_evidence
+from ledger.verify import Status, Step, check_signature, read_evidence
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -95,8 +95,8 @@ def _head(path: Path, trust: Trust | None) -> Head:
     raw = read_evidence("receipt", path, receipt_file.MAX_FILE_BYTES)
     checkpoint = read_head(raw)
     if trust is not None:
-        checkpoint.verify(trust.key)
-    receipt = Receipt.from_file(raw) if raw.startswith(b"flexpact-receipt/") else None
+        check_signature(checkpoint, trust)
+    receipt = Receipt.from_file(raw) if raw.startswith(receipt_file.PROOF.encode()) else None
     return Head(checkpoint.size, checkpoint.root, str(path), receipt)
 
 

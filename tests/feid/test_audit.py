@@ -22,7 +22,7 @@ from flexpact.commands.feid_audit import app
 from ledger.checkpoint import Checkpoint, SigningKey
 from ledger.receipt import Anchor, Receipt
 from ledger.record import Record
-from ledger.trust import Trust
+from ledger.trust import LogKey, Trust
 from openadr.http_signature import SIGNATURE, SIGNATURE_INPUT, BodySigner
 from tests.ven.conversation import ready
 from tests.ven.site import NOW
@@ -210,7 +210,7 @@ class Box:
         self.folder = folder
         self.key = SigningKey.generate("example.org/log")
         (folder / "export").mkdir()
-        (folder / "trust.toml").write_text(Trust(self.key.verifier, None, None).text(), encoding="utf-8")
+        (folder / "trust.toml").write_text(Trust((LogKey(self.key.verifier),)).text(), encoding="utf-8")
         (folder / "feid.toml").write_text(
             'node = "node-1"\nstate = "feid.sqlite"\nsocket = "feid.sock"\n'
             '[driver]\nkind = "simulated"\nsocket = "sim.sock"\n[limits]\n'
@@ -233,7 +233,7 @@ class Box:
         path = self.folder / "export" / f"{name}.record.json"
         path.write_bytes(record.to_file())
         receipt = Receipt(0, (), checkpoint, anchor)
-        path.with_name(f"{name}.receipt.txt").write_bytes(receipt.to_file())
+        path.with_name(f"{name}.tlog-proof").write_bytes(receipt.to_file())
         return path
 
     def audit(self, *more: str) -> tuple[int, str]:
@@ -284,7 +284,7 @@ def _swapped(box: Box) -> None:
 
 
 def _no_receipt(box: Box) -> None:
-    (box.folder / "export" / "report-ven-1-ask-1.receipt.txt").unlink()
+    (box.folder / "export" / "report-ven-1-ask-1.tlog-proof").unlink()
 
 
 @pytest.mark.parametrize(

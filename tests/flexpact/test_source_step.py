@@ -19,7 +19,7 @@ from ledger.checkpoint import Checkpoint, SigningKey
 from ledger.errors import VerificationError
 from ledger.receipt import Anchor, Receipt
 from ledger.record import Record
-from ledger.trust import Trust
+from ledger.trust import LogKey, Trust
 from ledger.verify import Status, Step
 from openadr import Poll, encode
 from openadr.http_signature import SIGNATURE, SIGNATURE_INPUT, BodySigner
@@ -126,7 +126,7 @@ def files(tmp_path: Path) -> Path:
     receipt = Receipt(0, (), Checkpoint.sign(1, made.leaf(), key), anchor)
     (tmp_path / "receipt").write_bytes(receipt.to_file())
     (tmp_path / "record").write_bytes(made.to_file())
-    (tmp_path / "trust").write_text(Trust(key.verifier, None, None).text(), encoding="utf-8")
+    (tmp_path / "trust").write_text(Trust((LogKey(key.verifier),)).text(), encoding="utf-8")
     (tmp_path / "original").write_bytes(RAW)
     return tmp_path
 

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from ledger.checkpoint import Checkpoint, SigningKey, VerifierKey, from_base64, parse_count
+from ledger.checkpoint import (
+    COSIGNATURE,
+    Checkpoint,
+    Cosignature,
+    SigningKey,
+    VerifierKey,
+    from_base64,
+    parse_count,
+)
 from ledger.errors import KeyFileError, MalformedError, VerificationError
 
 # The key pair and signed note that the documentation of Go's note package shows.
@@ -22,6 +32,9 @@ KEY = SigningKey("example.org/log", bytes(range(32)))
 ROOT = bytes(range(32, 64))
 SIGNED = Checkpoint.sign(1200, ROOT, KEY)
 TEXT = SIGNED.text()
+WITNESS = SigningKey("witness.example", bytes(range(1, 33)), COSIGNATURE)
+WITNESSED = Cosignature.sign(SIGNED, WITNESS, datetime(2026, 1, 20, 18, 0, 0, 999_999, tzinfo=UTC))
+AFTER_ALL_TIME = replace(WITNESSED, time=2**63).line()
 
 
 def test_a_note_of_another_implementation_verifies() -> None:
@@ -76,7 +89,18 @@ def test_another_key_of_the_same_name_is_refused() -> None:
         pytest.param(TEXT + "\n", "not origin, size", id="a newline more"),
         pytest.param(TEXT.replace("\n1200\n", "\n1200\n\n"), "not origin, size", id="a blank line more"),
         pytest.param(TEXT.replace("\n\n", "\nextension\n\n"), "not origin, size", id="an extension line"),
-        pytest.param(TEXT + TEXT.split("\n")[4] + "\n", "not origin, size", id="a second signature"),
+        pytest.param(TEXT + TEXT.split("\n")[4] + "\n", "76 bytes, got 68", id="a second line of the log"),
+        pytest.param(
+            TEXT + WITNESSED.line() + "\n" + WITNESSED.line() + "\n", "two lines", id="a witness twice"
+        ),
+        pytest.param(TEXT + WITNESSED.line() * 2 + "\n", "not a signature line", id="two lines in one"),
+        pytest.param(TEXT + (WITNESSED.line() + "\n") * 16, "at most 16, got 17", id="seventeen lines"),
+        pytest.param(TEXT + AFTER_ALL_TIME + "\n", "time of a cosignature", id="a time above 2^63"),
+        pytest.param(
+            TEXT.replace("\n\n", f"\n\n{WITNESSED.line()}\n"),
+            "first signature line is not",
+            id="another first",
+        ),
         pytest.param(TEXT.replace("1200", "01200"), "plain decimal", id="a leading zero"),
         pytest.param(TEXT.replace("1200", "+1200"), "plain decimal", id="a sign"),
         pytest.param(
@@ -85,9 +109,9 @@ def test_another_key_of_the_same_name_is_refused() -> None:
         pytest.param(TEXT.replace("1200", "9" * 19), "above", id="a size above 2^63"),
         pytest.param(TEXT.replace("1200", "9" * 5000), "plain decimal", id="a size of 5000 digits"),
         pytest.param(TEXT.replace("1200", ""), "plain decimal", id="no size"),
-        pytest.param(TEXT.replace("—", "-"), "signature line is not the log's", id="another dash"),
+        pytest.param(TEXT.replace("—", "-"), "not a signature line", id="another dash"),
         pytest.param(
-            TEXT.replace("— example.org/log", "— example.org/loh"), "is not the log's", id="another name"
+            TEXT.replace("— example.org/log", "— example.org/loh"), "line is not the log's", id="another name"
         ),
         pytest.param(
             TEXT.replace("example.org/log", "example.org log"), "without space", id="a space in the name"
@@ -116,6 +140,11 @@ def test_a_checkpoint_in_another_form_is_refused(changed: str, reason: str) -> N
         pytest.param(GO_VERIFIER[:-4], "wrong length", id="a short key"),
         pytest.param(GO_VERIFIER.replace("c74f", "C74F"), "do not belong together", id="capitals"),
         pytest.param("a b+00000000+AA==", "wrong length", id="a space in the name"),
+        pytest.param(
+            str(replace(VerifierKey.parse(GO_VERIFIER), kind=b"\x06")),
+            "kind is not known: expected 01 or 04, got 06",
+            id="a kind that nobody knows",
+        ),
     ],
 )
 def test_a_key_whose_parts_do_not_fit_is_refused(text: str, reason: str) -> None:
@@ -144,6 +173,67 @@ def test_a_saved_key_is_private_and_read_back(tmp_path: Path) -> None:
     KEY.save(tmp_path / "key")
     assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
     assert SigningKey.load(tmp_path / "key") == KEY
+
+
+# The lines that C2SP's tlog-cosignature shows as its example.
+C2SP_LOG = "Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8="
+C2SP_WITNESS = (
+    "jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA=="
+)
+C2SP_WITNESSED = (
+    "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n"
+    f"— example.com/behind-the-sofa {C2SP_LOG}\n— witness.example.com/w1 {C2SP_WITNESS}\n"
+)
+
+
+def test_a_witnessed_checkpoint_of_another_implementation_is_read() -> None:
+    read = Checkpoint.parse(C2SP_WITNESSED)
+    (line,) = read.cosignatures
+    assert (line.name, line.key_id.hex(), line.time) == ("witness.example.com/w1", "8d66cf3f", 1_679_315_147)
+    assert read.text() == C2SP_WITNESSED
+
+
+def test_a_cosignature_signs_time_and_checkpoint() -> None:
+    signed = b"cosignature/v1\ntime 1768932000\n" + SIGNED.body()
+    WITNESS.verifier.verify(signed, WITNESSED.signature)
+    WITNESSED.verify(SIGNED, WITNESS.verifier)
+    assert WITNESSED.key_id == WITNESS.verifier.id != replace(WITNESS, kind=b"\x01").verifier.id
+
+
+@pytest.mark.parametrize(
+    "changed", [replace(WITNESSED, time=WITNESSED.time + 1), replace(WITNESSED, signature=bytes(64))]
+)
+def test_a_changed_cosignature_does_not_verify(changed: Cosignature) -> None:
+    with pytest.raises(VerificationError, match="witness: the cosignature does not belong"):
+        changed.verify(SIGNED, WITNESS.verifier)
+
+
+def test_cosignatures_keep_their_order_and_a_later_one_replaces_the_earlier() -> None:
+    others = [SigningKey.generate(f"witness.example/{number}", COSIGNATURE) for number in range(14)]
+    at = datetime(2026, 1, 21, tzinfo=UTC)
+    full = SIGNED.with_cosignature(WITNESSED)
+    for key in others:
+        full = full.with_cosignature(Cosignature.sign(SIGNED, key, at))
+    assert [line.name for line in full.cosignatures] == ["witness.example", *(key.name for key in others)]
+    assert Checkpoint.parse(full.text()) == full
+    with pytest.raises(ValueError, match="at most 16"):
+        full.with_cosignature(Cosignature.sign(SIGNED, SigningKey.generate("w", COSIGNATURE), at))
+    later = full.with_cosignature(Cosignature.sign(SIGNED, WITNESS, at))
+    assert [line.name for line in later.cosignatures] == [*(key.name for key in others), "witness.example"]
+
+
+def test_a_key_signs_what_is_of_its_kind() -> None:
+    with pytest.raises(ValueError, match="a log signs with a key of its own kind"):
+        Checkpoint.sign(1200, ROOT, WITNESS)
+    with pytest.raises(ValueError, match="a witness signs with a key of its own kind"):
+        Cosignature.sign(SIGNED, KEY, datetime(2026, 1, 20, tzinfo=UTC))
+
+
+def test_a_witness_key_is_kept_and_is_no_logs(tmp_path: Path) -> None:
+    WITNESS.save(tmp_path / "key")
+    assert SigningKey.load(tmp_path / "key", COSIGNATURE) == WITNESS
+    with pytest.raises(KeyFileError, match="holds the key of a witness, not of a log"):
+        SigningKey.load(tmp_path / "key")
 
 
 def test_a_key_is_never_shown() -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from flexpact.commands import ledger as ledger_commands
 from flexpact.commands import verify as verify_command
-from ledger.checkpoint import SigningKey
+from ledger.checkpoint import COSIGNATURE, SigningKey
 from ledger.record import Record
 from ledger.trust import Trust
 from tests.ledger.conftest import Site
@@ -29,11 +30,15 @@ TRUST = EXAMPLE / "trust.toml"
 def verify(
     *more: str,
     record: Path = EXAMPLE / "record.json",
-    receipt: Path = EXAMPLE / "receipt.txt",
+    receipt: Path = EXAMPLE / "receipt.tlog-proof",
     trust: Path = TRUST,
 ) -> Result:
     arguments = [str(receipt), "--record", str(record), "--trust", str(trust), *more]
     return CliRunner().invoke(verify_command.app, arguments)
+
+
+def trusted(path: Path = TRUST) -> Trust:
+    return Trust.from_file(path.read_bytes())
 
 
 def ledger(*arguments: str) -> Result:
@@ -47,6 +52,9 @@ def changed(source: Path, target: Path, old: str, new: str) -> Path:
     return target
 
 
+LOG_KEY = trusted().keys[0].key
+
+
 def test_a_good_receipt_exits_zero_with_a_line_for_each_step() -> None:
     done = verify()
     assert done.exit_code == 0
@@ -58,8 +66,7 @@ def test_a_good_receipt_exits_zero_with_a_line_for_each_step() -> None:
 
 
 def test_a_step_that_cannot_be_checked_exits_three(tmp_path: Path) -> None:
-    text = TRUST.read_text(encoding="utf-8")
-    (tmp_path / "trust.toml").write_text(text[: text.index("\n[chain]")], encoding="utf-8")
+    (tmp_path / "trust.toml").write_bytes(replace(trusted(), chain=None).to_file())
     done = verify(trust=tmp_path / "trust.toml")
     assert done.exit_code == 3
     assert sum(line.startswith("not checked ") for line in done.output.splitlines()) == 4
@@ -89,7 +96,7 @@ GARBAGE = '{"at":"2026-01-20T17:15:00Z","body":{},"format":"\\ud800","key":"k","
 def test_text_that_cannot_be_printed_is_escaped(more: Sequence[str], tmp_path: Path) -> None:
     record = tmp_path / "record.json"
     record.write_text(GARBAGE, encoding="ascii")
-    command = [sys.executable, "-m", "flexpact", "verify", str(EXAMPLE / "receipt.txt"), *more]
+    command = [sys.executable, "-m", "flexpact", "verify", str(EXAMPLE / "receipt.tlog-proof"), *more]
     done = subprocess.run(
         [*command, "--record", str(record), "--trust", str(TRUST)], capture_output=True, check=False
     )
@@ -135,16 +142,17 @@ def test_json_says_the_same(tmp_path: Path) -> None:
     good = json.loads(verify("--json").output)
     assert good["verdict"] == "verified"
     assert [step["status"] for step in good["steps"]] == ["checked"] * 7
-    broken = changed(EXAMPLE / "receipt.txt", tmp_path / "r", "chain 2", "chain 3")
-    bad = verify("--json", receipt=broken)
+    chain = trusted().chain
+    assert chain is not None
+    (tmp_path / "trust.toml").write_bytes(replace(trusted(), chain=replace(chain, id=1)).to_file())
+    bad = verify("--json", trust=tmp_path / "trust.toml")
     assert bad.exit_code == 1
     report = json.loads(bad.output)
     assert report["verdict"] == "failed"
     failed = report["steps"][-1]
     assert (failed["name"], failed["status"], failed["text"]) == ("contract", "failed", "another chain")
-    assert (failed["expected"], failed["got"]) == ("20260002", "30260002")
-    text = TRUST.read_text(encoding="utf-8")
-    (tmp_path / "trust.toml").write_text(text[: text.index("\n[chain]")], encoding="utf-8")
+    assert (failed["expected"], failed["got"]) == ("1", "20260002")
+    (tmp_path / "trust.toml").write_bytes(replace(trusted(), chain=None).to_file())
     assert json.loads(verify("--json", trust=tmp_path / "trust.toml").output)["verdict"] == "not checked"
 
 
@@ -157,6 +165,15 @@ def test_a_log_key_is_made_shown_and_not_overwritten(tmp_path: Path) -> None:
     again = ledger("key", "new", path, "--origin", "example.org/log")
     assert "exists already" in str(again.exception)
     assert again.exit_code != 0
+
+
+def test_a_witness_key_is_made_and_shown(tmp_path: Path) -> None:
+    path = str(tmp_path / "witness.key")
+    made = ledger("key", "new", path, "--witness", "witness.example/a")
+    assert made.output.strip() == str(SigningKey.load(tmp_path / "witness.key", COSIGNATURE).verifier)
+    assert ledger("key", "show", path).output == made.output
+    both = ledger("key", "new", path, "--witness", "a", "--origin", "b")
+    assert (both.exit_code, "exclude each other" in both.output) == (2, True)
 
 
 def test_a_chain_key_is_made(tmp_path: Path) -> None:
@@ -177,12 +194,19 @@ def test_a_chain_key_is_made(tmp_path: Path) -> None:
         (["chain", "serve", "--dir", "{dir}/file"], "file: File exists"),
         (["chain", "serve", "--dir", "{dir}/chain"], "unable to open database file"),
         (["trust", "--key", "x"], "not of the form"),
-        (["trust", "--key", "x", "--valid-from", "0001-01-01T00:00:00+14:00"], "not a time"),
+        (["trust", "--key", "x from 0001-01-01T00:00:00+14:00"], "not a time"),
+        (["trust", "--key", "x since 2026-01-01T00:00:00Z"], "--key is KEY, then from TIME"),
+        (["trust", "--key", "x from"], "--key is KEY, then from TIME"),
+        (["trust", "--key", f"{LOG_KEY}", "--key", f"{LOG_KEY}"], "stands there twice"),
+        (["trust", "--key", f"{LOG_KEY}", "--witness", f"{LOG_KEY}"], "of another kind"),
         (["trust", "--key", "x", "--receipt", "/dev/zero"], "not a regular file"),
+        (["trust", "--key", "x", "--chain", str(TRUST)], "the file has other entries"),
+        (["trust", "--key", "x", "--chain", "{dir}/section"], "line 3 is not in its one form"),
     ],
 )
 def test_what_goes_wrong_is_one_sentence(arguments: Sequence[str], sentence: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
+    (tmp_path / "section").write_text(f'[chain]\nid = 1\ncontract = "0x{"22" * 20}" #\n', encoding="ascii")
     (tmp_path / "chain" / "chain.db").mkdir(parents=True)
     done = ledger(*(word.replace("{dir}", str(tmp_path)) for word in arguments))
     assert isinstance(done.exception, SystemExit)
@@ -206,12 +230,13 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         (["--chain-id", "0", "--contract", "0x" + "22" * 20], "greater than or equal to 1"),
         (["--chain-id", "5"], "go together"),
         (["--contract", "0x" + "22" * 20], "go together"),
-        (["--header", "0x" + "22" * 32], "needs --chain-id and"),
-        (["--receipt", str(EXAMPLE / "receipt.txt"), "--chain-id", "5"], "--receipt says what"),
+        (["--header", "0x" + "22" * 32], "need --chain-id and"),
+        (["--receipt", str(EXAMPLE / "receipt.tlog-proof"), "--chain-id", "5"], "--receipt says what"),
+        (["--chain", str(TRUST), "--validator", "0x" + "22" * 20], "--chain says what"),
     ],
 )
 def test_half_a_chain_makes_no_trust_file(arguments: Sequence[str], said: str) -> None:
-    key = str(Trust.from_file(TRUST.read_bytes()).key)
+    key = str(LOG_KEY)
     done = ledger("trust", "--key", key, *arguments)
     assert done.exit_code == 2
     assert said in done.output
@@ -228,38 +253,58 @@ async def test_deploy_prints_the_address(site: Site) -> None:
 
 
 def test_trust_is_taken_from_a_receipt() -> None:
-    key = str(Trust.from_file(TRUST.read_bytes()).key)
-    done = ledger("trust", "--key", key, "--receipt", str(EXAMPLE / "receipt.txt"))
-    assert done.output.encode() == TRUST.read_bytes()
-    since = ledger(
-        "trust",
-        "--key",
-        key,
-        "--receipt",
-        str(EXAMPLE / "receipt.txt"),
-        "--valid-from",
-        "2026-01-01T00:00:00Z",
-    )
+    arguments = ["trust", "--receipt", str(EXAMPLE / "receipt.tlog-proof"), "--key"]
+    assert ledger(*arguments, str(LOG_KEY)).output.encode() == TRUST.read_bytes()
+    since = ledger(*arguments, f"{LOG_KEY} from 2026-01-01T00:00:00Z")
     assert since.output.encode() == (EXAMPLE / "trust_since.toml").read_bytes()
 
 
-def test_trust_is_written_from_what_a_person_knows() -> None:
-    trust = Trust.from_file(TRUST.read_bytes())
-    assert trust.chain is not None
-    bare = ledger("trust", "--key", str(trust.key))
-    assert Trust.from_file(bare.output.encode()).chain is None
-    arguments = [
+def test_trust_in_validators_and_witnesses_names_no_block() -> None:
+    wanted = trusted(EXAMPLE / "trust_sealed.toml")
+    assert wanted.chain is not None
+    assert wanted.witness is not None
+    arguments = ["trust", "--key", str(LOG_KEY), "--receipt", str(EXAMPLE / "sealed.tlog-proof")]
+    for address in wanted.chain.validators:
+        arguments += ["--validator", f"0x{address.hex()}"]
+    for key in wanted.witness.keys:
+        arguments += ["--witness", str(key)]
+    assert ledger(*arguments).output.encode() == wanted.to_file()
+    one = Trust.from_file(ledger(*arguments, "--needed", "1").output.encode())
+    assert one.witness == replace(wanted.witness, needed=1)
+    assert "--needed is more than" in ledger(*arguments, "--needed", "4").output
+
+
+def test_trust_in_several_keys_of_the_log() -> None:
+    new = SigningKey.generate(LOG_KEY.name).verifier
+    done = ledger(
         "trust",
         "--key",
-        str(trust.key),
-        "--chain-id",
-        str(trust.chain.id),
-        "--contract",
-        f"0x{trust.chain.contract.hex()}",
-    ]
+        f"{LOG_KEY} from 2026-01-01T00:00:00Z until 2027-01-01T00:00:00Z lost 2026-06-01T00:00:00Z",
+        "--key",
+        f"{new} from 2026-06-01T00:00:00Z",
+    )
+    first, second = Trust.from_file(done.output.encode()).keys
+    assert (first.key, second.key) == (LOG_KEY, new)
+    assert (first.valid_until, first.lost_at) == (datetime(2027, 1, 1, tzinfo=UTC), second.valid_from)
+
+
+def test_a_receipt_under_seals_has_a_step_for_them_and_for_its_witnesses() -> None:
+    done = verify(receipt=EXAMPLE / "sealed.tlog-proof", trust=EXAMPLE / "trust_sealed.toml")
+    assert done.exit_code == 0
+    lines = {line.split()[1]: line for line in done.output.splitlines()}
+    assert "3 needed, cosigned by witness.example/a at 2026-01-20T18:01:01Z" in lines["witness"]
+    assert "3 needed, sealed by 0x" in lines["seals"]
+
+
+def test_trust_is_written_from_what_a_person_knows() -> None:
+    trust = trusted()
+    assert trust.chain is not None
+    assert trust.chain.header is not None
+    assert Trust.from_file(ledger("trust", "--key", str(LOG_KEY)).output.encode()).chain is None
+    contract = f"0x{trust.chain.contract.hex()}"
+    arguments = ["trust", "--key", str(LOG_KEY), "--chain-id", str(trust.chain.id), "--contract", contract]
     headless = Trust.from_file(ledger(*arguments).output.encode())
     assert headless.chain is not None
     assert headless.chain.header is None
-    assert trust.chain.header is not None
     full = ledger(*arguments, "--header", f"0x{trust.chain.header.hex()}")
     assert full.output.encode() == TRUST.read_bytes()

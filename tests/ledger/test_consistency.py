@@ -24,14 +24,14 @@ from ledger.errors import ForkError, MalformedError, VerificationError
 from ledger.log import Log
 from ledger.merkle import EMPTY_ROOT, complete_root, consistency_ranges, leaf_hash, range_hash
 from ledger.record import Record
-from ledger.trust import Trust
+from ledger.trust import LogKey, Trust
 from vtn.store import Database
 
 ORIGIN = "example.org/log"
 KEY = SigningKey.generate(ORIGIN)
-TRUST = Trust(KEY.verifier)
+TRUST = Trust((LogKey(KEY.verifier),))
 NOW = datetime(2026, 1, 20, tzinfo=UTC)
-RECEIPT = Path(__file__).parent / "example" / "receipt.txt"
+RECEIPT = Path(__file__).parent / "example" / "receipt.tlog-proof"
 LEAVES = [leaf_hash(bytes(32), str(number).encode()) for number in range(40)]
 
 

@@ -12,6 +12,7 @@ from eth.vm.forks.cancun.blocks import CancunBlockHeader
 from ledger.errors import ChainError, MalformedError
 from ledger.node import encode_header
 from ledger.qbft import ExtraData, hashed_header
+from ledger.seal import SealedHeader
 from ledger.state import Header, rlp_encode
 
 VALIDATORS = tuple(
@@ -112,14 +113,17 @@ def test_other_extra_data_are_refused(items: Any, said: str) -> None:
 def test_a_sealed_block_is_known_by_the_hash_without_round_and_seals() -> None:
     bare = replace(SEALED, round=b"", seals=())
     fields = block(SEALED, hashed=bare)
-    header = encode_header(fields)
-    assert Header.decode(header).hash == fields["hash"]
-    assert ExtraData.decode(rlp.decode(header)[12]) == bare
+    header, vouched_by = encode_header(fields)
+    assert vouched_by == "validators"
+    assert SealedHeader.decode(header).header.hash == fields["hash"]
+    assert ExtraData.decode(rlp.decode(header)[12]) == SEALED
 
 
 def test_the_first_block_is_hashed_as_it_is() -> None:
     fields = block(ExtraData(VALIDATORS))
-    assert Header.decode(encode_header(fields)).hash == fields["hash"]
+    header, vouched_by = encode_header(fields)
+    assert vouched_by == "aggregator"
+    assert Header.decode(header).hash == fields["hash"]
 
 
 @pytest.mark.parametrize("name", ["stateRoot", "transactionsRoot", "parentHash"])

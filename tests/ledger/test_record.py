@@ -25,7 +25,7 @@ EXAMPLE = Record(
 )
 CANONICAL = (
     '{"at":"2026-01-20T17:15:00Z","body":{"empty":{},"energy_wh":1250,"homes":[{"a":"x\\"\\n","b":-1}],"ven_id":"ven-é"},'
-    '"format":"flexpact-record/v0","key":"report/7","kind":"report"}'
+    '"format":"flexpact-record/v1","key":"report/7","kind":"report"}'
 ).encode()
 
 keys = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=8)

@@ -185,8 +185,8 @@ def test_the_aggregators_section_is_one_that_it_takes(made: Made) -> None:
 
 def test_a_trust_file_is_a_key_and_the_networks_section(made: Made) -> None:
     key = str(SigningKey.generate("example.org/log").verifier)
-    log = CliRunner().invoke(ledger_commands.app, ["trust", "--key", key]).output
-    trust = Trust.from_file(f"{log}\n{made.text('trust-chain.toml')}".encode())
+    arguments = ["trust", "--key", key, "--chain", str(made.folder / "trust-chain.toml")]
+    trust = Trust.from_file(CliRunner().invoke(ledger_commands.app, arguments).output.encode())
     assert trust.chain is not None
     assert [f"0x{address.hex()}" for address in trust.chain.validators] == made.addresses
     assert f"0x{trust.chain.contract.hex()}" == list(made.genesis["alloc"])[1]
