@@ -1,0 +1,112 @@
+"""The tree alone, and a log of a million records: what appending costs, proofs, and catching up at once."""
+
+from __future__ import annotations
+
+import gc
+import random
+import statistics
+import time
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+from benchmarks.ledger_flow import START, Chain, Site, records
+from ledger import store, tile
+from ledger.merkle import inclusion_ranges, leaf_hash, range_hash, root_from_inclusion
+from ledger.verify import verify_receipt
+
+BATCH = 10_000
+ROUNDS = 20
+PROOFS = 200
+
+
+def tree_cost() -> dict[str, float]:
+    """CPU of making a record's bytes part of a tree: leaf hash, tiles, inner hashes; best of many rounds."""
+    leaves = [(record.salt, record.canonical()) for record in records(0, BATCH)]
+    appended, hashed = [], []
+    for _ in range(ROUNDS):
+        begun = time.process_time()
+        tile.extend(0, {}, [leaf_hash(salt, canonical) for salt, canonical in leaves])
+        appended.append(time.process_time() - begun)
+        # A tree over n leaves is n hashes of leaves and n - 1 of two nodes: what nobody can do without.
+        begun = time.process_time()
+        for salt, canonical in leaves:
+            sha256(b"\x01" + sha256(b"\x00" + salt + canonical).digest() + salt).digest()
+        hashed.append(time.process_time() - begun)
+    return {
+        "append_us_per_leaf": round(min(appended) / BATCH * 1e6, 2),
+        "hashing_us_per_leaf": round(min(hashed) / BATCH * 1e6, 2),
+    }
+
+
+async def million(directory: Path, chain: Chain, count: int) -> dict[str, float]:
+    """A log that grew to `count` leaves while no chain was there, until all of them are anchored."""
+    site = await Site.made(directory, chain)
+    try:
+        spent = 0.0
+        for batch in range(count // BATCH):
+            fresh = records(batch, BATCH)
+            begun = time.perf_counter()
+            async with site.database.write() as conn:
+                await site.log.append(fresh, conn)
+            spent += time.perf_counter() - begun
+        before, begun = len(await chain.gas()), time.perf_counter()
+        async with site.database.write() as conn:
+            await site.log.publish(conn, START)
+        state = await site.anchorer.step(site.database, START)
+        caught_up = time.perf_counter() - begun
+        if (state.anchored, len(await chain.gas()) - before) != (count, 1):
+            raise SystemExit(f"not anchored in one transaction: {state}")
+        proofs, receipts = await proven(site, count), await receipts_of(site, count)
+    finally:
+        await site.close()
+    return {
+        "proof_ms_at_1e6": proofs,
+        **receipts,
+        "catchup_1e6_s": round(caught_up, 3),
+        "catchup_1e6_from_outbox_s": round(spent + caught_up, 2),
+        "catchup_leaves": count,
+    }
+
+
+async def proven(site: Site, count: int) -> float:
+    """Milliseconds to make an inclusion path from what is stored, and to check it; the median."""
+    draw, spent = random.Random(1), []
+    async with site.database.read() as conn:
+        newest = await store.newest_checkpoint(conn)
+        assert newest is not None
+        for _ in range(PROOFS):
+            index = draw.randrange(count)
+            row = await store.leaf(conn, index)
+            assert row is not None
+            assert row.salt is not None
+            assert row.canonical is not None
+            begun = time.perf_counter()
+            spans = inclusion_ranges(index, count)
+            hash_of = partial(tile.subtree_hash, tiles=await store.tiles(conn, tile.places(spans)))
+            path = [range_hash(span, hash_of) for span in spans]
+            root = root_from_inclusion(index, count, leaf_hash(row.salt, row.canonical), path)
+            spent.append(time.perf_counter() - begun)
+            assert root == newest.root
+    return round(statistics.median(spent) * 1000, 2)
+
+
+async def receipts_of(site: Site, count: int) -> dict[str, float]:
+    """How large receipts are, and how long a verification takes; the median."""
+    draw, sizes, made_s, verified_s = random.Random(2), [], [], []
+    gc.collect()
+    async with site.database.read() as conn:
+        trust = await site.log.trust(conn)
+        for index in (0, count - 1, *(draw.randrange(count) for _ in range(PROOFS))):
+            begun = time.perf_counter()
+            record, receipt = await site.log.receipt(conn, index)
+            made_s.append(time.perf_counter() - begun)
+            sizes.append(len(receipt.to_file()))
+            begun = time.perf_counter()
+            assert verify_receipt(record, receipt, trust).complete
+            verified_s.append(time.perf_counter() - begun)
+    return {
+        "receipt_bytes_max": max(sizes),
+        "verify_ms": round(statistics.median(verified_s) * 1000, 2),
+        "receipt_ms_at_1e6": round(statistics.median(made_s) * 1000, 2),
+    }
