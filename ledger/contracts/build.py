@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 CONTRACTS = ("CheckpointLog", "DRAgreement", "EnergyToken", "ParticipantRegistry")
@@ -33,6 +34,7 @@ COMPILER = HERE / "solc.js"
 _IMPORT = re.compile(r'from "\./(\w+\.sol)";')
 INSTALL_LIMIT_S = 300
 COMPILE_LIMIT_S = 120
+KEPT = 8
 
 
 class BuildError(Exception):
@@ -44,9 +46,8 @@ def build(cache: Path) -> dict[str, str]:
     there.
     """
     install(cache)
-    version = _compiler(cache, "--version", "").split()[-1]
-    content = {"language": "Solidity", "sources": _sources(), "settings": SETTINGS}
-    output = json.loads(_compiler(cache, "--standard-json", json.dumps(content)))
+    content = json.dumps({"language": "Solidity", "sources": _sources(), "settings": SETTINGS})
+    version, output = _compiled(cache, content)
     if problems := [entry["formattedMessage"] for entry in output.get("errors", [])]:
         raise BuildError("the compiler complains:\n" + "\n".join(problems))
     return {name: _artefact(name, version, output["contracts"][f"{name}.sol"][name]) for name in CONTRACTS}
@@ -68,7 +69,7 @@ def default_cache() -> Path:
     install over each other.
     """
     base = os.environ.get("XDG_CACHE_HOME")
-    lock = hashlib.sha256((HERE / "package-lock.json").read_bytes()).hexdigest()[:12]
+    lock = hashlib.sha256(_lock()).hexdigest()[:12]
     return (Path(base) if base else Path.home() / ".cache") / "flexpact" / f"contracts-{lock}"
 
 
@@ -85,6 +86,33 @@ def environment(cache: Path) -> dict[str, str]:
     """The environment in which the tools of `cache` find each other and Node."""
     path = f"{_tool('node').parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return {**os.environ, "PATH": path, "NODE_PATH": str(cache / "node_modules")}
+
+
+def _compiled(cache: Path, content: str) -> tuple[str, dict[str, Any]]:
+    """The compiler's version, and what it makes of an input.
+
+    Kept for the next time, as it takes a quarter of a minute: the same compiler and imports, both named by
+    the lock file, always make the same of the same input. The oldest of more than `KEPT` inputs goes.
+    """
+    key = hashlib.sha256(b"\0".join((_lock(), COMPILER.read_bytes(), content.encode()))).hexdigest()
+    kept = cache / "compiled" / f"{key}.json"
+    if kept.is_file():
+        version, output = json.loads(kept.read_text(encoding="utf-8"))
+        return version, output
+    version = _compiler(cache, "--version", "").split()[-1]
+    output = json.loads(_compiler(cache, "--standard-json", content))
+    kept.parent.mkdir(exist_ok=True)
+    with turn(kept.parent):
+        fresh = kept.with_suffix(".fresh")
+        fresh.write_text(json.dumps([version, output]), encoding="utf-8")
+        fresh.replace(kept)
+        for old in sorted(kept.parent.glob("*.json"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+            old.unlink()
+    return version, output
+
+
+def _lock() -> bytes:
+    return (HERE / "package-lock.json").read_bytes()
 
 
 def _sources() -> dict[str, dict[str, str]]:
@@ -126,7 +154,7 @@ def turn(directory: Path) -> Iterator[None]:
 
 
 def _install(cache: Path) -> None:
-    lock = (HERE / "package-lock.json").read_bytes()
+    lock = _lock()
     installed = cache / "installed-lock.json"
     if installed.is_file() and installed.read_bytes() == lock:
         return

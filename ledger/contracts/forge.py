@@ -16,9 +16,10 @@ from pathlib import Path
 from ledger.contracts import build
 
 
-def run(arguments: Sequence[str], cache: Path) -> subprocess.CompletedProcess[str]:
+def run(arguments: Sequence[str], cache: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run forge on our contracts and give what it printed; it is installed into `cache` if it is not there.
-    What it builds, and the values that failed, stay in `cache`; one run at a time.
+    What it builds, and the values that failed, stay in `cache`; one run at a time. `settings` are those of
+    foundry.toml, by the names that they have in an environment.
     """
     program = str(build.foundry("forge", cache))
     place = cache / "forge"
@@ -27,12 +28,14 @@ def run(arguments: Sequence[str], cache: Path) -> subprocess.CompletedProcess[st
         **build.environment(cache),
         "FOUNDRY_OUT": str(place / "out"),
         "FOUNDRY_CACHE_PATH": str(place / "cache"),
+        "FOUNDRY_SNAPSHOTS": str(place / "snapshots"),
+        **settings,
     }
     modules = cache / "node_modules" / "@openzeppelin"
-    settings = ["--root", str(build.HERE), "--use", str(build.COMPILER), "-R", f"@openzeppelin/={modules}/"]
+    options = ["--root", str(build.HERE), "--use", str(build.COMPILER), "-R", f"@openzeppelin/={modules}/"]
     with build.turn(place):
         return subprocess.run(  # noqa: S603 - our own forge, with the arguments of whoever calls it
-            [program, *arguments[:1], *settings, *arguments[1:]],
+            [program, *arguments[:1], *options, *arguments[1:]],
             cwd=place,
             env=environment,
             stdout=subprocess.PIPE,

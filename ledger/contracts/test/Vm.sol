@@ -29,6 +29,11 @@ interface Vm {
     function getRecordedLogs() external returns (Log[] memory);
     function load(address account, bytes32 slot) external view returns (bytes32);
 
+    // what the last call cost, or what lies between start and stop, kept in the file of its group
+    function startSnapshotGas(string calldata group, string calldata name) external;
+    function stopSnapshotGas() external returns (uint256 gas);
+    function snapshotGasLastCall(string calldata group, string calldata name) external returns (uint256 gas);
+
     // keys and signatures
     function addr(uint256 key) external pure returns (address);
     function sign(uint256 key, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);

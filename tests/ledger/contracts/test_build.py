@@ -33,6 +33,40 @@ def test_a_changed_source_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         build.check(build.default_cache())
 
 
+COUNTING_COMPILER = """
+const fs = require('fs');
+if (process.argv[2] === '--version') { console.log('Version: 1'); process.exit(); }
+const runs = `${__dirname}/runs`;
+fs.appendFileSync(runs, '.');
+const made = { abi: [], evm: { bytecode: { object: String(fs.statSync(runs).size) } } };
+console.log(JSON.stringify({ contracts: { 'CheckpointLog.sol': { CheckpointLog: made } } }));
+"""
+
+
+def test_what_was_compiled_is_kept_for_the_same_input_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(build.HERE, tmp_path / "sources")
+    (tmp_path / "compiler.js").write_text(COUNTING_COMPILER)
+    monkeypatch.setattr(build, "HERE", tmp_path / "sources")
+    monkeypatch.setattr(build, "COMPILER", tmp_path / "compiler.js")
+    monkeypatch.setattr(build, "CONTRACTS", ("CheckpointLog",))
+    monkeypatch.setattr(build, "KEPT", 2)
+    cache = tmp_path / "cache"
+    cache.mkdir()
+
+    def compiled() -> object:
+        shutil.copy(build.HERE / "package-lock.json", cache / "installed-lock.json")  # nothing to install
+        return json.loads(build.build(cache)["CheckpointLog"])["bytecode"]
+
+    assert [compiled(), compiled()] == ["0x1", "0x1"]
+    for name, bytecode in (("CheckpointLog.sol", "0x2"), ("package-lock.json", "0x3")):
+        path = build.HERE / name
+        path.write_text(path.read_text(encoding="utf-8") + " ", encoding="utf-8")
+        assert compiled() == bytecode
+    assert len(list((cache / "compiled").glob("*.json"))) == 2
+
+
 def test_the_lock_file_names_no_address() -> None:
     lock = json.loads((build.HERE / "package-lock.json").read_text(encoding="utf-8"))
     packages = [entry for name, entry in lock["packages"].items() if name]
