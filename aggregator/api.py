@@ -6,6 +6,7 @@ may open the socket is the operator (mode 0600).
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -27,6 +28,7 @@ from aggregator.profile import Period
 from aggregator.request import Asked
 from ledger.errors import UnknownLeafError
 from ledger.log import Log
+from vtn import original
 from vtn.errors import NotAdmitted, StoreError, UnknownObject
 from vtn.store import Database
 
@@ -221,13 +223,18 @@ class Api:
             return web.json_response(await self.overview.forecasts(conn, day))
 
     async def receipt(self, request: web.Request) -> web.StreamResponse:
-        """A leaf's record and receipt, as the files that a verifier reads."""
+        """A leaf's record and receipt, as the files that a verifier reads; in base64 the message that its
+        sender has signed, while it is kept.
+        """
         index = request.match_info["index"]
         if not index.isascii() or not index.isdigit() or len(index) > 15:
             raise RequestRefusedError(f"a leaf index is a number, not {index[:20]!r}")
         async with self.db.read() as conn:
             record, receipt = await self.log.receipt(conn, int(index))
-        return web.json_response({"record": record.to_file().decode(), "receipt": receipt.to_file().decode()})
+            raw_sha256 = record.body.get("raw_sha256")
+            raw = await original.find(conn, raw_sha256) if isinstance(raw_sha256, str) else None
+        files = {"record": record.to_file().decode(), "receipt": receipt.to_file().decode()}
+        return web.json_response(files | ({} if raw is None else {"original": b64encode(raw).decode()}))
 
     async def trust(self, request: web.Request) -> web.StreamResponse:
         """The trust file that fits the receipts given now."""

@@ -1,7 +1,12 @@
-"""Signed messages as they came, byte for byte: what a sender has signed it cannot deny (SIG-12)."""
+"""Signed messages as they came, byte for byte: what a sender has signed it cannot deny (SIG-12).
+
+They are packed where that is shorter, a report to a tenth; bytes that begin as zlib's do are no XML.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import zlib
 from datetime import datetime
 
 from sqlalchemy import delete, select
@@ -11,20 +16,27 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from vtn.schema import original_table
 from vtn.store import Database
 
+OFF_LOOP_BYTES = 65_536
+_ZLIB = b"\x78\x01"  # of level 1
 PRUNED_AT_ONCE = 50  # a message may have a megabyte, and others wait for the writer
 
 
 async def keep(conn: AsyncConnection, sha256: str, ven_id: str, raw: bytes, now: datetime) -> None:
     """Keep a message that was carried out, in the transaction of its handling."""
-    row = {"sha256": sha256, "ven_id": ven_id, "received_at": now, "raw": raw}
+    if len(raw) > OFF_LOOP_BYTES:
+        packed = await asyncio.to_thread(zlib.compress, raw, 1)
+    else:
+        packed = zlib.compress(raw, 1)
+    shorter = packed if len(packed) < len(raw) or raw.startswith(_ZLIB) else raw
+    row = {"sha256": sha256, "ven_id": ven_id, "received_at": now, "raw": shorter}
     await conn.execute(insert(original_table).values(row).on_conflict_do_nothing())
 
 
 async def find(conn: AsyncConnection, sha256: str) -> bytes | None:
     """The message of this hash, which is the journal's `raw_sha256`."""
     found = await conn.execute(select(original_table.c.raw).where(original_table.c.sha256 == sha256))
-    raw: bytes | None = found.scalar_one_or_none()
-    return raw
+    kept: bytes | None = found.scalar_one_or_none()
+    return zlib.decompress(kept) if kept is not None and kept.startswith(_ZLIB) else kept
 
 
 async def prune(db: Database, before: datetime) -> None:

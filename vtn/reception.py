@@ -24,6 +24,7 @@ from openadr import (
     QueryRegistration,
     RequestEvent,
     Response,
+    UpdateReport,
     decode,
     encode,
     lenient,
@@ -31,7 +32,7 @@ from openadr import (
 from openadr.enums import ServiceName
 from openadr.errors import BadSignature, TransportError
 from openadr.finding import Finding
-from vtn import certificate, finding, outbox, registration
+from vtn import certificate, finding, original, outbox, registration
 from vtn.distribution import Lists
 from vtn.exchange import Peer, Terms, exchange, refusal
 from vtn.hooks import pass_all
@@ -57,6 +58,11 @@ class _Letter:
     peer: Peer
     proof: Proof | None
     now: datetime
+
+    @property
+    def ven_id(self) -> str:
+        """The id of the VEN, empty for a stranger's."""
+        return self.peer.ven.ven_id if self.peer.ven is not None else ""
 
 
 class Reception:
@@ -222,7 +228,11 @@ class Reception:
                     return await self._proven(letter, letter.proof, conn)
                 if ven is not None and ven.signs:
                     raise BadSignature("the message is not signed, and now it must be")
-                return await self._act(letter, conn)
+                reply = await self._act(letter, conn)
+                if letter.peer.source is not None and isinstance(letter.message, UpdateReport):
+                    peer = letter.peer
+                    await original.keep(conn, peer.raw_sha256, letter.ven_id, peer.body, letter.now)
+                return reply
         except TransportError:
             raise
         except ProtocolError as error:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import urllib.parse
+from base64 import b64decode
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -145,13 +146,16 @@ def receipt(
     socket: Socket,
     out: Annotated[Path, typer.Option(help="Folder for NNNNNN.record.json and NNNNNN.tlog-proof.")],
 ) -> None:
-    """Write a leaf's record and receipt, as `flexpact verify` reads them."""
+    """Write a leaf's record and receipt, as `flexpact verify` reads them, and a signed report itself."""
     files = _ask(socket, "GET", f"/receipts/{index}")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name, text in (("record.json", files["record"]), ("tlog-proof", files["receipt"])):
+        made = {"record.json": files["record"].encode(), "tlog-proof": files["receipt"].encode()}
+        if "original" in files:
+            made["original.xml"] = b64decode(files["original"])
+        for name, content in made.items():
             path = out / f"{index:06d}.{name}"
-            path.write_bytes(text.encode())
+            path.write_bytes(content)
             typer.echo(path)
     except OSError as error:
         raise SystemExit(f"flexpact aggregator: {error.filename or out}: {error.strerror}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -10,10 +11,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 from sqlalchemy import update
+from typer.testing import CliRunner
 
 from aggregator.own_records import PATH, PER_PAGE
 from feid.errors import RecordsError
 from feid.records import ask
+from flexpact.commands.aggregator import app
 from ledger.receipt import Receipt
 from ledger.record import Record
 from ledger.store import leaf_table
@@ -23,7 +26,7 @@ from tests.aggregator.chain import Chain
 from tests.aggregator.conftest import START, Platform, Prepared, node_settings, running, write_settings
 from tests.ven.test_transport import answering
 from ven.settings import VenSettings
-from vtn import registration
+from vtn import original, registration
 from vtn.store import Database
 
 
@@ -102,6 +105,23 @@ async def test_others_are_given_nothing(anchored: Platform) -> None:
     await anchored.stop()
     await anchored.start()
     assert (await read(anchored))[0] == 403
+
+
+async def test_the_terminal_writes_a_signed_report_beside_its_record(
+    anchored: Platform, tmp_path: Path
+) -> None:
+    reports = [leaf for leaf in await pages(anchored) if '"kind": "report"' in str(leaf["record"])]
+    index = int(str(reports[0]["index"]))
+    raw_sha256 = Record.from_file(str(reports[0]["record"]).encode()).body["raw_sha256"]
+    assert "original" not in await anchored.get(f"/receipts/{index}")
+    db = await Database.open(anchored.settings.database)
+    async with db.write() as conn:
+        await original.keep(conn, str(raw_sha256), "v", b"<as it came/>", START)
+    await db.close()
+    words = ["receipt", str(index), "--socket", str(anchored.settings.socket), "--out", str(tmp_path / "e")]
+    result = await asyncio.to_thread(CliRunner().invoke, app, words)
+    assert result.exit_code == 0
+    assert (tmp_path / "e" / f"{index:06d}.original.xml").read_bytes() == b"<as it came/>"
 
 
 # the box's side

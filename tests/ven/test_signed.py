@@ -33,7 +33,7 @@ from ven.settings import VenSettings
 from ven.store import NONCES_KEPT, Store
 from ven.tls import Tls
 from ven.transport import Transport
-from vtn import event, registration
+from vtn import event, original, registration
 from vtn.schema import original_table
 from vtn.server import Server
 from vtn.settings import VtnSettings
@@ -301,7 +301,8 @@ async def test_sec_18_vtn_and_ven_speak_signed_from_the_first_word_on(
         async with database.read() as conn:
             ven = await registration.find(conn, ven_id)
             states = await event.event_states(conn, "e1")
-            raws = list((await conn.execute(select(original_table.c.raw))).scalars())
+            hashes = list((await conn.execute(select(original_table.c.sha256))).scalars())
+            raws = [await original.find(conn, sha256) or b"" for sha256 in hashes]
     finally:
         await server.stop()
     assert ven.signs

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
+from sqlalchemy import select
 
 from aggregator.audit import fact_record
 from flexpact.pki import identity as pki_identity
@@ -22,7 +23,8 @@ from openadr.http_signature import CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT, B
 from openadr.signature import PrivateKey
 from tests.vtn.desk import NOW, metadata, usage
 from tests.vtn.table import Party, Table, announcement
-from vtn import finding, journal, signature
+from vtn import finding, journal, original, signature
+from vtn.schema import original_table
 from vtn.server import BASE
 
 AT = NOW - timedelta(minutes=15)
@@ -105,6 +107,29 @@ async def test_a_ven_with_an_rsa_key_signs_likewise(carol: Reporter) -> None:
     found = verify_source(fact_record(fact))
     assert found is not None
     assert (found.algorithm, found.certificate_sha256) == (RSA, carol.who.fingerprint)
+
+
+async def test_a_signed_report_is_kept_as_it_came_and_no_other(bob: Reporter) -> None:
+    signed, unsigned = encode(bob.report()), encode(bob.report(7.0))
+    assert accepted(await bob.post(signed, bob.head(signed)))
+    assert accepted(await bob.post(unsigned, {}))
+    found = await _originals(bob, signed, unsigned)
+    assert found == [signed, None]
+
+
+async def test_a_report_of_a_megabyte_is_kept_packed(bob: Reporter) -> None:
+    body = encode(usage(bob.who.ven_id, [(NOW - n * timedelta(minutes=15), n) for n in range(1, 1500)]))
+    assert len(body) > original.OFF_LOOP_BYTES
+    assert accepted(await bob.post(body, bob.head(body)))
+    assert await _originals(bob, body) == [body]
+    async with bob.table.db.read() as conn:
+        (kept,) = (await conn.execute(select(original_table.c.raw))).scalars()
+    assert len(kept) < len(body) / 10
+
+
+async def _originals(who: Reporter, *bodies: bytes) -> list[bytes | None]:
+    async with who.table.db.read() as conn:
+        return [await original.find(conn, hashlib.sha256(body).hexdigest()) for body in bodies]
 
 
 async def test_the_same_bytes_twice_are_one_fact_though_signed_anew(bob: Reporter) -> None:
