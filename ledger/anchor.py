@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
@@ -30,12 +30,10 @@ from ledger.errors import ChainError, ChainUnavailableError, ForeignHeadError, V
 from ledger.merkle import EMPTY_ROOT
 from ledger.node import ChainKey, Head, Node, NodeRefusedError, publish_call, publish_transaction
 from ledger.receipt import Anchor, commitment, parse_hex
-from ledger.settings import AnchorSettings
+from ledger.settings import LOOK_AGAIN, AnchorSettings
 from ledger.state import ADDRESS_BYTES
 from ledger.store import Transition
 
-LOOK_AGAIN = timedelta(hours=1)
-"""How often the chain is asked whether it still holds what was anchored, while there is nothing new."""
 MAX_SIZE = 2**63 - 1
 ROWS = 20
 """Anchors that are read in one go, while the newest that the chain still has is searched for."""

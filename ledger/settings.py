@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+LOOK_AGAIN = timedelta(hours=1)
+"""How often the chain is asked whether it still holds what was anchored, while there is nothing new."""
 ADDRESS = r"^0x[0-9a-f]{40}$"
 
 

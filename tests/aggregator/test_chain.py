@@ -9,6 +9,7 @@ import pytest
 
 from ledger.receipt import Receipt
 from ledger.record import Record
+from ledger.settings import LOOK_AGAIN
 from ledger.trust import Trust
 from ledger.verify import verify_receipt
 from tests.aggregator.chain import Chain
@@ -95,3 +96,11 @@ async def test_a_chain_that_is_down_for_the_event_changes_nothing_else(
     await chain.switch_on()
     sealed = await anchored.post("/seal", {"timeout_s": 60})
     assert (sealed["complete"], sealed["leaves"]) == (True, waiting["leaves"])
+
+
+async def test_without_news_the_chain_is_still_looked_at(anchored: Platform, chain: Chain) -> None:
+    await anchored.post("/seal", {"timeout_s": 60})
+    await anchored.until("/status", lambda s: s["chain"]["status"] == "idle")
+    await chain.switch_off()
+    await anchored.clock.move(anchored.clock.now + LOOK_AGAIN)
+    await anchored.until("/status", lambda s: s["chain"]["status"] == "chain down")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from ledger import store
-from ledger.anchor import LOOK_AGAIN, AnchorStatus
+from ledger.anchor import AnchorStatus
 from ledger.merkle import EMPTY_ROOT
 from ledger.node import ChainKey, Node, publish_call, publish_transaction
 from ledger.rpc import RpcServer
+from ledger.settings import LOOK_AGAIN
 from ledger.verify import verify_receipt
 from tests.ledger.conftest import START, Site, nothing_is_signed
 from tests.ledger.line import Line
