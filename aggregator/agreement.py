@@ -1,7 +1,7 @@
 """What was agreed with a node, and which of its clauses a call would break.
 
-The local mirror of the agreement contracts: every path to an event asks ``broken_clauses``, none asks the
-chain.
+Every path to an event asks ``broken_clauses``, and ``mirror.standing_hits`` where agreements are on the
+chain; none asks the chain.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,9 @@ class Clause(StrEnum):
     OVERLAP = "overlap"
     OFFER = "offer"
     OPT_OUT = "opt_out"
+    STATE = "state"
+    START = "start"
+    EXPIRY = "expiry"
 
 
 @dataclass(frozen=True, slots=True)

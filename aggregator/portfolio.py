@@ -14,13 +14,14 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator import store
+from aggregator import mirror, store
 from aggregator.agreement import Agreement, Call, Clause, ClauseHit, broken_clauses
 from aggregator.dispatch import FlexibilityOffer, ReductionRequest
 from aggregator.profile import QUARTER, Calendar, LoadProfile, Period, floor_to
 from aggregator.readings import OFFER
 from aggregator.settings import AggregatorSettings, NodeSettings
 from aggregator.settlement import requested_w
+from ledger import agreement_store
 from openadr import Event
 from vtn import availability, event_list, registration
 from vtn.availability import Part
@@ -39,12 +40,27 @@ class Node:
     agreement: Agreement
 
 
-async def enrol(conn: AsyncConnection, nodes: Sequence[NodeSettings], now: datetime) -> None:
-    """Allow the configured certificates to register, and put the configured agreements in force."""
+async def enrol(
+    conn: AsyncConnection, nodes: Sequence[NodeSettings], now: datetime, *, on_chain: bool = False
+) -> None:
+    """Allow the configured certificates to register, and put the agreements in force."""
     known = {ven.ven_name: ven.ven_id for ven in await registration.vens(conn)}
     for node in nodes:
-        ven_id = await _enrolled(conn, node, known, now)
-        await store.agree(conn, ven_id, node.agreement.agreement(), now)
+        await _enrolled(conn, node, known, now)
+    await agree(conn, nodes, now, on_chain=on_chain)
+
+
+async def agree(
+    conn: AsyncConnection, nodes: Sequence[NodeSettings], now: datetime, *, on_chain: bool
+) -> None:
+    """Put in force for each node what is configured or, with agreements `on_chain`, what it has accepted."""
+    known = {ven.ven_name: ven.ven_id for ven in await registration.vens(conn)}
+    for node in nodes:
+        ven_id, agreed = known[node.ven_name], node.agreement.agreement()
+        held = await agreement_store.in_force(conn, ven_id) if on_chain else None
+        if held is not None and held.standing is not None and held.standing.accepted_at:
+            agreed = mirror.agreement_of(held.terms, agreed.currency)
+        await store.agree(conn, ven_id, agreed, now)
 
 
 async def _enrolled(
@@ -67,6 +83,7 @@ class Portfolio:
         self.calendar: Calendar = settings.programme.calendar()
         self._lead = timedelta(seconds=settings.programme.offer_lead_s)
         self._part = Part(market_context=settings.programme.market_context)
+        self._agreements = settings.agreements
         self._opt_policy = settings.vtn.opt.of(settings.programme.market_context)
 
     async def nodes(self, conn: AsyncConnection) -> list[Node]:
@@ -159,4 +176,10 @@ class Portfolio:
             for by_hand in await event_list.uncancelled(conn, node.ven_id, since)
             if by_hand.event_id not in known and by_hand.end is not None
         ]
-        return broken_clauses(node.agreement, call, others, self.calendar, now)
+        hits = broken_clauses(node.agreement, call, others, self.calendar, now)
+        if self._agreements is not None:
+            held = await agreement_store.in_force(conn, node.ven_id)
+            standing = mirror.standing_hits(held, call, others, now, required=self._agreements.required)
+            told = {hit.clause for hit in hits}
+            hits += [hit for hit in standing if hit.clause not in told]
+        return hits

@@ -1,10 +1,10 @@
-"""The aggregator as a process: VTN, control API, and five tasks that carry on whatever the database says is
+"""The aggregator as a process: VTN, control API, and tasks that carry on whatever the database says is
 due.
 
 - *attend* wakes on new facts: keeps offers and settles; behind it *forecast*, once a day.
 - *look* wakes every few minutes: seals what has gathered, and wakes *attend*, because deadlines pass.
 - *checkpoint* seals and signs on the clock's grid.
-- *anchor* brings checkpoints to the chain; nothing ever waits for it.
+- *anchor* brings checkpoints to the chain, *agreements* settles there; nothing ever waits for them.
 
 Rules: no state but in the database, so a process killed anywhere goes on where it was; a task that fails
 says so and tries again. Times of the business go through the clock, waiting for peers in real seconds.
@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator import audit, own_records, portfolio, store
 from aggregator.api import Api
+from aggregator.api_agreements import AgreementApi
 from aggregator.curve import PORTFOLIO, CurveMaker, history_is_in, portfolio_load
 from aggregator.forecaster import portfolio_forecast
 from aggregator.overview import Overview
@@ -45,6 +46,7 @@ from vtn.server import Server
 from vtn.store import Database, Notice
 
 if TYPE_CHECKING:
+    from aggregator.chain_book import ChainBook
     from ledger.anchor import Anchorer
 
 log = structlog.get_logger(__name__)
@@ -69,6 +71,7 @@ class Aggregator:
         self._log = Log(settings.log.origin, SigningKey.load(settings.log.key_file))
         self._anchorer = _anchorer(settings.chain) if settings.chain else None
         self._anchoring = asyncio.Lock()
+        self._book = _book(settings, self._log, clock, sleep)
         self._portfolio = portfolio.Portfolio(settings)
         self._maker = CurveMaker(settings.programme)
         self._tally = Tally()
@@ -98,7 +101,8 @@ class Aggregator:
         self._db = db = await Database.open(self._settings.database)
         db.listen(self._hear)
         async with db.write() as conn:
-            await portfolio.enrol(conn, self._settings.nodes, self._clock())
+            nodes, on_chain = self._settings.nodes, self._book is not None
+            await portfolio.enrol(conn, nodes, self._clock(), on_chain=on_chain)
         async with db.read() as conn:
             await self._tally.advance(conn, await store.position(conn, ATTENDED))
         shelf = {own_records.PATH: own_records.OwnRecords(db, self._log).page}
@@ -106,6 +110,7 @@ class Aggregator:
         await self._vtn.start()
         app = self._make_api(db, self._vtn).app()
         OperatorApi(db, self._office(self._vtn)).mount(app)
+        AgreementApi(db, self._book).mount(app)
         loopback = self._settings.loopback.open() if self._settings.loopback else None
         self._api = await listen(app, self._settings.socket, loopback)
         work = {
@@ -114,6 +119,7 @@ class Aggregator:
             "look": self._look,
             "checkpoint": self._checkpoint,
             "anchor": self._anchor,
+            **({"agreements": self._book.work} if self._book else {}),
         }
         self._tasks = [
             asyncio.create_task(self._keep(name, task), name=f"aggregator {name}")
@@ -149,8 +155,9 @@ class Aggregator:
             except (StoreError, DBAPIError) as error:
                 log.error("what came last is sealed after the next start", error=str(error))
             await self._db.close()
-        if self._anchorer is not None:
-            await self._anchorer.close()
+        for connected in (self._anchorer, self._book):
+            if connected is not None:
+                await connected.close()
 
     def _make_api(self, db: Database, vtn: Server) -> Api:
         return Api(
@@ -224,6 +231,8 @@ class Aggregator:
     async def _settle(self, db: Database, reports: Sequence[journal.Fact], now: datetime) -> None:
         for statement in await settle_due(db, self._settings.programme, reports, now):
             log.info("statement made", **statement.body())
+            if self._book is not None:
+                self._book.wake()
 
     async def _keep_offers(self, db: Database, reports: Sequence[journal.Fact]) -> None:
         """Copy nodes' forecasts as they were issued, before newer ones replace them among the readings."""
@@ -315,6 +324,8 @@ class Aggregator:
             return False
         await self._settle(db, [], self._clock())
         await self._sign(db)
+        if self._book is not None:
+            await self._book.catch_up(db, timeout_s)
         if self._anchorer is None:
             return False
         with suppress(TimeoutError):
@@ -360,3 +371,14 @@ def _anchorer(chain: ChainSettings) -> Anchorer:
     from ledger.anchor import Anchorer  # noqa: PLC0415 - web3 costs 25 MB and a second: only with a chain
 
     return Anchorer(chain.anchor())
+
+
+def _book(
+    settings: AggregatorSettings, sealed: Log, clock: Callable[[], datetime], sleep: Sleep
+) -> ChainBook | None:
+    if settings.agreements is None or settings.chain is None:
+        return None
+    from aggregator.chain_book import ChainBook  # noqa: PLC0415 - as above
+
+    calendar = settings.programme.calendar()
+    return ChainBook((settings.agreements, settings.chain, settings.nodes, calendar), sealed, clock, sleep)

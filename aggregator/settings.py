@@ -19,6 +19,10 @@
     contract = "0x..."
     key_file = "chain.key"
 
+    [agreements]                          # agreements on that chain, see docs/agreements.md
+    contract = "0x..."
+    key_file = "aggregator.key"
+
     [programme]
     market_context = "http://flexpact.example/peak"
 
@@ -39,13 +43,13 @@ from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from aggregator.agreement import Agreement
 from aggregator.baseline import DEFAULT_CAP, Method
 from aggregator.errors import SettingsError
 from aggregator.profile import Calendar
-from ledger.settings import AnchorSettings
+from ledger.settings import AnchorSettings, SettlerSettings
 from vtn.operator_settings import LoopbackSettings
 from vtn.settings import VtnSettings
 
@@ -117,6 +121,12 @@ class ChainSettings(_Section):
     contract: str = Field(pattern="^0x[0-9a-fA-F]{40}$", description="address of the CheckpointLog")
     key_file: Path = Field(description="key of the account that pays")
     timeout_s: float = Field(default=5.0, gt=0, le=60, description="real seconds to wait for the node")
+    confirmations: int = Field(
+        default=0,
+        ge=0,
+        le=100,
+        description="blocks that must follow an anchor; 0 where a block is final at once",
+    )
 
     def anchor(self) -> AnchorSettings:
         """The same as the ledger wants it."""
@@ -126,6 +136,27 @@ class ChainSettings(_Section):
             contract=self.contract.lower(),
             key_file=self.key_file,
             timeout_s=self.timeout_s,
+            confirmations=self.confirmations,
+        )
+
+
+class AgreementsSettings(_Section):
+    """Agreements on the chain that `chain` names; without this section those below `nodes` decide alone."""
+
+    contract: str = Field(pattern="^0x[0-9a-fA-F]{40}$", description="address of the DRAgreement")
+    key_file: Path = Field(description="key of the aggregator's account; not the one that anchors")
+    required: bool = Field(
+        default=False, description="whether a node without an agreement on the chain is not called"
+    )
+
+    def settler(self, chain: ChainSettings) -> SettlerSettings:
+        """The same as the ledger wants it."""
+        return SettlerSettings(
+            rpc_url=chain.rpc_url,
+            chain_id=chain.chain_id,
+            contract=self.contract.lower(),
+            key_file=self.key_file,
+            timeout_s=chain.timeout_s,
         )
 
 
@@ -180,6 +211,9 @@ class AggregatorSettings(_Section):
     vtn: VtnSettings = Field(description="settings of the VTN, see vtn.settings")
     log: LogSettings
     chain: ChainSettings | None = None
+    agreements: AgreementsSettings | None = Field(
+        default=None, description="agreements on the chain; left out, those of the nodes' settings decide"
+    )
     programme: ProgrammeSettings = ProgrammeSettings()
     nodes: tuple[NodeSettings, ...] = Field(min_length=1, max_length=10_000)
 
@@ -195,6 +229,14 @@ class AggregatorSettings(_Section):
         if len(currencies) > 1:
             raise ValueError(f"one programme has one currency, not {' and '.join(currencies)}")
         return nodes
+
+    @model_validator(mode="after")
+    def _agreements_have_a_chain(self) -> "AggregatorSettings":
+        if self.agreements is not None and self.chain is None:
+            raise ValueError("agreements need a chain: add [chain]")
+        if self.agreements and self.chain and self.agreements.key_file == self.chain.key_file:
+            raise ValueError("agreements.key_file must not be chain.key_file: each account sends by itself")
+        return self
 
     @property
     def database(self) -> Path:
@@ -220,12 +262,16 @@ class AggregatorSettings(_Section):
     def _below(self, folder: Path) -> "AggregatorSettings":
         log = self.log.model_copy(update={"key_file": folder / self.log.key_file})
         chain = self.chain and self.chain.model_copy(update={"key_file": folder / self.chain.key_file})
+        agreements = self.agreements and self.agreements.model_copy(
+            update={"key_file": folder / self.agreements.key_file}
+        )
         paths = {
             "state": folder / self.state,
             "socket": folder / self.socket,
             "loopback": self.loopback and self.loopback.below(folder),
             "log": log,
             "chain": chain,
+            "agreements": agreements,
             "vtn": self.vtn.below(folder),
         }
         return self.model_copy(update=paths)

@@ -26,7 +26,7 @@ from aggregator.schema import (
     statement_table,
 )
 from aggregator.settlement import Outcome, Statement
-from vtn.schema import event_table
+from vtn.schema import event_table, journal_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +225,14 @@ async def calls(
     for event_id_, ven_id_, agreement_id, start, end, *rest in rows:
         found.append(StoredCall(event_id_, ven_id_, agreement_id, Period(start, end), *rest))
     return found
+
+
+async def answer_key(conn: AsyncConnection, call: StoredCall) -> str | None:
+    """The journal's key of the node's last word on its event before it was over; None if it said nothing."""
+    t, prefix = journal_table, f"opt/{call.ven_id}/{call.event_id}/0/"
+    after = prefix[:-1] + "0"  # the character behind the slash
+    query = select(t.c.key).where(t.c.key > prefix, t.c.key < after, t.c.at < call.period.end)
+    return (await conn.execute(query.order_by(t.c.seq.desc()).limit(1))).scalar()
 
 
 async def add_series(

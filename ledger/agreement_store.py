@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.agreement import (
@@ -44,11 +44,11 @@ class Held:
     text: str
     seen_at: datetime
 
-    @property
-    def is_over(self) -> bool:
+    def is_over(self, now: datetime) -> bool:
         """Whether it is over for ever, by what the chain showed."""
-        now = int(self.seen_at.timestamp())
-        return self.standing is not None and self.standing.state_at(now) in (State.EXPIRED, State.CLOSED)
+        if self.standing is None:
+            return False
+        return self.standing.state_at(_seconds(now)) in (State.EXPIRED, State.CLOSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,13 @@ async def agreements(conn: AsyncConnection, subject: str | None = None) -> list[
     if subject is not None:
         query = query.where(t.c.subject == subject)
     return [_held(row) for row in await conn.execute(query)]
+
+
+async def drop_refused(conn: AsyncConnection, subject: str) -> None:
+    """Forget offers to a node that the contract refused and under which nothing was booked."""
+    t, booked = agreement_table, select(settlement_table.c.agreement_id)
+    never = t.c.standing.is_(None) & (t.c.text != "") & t.c.agreement_id.not_in(booked)
+    await conn.execute(delete(t).where(t.c.subject == subject, never))
 
 
 async def in_force(conn: AsyncConnection, subject: str) -> Held | None:

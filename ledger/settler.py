@@ -201,7 +201,7 @@ class Settler:
         async with db.read() as conn:
             held = await store.agreements(conn)
         for agreement in held:
-            if whole or not agreement.is_over:
+            if whole or not agreement.is_over(now):
                 standing = await contract.standing(agreement.agreement_id, block.number)
                 async with db.write() as conn:
                     await store.see_agreement(conn, agreement.agreement_id, standing, now)

@@ -167,7 +167,11 @@ def node_settings(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def write_settings(
-    folder: Path, nodes: list[dict[str, Any]], chain: dict[str, Any] | None = None, **programme: Any
+    folder: Path,
+    nodes: list[dict[str, Any]],
+    chain: dict[str, Any] | None = None,
+    agreements: dict[str, Any] | None = None,
+    **programme: Any,
 ) -> AggregatorSettings:
     """Settings of a platform in a folder, with a key for its log."""
     key = folder / "log.key"
@@ -179,6 +183,7 @@ def write_settings(
         "vtn": {"port": 0, "insecure_dev": True},
         "log": {"origin": ORIGIN, "key_file": key},
         "chain": chain,
+        "agreements": agreements,
         "programme": {"history_days": 14, **programme},
         "nodes": nodes,
     }

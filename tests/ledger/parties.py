@@ -23,6 +23,7 @@ from ledger.rpc import RpcServer
 from ledger.settings import SettlerSettings
 from ledger.settler import Settler, SettlerState
 from ledger.setup import Deployed, Party, deploy_agreements, register
+from openadr.certificate import KeyKind
 from tests.ledger.conftest import START, SteppedClock
 from vtn.store import Database
 
@@ -34,7 +35,7 @@ NODE = "ven-1"
 async def make_programme(folder: Path) -> Deployed:
     """Deploy the contracts and register the three parties, each with a key file of its name."""
     now = datetime.now(UTC)
-    make_authority(folder / "pki", now)
+    make_authority(folder / "pki", now, [KeyKind.EC, KeyKind.RSA])
     chain = EmbeddedChain(folder, lambda: START)
     server = RpcServer(chain)
     await server.start()
@@ -43,10 +44,11 @@ async def make_programme(folder: Path) -> Deployed:
         made = await deploy_agreements(node, admin, "EUR", 2)
         for name, role in ROLES.items():
             account = ChainKey.create(folder / f"{name}.key").address
-            found = issue(folder / "pki", name, now, server=False)
+            kind = KeyKind.EC if name == "node" else KeyKind.RSA  # the chain checks RSA faster
+            found = issue(folder / "pki", name, now, server=False, kind=kind)
             certificate = x509.load_pem_x509_certificates(found.cert.read_bytes())[0]
             key = load_pem_private_key(found.key.read_bytes(), None)
-            party = Party(account, role, certificate, key)  # type: ignore[arg-type] # P-256, as issued
+            party = Party(account, role, certificate, key)  # type: ignore[arg-type] # as issued
             await register(node, admin, made.registry, party)
     await server.stop()
     chain.close()

@@ -1,0 +1,256 @@
+"""Agreements on the chain in a running aggregator: the mirror is kept, statements are handed over and
+settled, and the operator's wishes are carried out. Nothing of the business ever waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from aggregator import audit, booking, mirror, portfolio, store
+from aggregator.errors import RequestRefusedError, UnknownObjectError
+from aggregator.profile import Calendar
+from aggregator.settings import AgreementsSettings, ChainSettings, NodeSettings
+from ledger import agreement_store
+from ledger.agreement import Settled, Terms
+from ledger.agreement_store import Account, Held, Order
+from ledger.log import Log
+from ledger.settler import Settler, SettlerStatus
+from vtn import registration
+from vtn.store import Database
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_S = 225.0
+MINED_S = 1.0
+"""Real seconds until a transaction that is on its way is looked at again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the operator offers a node beside the limits and prices that are configured; accounts are 20
+    bytes.
+    """
+
+    ven_name: str
+    account: bytes
+    arbiter: bytes
+    starts_at: datetime
+    expires_at: datetime
+    payment_term_s: int
+    dispute_window_s: int
+
+
+class ChainBook:
+    """The aggregator's part in the agreements on the chain."""
+
+    def __init__(
+        self,
+        settings: tuple[AgreementsSettings, ChainSettings, Sequence[NodeSettings], Calendar],
+        sealed: Log,
+        clock: Callable[[], datetime],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        agreements, chain, self._nodes, self._calendar = settings
+        self._settler = Settler(agreements.settler(chain))
+        self._log = sealed
+        self._clock = clock
+        self._sleep = sleep
+        self._news = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._accepted: dict[str, Terms] | None = None
+
+    async def close(self) -> None:
+        """Close the connections to the chain."""
+        await self._settler.close()
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        self._news.set()
+
+    async def work(self, db: Database) -> None:
+        """Bring the chain as far as it goes, then wait for news or a while."""
+        self._news.clear()
+        if await self.look(db) is SettlerStatus.WAITING:
+            await asyncio.sleep(MINED_S)
+            return
+        waits = [asyncio.ensure_future(self._news.wait()), asyncio.ensure_future(self._sleep(LOOK_EVERY_S))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def look(self, db: Database) -> SettlerStatus:
+        """One turn: mirror, hand over, settle."""
+        async with self._turn:
+            now, before = self._clock(), self._settler.state
+            if await self._settler.refresh(db, now):
+                await audit.seal(db, self._log)
+                await booking.hand_over(db, now)
+                await self._settler.step(db, now)
+            await self._put_in_force(db, now)
+        state = self._settler.state
+        if state is None:
+            raise RuntimeError("a turn leaves a state")
+        if before is None or (before.status, before.text) != (state.status, state.text):
+            log.info("agreements", status=str(state.status), text=state.text)
+        return state.status
+
+    async def _put_in_force(self, db: Database, now: datetime) -> None:
+        """What nodes have accepted on the chain is what the business counts with."""
+        async with db.read() as conn:
+            held = await agreement_store.agreements(conn)
+        accepted = {h.subject: h.terms for h in held if h.standing is not None and h.standing.accepted_at}
+        if accepted != self._accepted:
+            async with db.write() as conn:
+                await portfolio.agree(conn, self._nodes, now, on_chain=True)
+            self._accepted = accepted
+
+    async def catch_up(self, db: Database, timeout_s: float) -> bool:
+        """Whether the chain has all that it can have now, within real seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    status = await self.look(db)
+                    if status is not SettlerStatus.WAITING:
+                        return status is SettlerStatus.IDLE
+                    await asyncio.sleep(MINED_S / 5)
+        return False
+
+    def state(self) -> dict[str, Any]:
+        """How it stands, for people."""
+        state = self._settler.state
+        return {
+            "status": str(state.status) if state else "not asked yet",
+            "text": state.text if state else "",
+        }
+
+    async def propose(self, db: Database, offer: Offer) -> dict[str, Any]:
+        """Keep an offer to a node, and bring it to the chain if that answers; RequestRefusedError if the node
+        has an agreement that is not over.
+        """
+        now = self._clock()
+        async with db.write() as conn:
+            vens = {ven.ven_name: ven.ven_id for ven in await registration.vens(conn)}
+            agreed = (
+                await store.agreement_with(conn, vens[offer.ven_name]) if offer.ven_name in vens else None
+            )
+            if agreed is None:
+                raise UnknownObjectError(f"there is no node {offer.ven_name}")
+            ven_id = vens[offer.ven_name]
+            await agreement_store.drop_refused(conn, ven_id)
+            for held in await agreement_store.agreements(conn, ven_id):
+                if not held.is_over(now):
+                    raise RequestRefusedError(
+                        f"node {offer.ven_name} has an agreement that is not over: {held.agreement_id.hex()}"
+                    )
+            terms = Terms(
+                aggregator=self._settler.account,
+                node=offer.account,
+                arbiter=offer.arbiter,
+                starts_at=int(offer.starts_at.timestamp()),
+                expires_at=int(offer.expires_at.timestamp()),
+                payment_term_s=offer.payment_term_s,
+                dispute_window_s=offer.dispute_window_s,
+                utc_offset_s=self._utc_offset_s(offer.starts_at),
+                **mirror.limits_of(agreed[1]),
+            )
+            agreement_id = await agreement_store.add_agreement(conn, ven_id, terms, now)
+        await self.look(db)
+        return await self.agreement(db, agreement_id.hex())
+
+    async def order(self, db: Database, text: str, kind: str, argument: str, event_id: str = "") -> None:
+        """Keep an order about an agreement or one of its events, and carry it out if the chain answers.
+        RequestRefusedError with the clause if the contract refuses.
+        """
+        async with db.write() as conn:
+            held = await _find(conn, text)
+            key = None
+            if event_id:
+                account = await agreement_store.account(conn, held.subject, event_id)
+                if account is None:
+                    raise UnknownObjectError(f"event {event_id} is not booked under that agreement")
+                key = account.event_key
+            wanted = Order(0, kind, held.agreement_id, key, argument)
+            number = await agreement_store.add_order(conn, wanted, self._clock())
+        await self.look(db)
+        async with db.read() as conn:
+            (kept,) = [o for o in await agreement_store.orders(conn, open_only=False) if o.order_id == number]
+        if kept.state == "refused":
+            raise RequestRefusedError(f"{kind}: {kept.text}")
+
+    async def agreements(self, db: Database) -> list[dict[str, Any]]:
+        """All agreements without their events."""
+        async with db.read() as conn:
+            names = {ven.ven_id: ven.ven_name for ven in await registration.vens(conn)}
+            return [self._shown(held, names) for held in await agreement_store.agreements(conn)]
+
+    async def agreement(self, db: Database, text: str) -> dict[str, Any]:
+        """One agreement with its events, as the chain showed them last."""
+        async with db.read() as conn:
+            held = await _find(conn, text)
+            names = {ven.ven_id: ven.ven_name for ven in await registration.vens(conn)}
+            accounts = await agreement_store.accounts(conn, held.agreement_id)
+        return {**self._shown(held, names), "events": [_event(account) for account in accounts]}
+
+    def _shown(self, held: Held, names: dict[str, str]) -> dict[str, Any]:
+        now_s, standing = int(self._clock().timestamp()), held.standing
+        state = standing.state_at(now_s).name.lower() if standing else "not on the chain"
+        return {
+            "id": held.agreement_id.hex(),
+            "ven_id": held.subject,
+            "ven_name": names.get(held.subject, ""),
+            "state": state,
+            "why": held.text or (standing.why_suspended(now_s) if standing else ""),
+            "seen_at": held.seen_at.isoformat(),
+            "starts_at": held.terms.starts_at,
+            "expires_at": held.terms.expires_at,
+        }
+
+    def _utc_offset_s(self, at: datetime) -> int:
+        """The offset of the programme's zone then: what the contract counts its days by."""
+        offset = at.astimezone(self._calendar.zone).utcoffset() or timedelta(0)
+        return int(offset.total_seconds())
+
+
+async def _find(conn: Any, text: str) -> Held:
+    for held in await agreement_store.agreements(conn):
+        if held.agreement_id.hex() == text.removeprefix("0x").lower():
+            return held
+    raise UnknownObjectError(f"there is no agreement {text[:80]!r}")
+
+
+def _event(account: Account) -> dict[str, Any]:
+    booked = account.booking
+    return {
+        "event_id": account.event_id,
+        "event_key": account.event_key.hex(),
+        "signal_hash": booked.signal_hash.hex(),
+        "response_hash": booked.response_hash.hex(),
+        "measurement_hash": account.revisions[-1].measurement_hash.hex(),
+        "state": account.state,
+        "text": account.text,
+        "settled": _settled(account.settled) if account.settled else None,
+    }
+
+
+def _settled(settled: Settled) -> dict[str, Any]:
+    return {
+        "status": settled.status.name.lower(),
+        "outcome": settled.outcome.name.lower(),
+        "revision": settled.revision,
+        "requested_wh": settled.requested_wh,
+        "delivered_wh": settled.delivered_wh,
+        "incentive_minor": settled.incentive_minor,
+        "penalty_minor": settled.penalty_minor,
+        "amount_minor": settled.amount_minor,
+        "final_at": settled.final_at,
+        "due_at": settled.due_at,
+    }
