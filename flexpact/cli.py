@@ -32,7 +32,10 @@ SUBS: dict[str, Sub] = {
         "Run the box at the customer, speak for its site.",
     ),
     "openadr": Sub(["openadr"], "Check OpenADR 2.0 messages in files."),
-    "ledger": Sub(["ledger", "ledger_check", "ledger_network"], "The log, the chains and the contracts."),
+    "ledger": Sub(
+        ["ledger", "ledger_check", "ledger_network", "ledger_witness"],
+        "The log, the chains, the contracts and witnesses.",
+    ),
     "verify": Sub(["verify"], "Verify a receipt offline.", group=False),
     "pki": Sub(["pki"], "Make an authority and certificates, renew and revoke them."),
 }
