@@ -129,6 +129,18 @@ class AnvilGround:
         else:
             await self._ask("anvil_dropAllTransactions")
 
+    async def mine_again(self, depth: int) -> None:
+        """Replace the last blocks by others with the same transactions."""
+        newest, moved = int(await self._ask("eth_blockNumber"), 16), []
+        for place, number in enumerate(range(newest - depth + 1, newest + 1)):
+            block = await self._ask("eth_getBlockByNumber", hex(number), False)
+            moved += [
+                [await self._ask("eth_getRawTransactionByHash", digest), place]
+                for digest in block["transactions"]
+            ]
+        await self._ask("evm_increaseTime", 100)
+        await self._ask("anvil_reorg", depth, moved)
+
     async def _ask(self, method: str, *params: object) -> Any:
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         async with self._session.post(self.url, json=body) as response:

@@ -180,3 +180,18 @@ async def test_a_key_file_without_key_is_refused(site: Site) -> None:
     path.write_text("zz\n")
     with pytest.raises(KeyFileError, match="no chain key"):
         site.anchorer(key_file=path)
+
+
+async def test_a_contract_younger_than_the_confirmations_is_waited_for(site: Site) -> None:
+    anchorer = site.anchorer(confirmations=2)
+    await site.append("a")
+    await site.publish()
+    for _ in range(2):
+        state = await site.step(anchorer)
+        assert (state.status, state.anchored, site.blocks()) == (AnchorStatus.WAITING, 0, 1), state.text
+    key = ChainKey.load(site.directory / "chain.key")
+    async with Node.open(site.server.url, 5) as node:
+        for _ in range(2):
+            await node.deploy(key, key.address)
+    state = await site.step(anchorer)
+    assert (state.status, state.anchored, site.blocks()) == (AnchorStatus.IDLE, 1, 3), state.text

@@ -1,0 +1,105 @@
+"""How often an anchorer was killed and what befell its chain: seeded trials on the embedded chain and on anvil.
+
+    python benchmarks/crash_matrix.py [--trials 100] [--write FILE]
+
+Each trial (tests/ledger/trial.py) ends with the question whether the chain's events are the checkpoints that
+the ledger calls anchored, without gap or double, with every leaf under the newest. The table counts; any
+trial that ends otherwise is named with its number, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+# Run as a script, this folder comes first on the path, and a file in it hides the package that it measures.
+sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent]
+
+from flexpact.migrations import upgrade  # noqa: E402 - see above
+from tests.ledger.anvil import anvil  # noqa: E402 - see above
+from tests.ledger.ground import AnvilGround, EmbeddedGround  # noqa: E402 - see above
+from tests.ledger.trial import WrongError, drawn, run  # noqa: E402 - see above
+from tests.ledger.victim import Zygote  # noqa: E402 - see above
+
+ROWS = {
+    "trials": "trials",
+    "wrong": "trials that ended wrong",
+    "lives": "lives of an anchorer",
+    "killed": "killed by SIGKILL",
+    "twins": "two anchorers at once",
+    "grow": "checkpoints",
+    "anchors": "anchored in the end, each once",
+    "sent": "times a transaction was sent",
+    "mined in vain": "mined in vain, after a fork or for want of gas",
+    "restore": "chain restored from an older state",
+    "reorg": "blocks reorganised away",
+    "drop": "pool emptied",
+    "hold": "blocks held back",
+    "other": "another transaction of the same key",
+    "out_of_gas": "too little gas",
+    "delivered late": "transactions delivered late",
+    "request lost": "requests lost",
+    "answer lost": "answers lost",
+    "refused": "sendings refused",
+    "taken and refused": "sendings taken, and the answer a refusal",
+    "taken and dropped": "sendings answered, and dropped",
+    "hangs": "calls that hung and were not done",
+    "hangs after": "calls that were done and hung",
+}
+KINDS = ("embedded", "anvil")
+
+
+async def matrix(directory: Path, trials: int) -> dict[str, Counter[str]]:
+    """Counts for each chain, half of the trials on each."""
+    counts = {kind: Counter[str]() for kind in KINDS}
+    upgrade(directory / "template.db")
+    with anvil(directory) as url, Zygote.started() as zygote:
+        for seed in range(trials // 2):
+            for kind in KINDS:
+                place = directory / f"{kind}-{seed}"
+                place.mkdir()
+                database = Path(shutil.copy(directory / "template.db", place / "flexpact.db"))
+                ground = AnvilGround(url) if kind == "anvil" else EmbeddedGround(place / "chain")
+                counts[kind]["trials"] += 1
+                try:
+                    counts[kind] += await run(drawn(seed, ground.can), ground, zygote, place, database)
+                except WrongError as error:
+                    counts[kind]["wrong"] += 1
+                    print(f"trial {seed} on {kind}: {error}", file=sys.stderr)
+    return counts
+
+
+def table(counts: dict[str, Counter[str]]) -> str:
+    """The counts in Markdown."""
+    lines = [f"| | {' | '.join(KINDS)} | both |", "|---|" + "---:|" * 3]
+    for name, title in ROWS.items():
+        each = [counts[kind][name] for kind in KINDS]
+        lines.append(f"| {title} | {' | '.join(map(str, each))} | {sum(each)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run as asked for on the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--write", type=Path, help="keep the table in this file")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        counts = asyncio.run(matrix(Path(name), arguments.trials))
+    text = table(counts)
+    if arguments.write:
+        arguments.write.write_text(text, encoding="utf-8")
+    print(text, end="")
+    if any(each["wrong"] for each in counts.values()):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
