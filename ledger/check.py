@@ -39,6 +39,8 @@ class Head:
     record: str
     receipt: Receipt | None = None
     """Where the head is that of a receipt: its path tells nearer what was changed."""
+    lost: bool = False
+    """Whether the key that signed it is declared lost."""
 
 
 @dataclass(slots=True)
@@ -72,7 +74,7 @@ def check_log(
     """
     size = offline.log_size(conn)
     inside = checked_heads(conn, trust)
-    tree, signed = Tree(), 0
+    tree, signed, lost = Tree(), 0, 0
     demanded = sorted(outside, key=lambda head: head.size)
     hashes = _leaf_hashes(conn)
     head = next(inside, None)
@@ -84,13 +86,14 @@ def check_log(
                 _same_upper_tile(conn, place, content)
         while head is not None and head.size <= tree.size:
             _same_root(conn, head, tree)
-            signed, head = head.size, next(inside, None)
+            signed, lost = head.size, lost + head.lost
+            head = next(inside, None)
         while demanded and demanded[0].size <= tree.size:
             _same_root(conn, demanded.pop(0), tree)
         progress("leaves", tree.size, size)
     _same_end(conn, tree, head, demanded)
     yield Step("leaves", Status.CHECKED, f"{tree.size} leaves are what the tree was built from")
-    yield _signatures(trust, signed, tree.size)
+    yield _signatures(trust, signed, tree.size, lost)
 
 
 def checked_heads(conn: sqlite3.Connection, trust: Trust | None) -> Iterator[Head]:
@@ -102,8 +105,7 @@ def checked_heads(conn: sqlite3.Connection, trust: Trust | None) -> Iterator[Hea
         try:
             parse_time(published_at)
             checkpoint = Checkpoint.parse(note)
-            if trust is not None:
-                check_signature(checkpoint, trust)
+            lost = trust is not None and check_signature(checkpoint, trust).lost_at is not None
         except (VerificationError, TypeError, AttributeError) as error:
             raise TamperedError(record, str(error)) from error
         if checkpoint.size != size:
@@ -112,7 +114,7 @@ def checked_heads(conn: sqlite3.Connection, trust: Trust | None) -> Iterator[Hea
             )
         if commitment(checkpoint.size, checkpoint.root) != word:
             raise TamperedError(record, "its commitment is not that of its size and root")
-        yield Head(checkpoint.size, checkpoint.root, record)
+        yield Head(checkpoint.size, checkpoint.root, record, lost=lost)
 
 
 def _leaf_hashes(conn: sqlite3.Connection) -> Iterator[bytes]:
@@ -250,9 +252,12 @@ def _same_end(conn: sqlite3.Connection, tree: Tree, head: Head | None, outside: 
             raise TamperedError(f"{TILE} {level}/{number}", "no leaves lead to this tile")
 
 
-def _signatures(trust: Trust | None, signed: int, size: int) -> Step:
+def _signatures(trust: Trust | None, signed: int, size: int, lost: int) -> Step:
     newer = f"; {size - signed} newer leaves are under no checkpoint yet" if size > signed else ""
     text = f"the tree of {signed} leaves is the one that was signed{newer}"
     if trust is None:
         return Step("checkpoint", Status.NOT_CHECKED, f"{text}; no trust file says by whom")
+    if lost:
+        text += f"; {lost} checkpoints with a key that is declared lost: a receipt from before can show more"
+        return Step("checkpoint", Status.NOT_CHECKED, text)
     return Step("checkpoint", Status.CHECKED, f"{text}, by {trust.origin}")

@@ -9,11 +9,11 @@ from typing import Any
 from ledger import offline
 from ledger.checkpoint import Checkpoint
 from ledger.errors import TamperedError, VerificationError
-from ledger.receipt import Anchor, commitment
+from ledger.receipt import Anchor, Receipt, commitment
 from ledger.record import parse_time
 from ledger.state import prove_storage
 from ledger.trust import Trust
-from ledger.verify import Status, Step
+from ledger.verify import Status, Step, anchor_steps
 
 ANCHOR = "ledger_anchor"
 
@@ -21,28 +21,26 @@ ANCHOR = "ledger_anchor"
 def check_anchors(conn: sqlite3.Connection, trust: Trust | None) -> Iterator[Step]:
     """One step; TamperedError names the first row that does not prove the checkpoint of its size.
 
-    A block is believed only if the trust file names it; all others are the word of who runs the chain.
+    A block is believed as in a receipt: if the trust file names it, or enough of the validators sealed it.
     """
     proven, believed = 0, 0
     for row in offline.anchors(conn):
         try:
-            anchor = _proven_anchor(conn, row)
+            held = _proven(conn, row)
         except (VerificationError, TypeError, ValueError, AttributeError) as error:
-            text = error.text if isinstance(error, TamperedError) else str(error)
-            raise TamperedError(f"{ANCHOR} {row['anchor_id']}", text) from error
-        if anchor is not None and row["state"] == "anchored":
+            raise TamperedError(f"{ANCHOR} {row['anchor_id']}", str(error)) from error
+        if held is not None and row["state"] == "anchored":
             proven += 1
-            believed = max(believed, row["size"] if _trusted(anchor, trust) else 0)
+            believed = max(believed, held.checkpoint.size if trust and _believed(held, trust) else 0)
     text = f"{proven} anchors prove the checkpoints of their sizes"
     if believed:
-        text += f"; that of {believed} leaves in the block that the trust file names"
-        yield Step("anchor", Status.CHECKED, text)
+        yield Step("anchor", Status.CHECKED, f"{text}; that of {believed} leaves in a block that is trusted")
     else:
-        yield Step("anchor", Status.NOT_CHECKED, f"{text}, in no block that a trust file names")
+        yield Step("anchor", Status.NOT_CHECKED, f"{text}, in no block that a trust file makes believable")
 
 
-def _proven_anchor(conn: sqlite3.Connection, row: Mapping[str, Any]) -> Anchor | None:
-    """The anchor in a row that has one; an error says what is wrong with it."""
+def _proven(conn: sqlite3.Connection, row: Mapping[str, Any]) -> Receipt | None:
+    """The checkpoint of a row and its anchor, if it has one; an error says what is wrong with it."""
     parse_time(row["changed_at"])
     if row["proof"] is None:
         if row["state"] == "anchored":
@@ -59,15 +57,12 @@ def _proven_anchor(conn: sqlite3.Connection, row: Mapping[str, Any]) -> Anchor |
     )
     if word != commitment(checkpoint.size, checkpoint.root):
         raise ValueError(f"its proof is of another checkpoint than that of {checkpoint.size} leaves")
-    return anchor
+    return Receipt(0, (), checkpoint, anchor)
 
 
-def _trusted(anchor: Anchor, trust: Trust | None) -> bool:
-    if trust is None or trust.chain is None:
+def _believed(held: Receipt, trust: Trust) -> bool:
+    """Whether every step from the checkpoint to a trusted block can be taken."""
+    try:
+        return all(step.status is Status.CHECKED for step in anchor_steps(held, trust))
+    except VerificationError:
         return False
-    chain = trust.chain
-    return (anchor.chain_id, anchor.contract, anchor.block().hash) == (
-        chain.id,
-        chain.contract,
-        chain.header,
-    )

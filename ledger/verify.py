@@ -75,7 +75,7 @@ def verification_steps(record: Record, receipt: Receipt, trust: Trust) -> Iterat
     key = check_signature(checkpoint, trust)
     yield _checked("checkpoint", f"signed by {trust.origin} with the key {key.key.id.hex()}")
     yield from _witness_step(checkpoint, trust)
-    yield from _anchor_steps(receipt, trust)
+    yield from anchor_steps(receipt, trust)
     if key.bounded:
         yield _validity(key, receipt, trust)
 
@@ -138,7 +138,8 @@ def _witness_step(checkpoint: Checkpoint, trust: Trust) -> Iterator[Step]:
     )
 
 
-def _anchor_steps(receipt: Receipt, trust: Trust) -> Iterator[Step]:
+def anchor_steps(receipt: Receipt, trust: Trust) -> Iterator[Step]:
+    """The steps from the checkpoint of a receipt to a block that is trusted, as they are taken."""
     sealed = receipt.anchor.vouched_by == VALIDATORS
     if trust.chain is None:
         for name in ("contract", *["seals"] * sealed, "header", "account", "storage"):

@@ -8,6 +8,7 @@ import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from ledger.receipt import Receipt, commitment
 from ledger.record import FORMAT
 from ledger.trust import Trust
 from ledger.verify import Step
-from tests.aggregator.conftest import ORIGIN, Prepared
+from tests.aggregator.conftest import ORIGIN, START, Prepared
 from tests.aggregator.mutation import TABLES, mutate
 from tests.aggregator.sealed import SealedRun, make_sealed_run
 
@@ -112,6 +113,24 @@ def test_rows_that_are_not_sealed_yet_are_told_and_are_no_error(
         "INSERT INTO vtn_journal (at, kind, ven_id, key, body) VALUES (1, 'opt', 'v', 'opt/v/1', '{}')"
     )
     assert said(checked(writable, trust), "vtn_journal").endswith("1 newer rows are not sealed yet")
+
+
+def test_a_key_that_is_declared_lost_is_said_to_leave_its_checkpoints_open(
+    writable: sqlite3.Connection, trust: Trust
+) -> None:
+    (key,) = trust.keys
+    lost = replace(trust, keys=(replace(key, lost_at=START),))
+    steps = checked(writable, lost)
+    assert "with a key that is declared lost" in said(steps, "checkpoint")
+    assert {step.status for step in steps if step.name == "checkpoint"} == {"not checked"}
+
+
+def test_anchors_in_a_block_that_nobody_trusts_are_not_called_checked(
+    writable: sqlite3.Connection, trust: Trust
+) -> None:
+    assert trust.chain is not None
+    other = replace(trust, chain=replace(trust.chain, header=bytes(32)))
+    assert "in no block that a trust file makes believable" in said(checked(writable, other), "anchor")
 
 
 def test_a_changed_tail_that_no_checkpoint_covers_is_found_too(
