@@ -21,7 +21,7 @@ from ledger.verify import read_evidence, verify_receipt
 from ven.errors import SettingsError, StateError
 from ven.store import recollect
 
-RECORD, RECEIPT = ".record.json", ".tlog-proof"
+RECORD, RECEIPT = ".record.json", ".receipt.txt"
 Pair = tuple[str, bytes, bytes]
 """Name of a leaf, its record and its receipt."""
 

@@ -144,13 +144,13 @@ def cancel(event_id: Annotated[str, typer.Argument(help="The event to take back.
 def receipt(
     index: Annotated[int, typer.Argument(min=0, help="Number of the leaf.")],
     socket: Socket,
-    out: Annotated[Path, typer.Option(help="Folder for NNNNNN.record.json and NNNNNN.tlog-proof.")],
+    out: Annotated[Path, typer.Option(help="Folder for NNNNNN.record.json and NNNNNN.receipt.txt.")],
 ) -> None:
     """Write a leaf's record and receipt, as `flexpact verify` reads them, and a signed report itself."""
     files = _ask(socket, "GET", f"/receipts/{index}")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        made = {"record.json": files["record"].encode(), "tlog-proof": files["receipt"].encode()}
+        made = {"record.json": files["record"].encode(), "receipt.txt": files["receipt"].encode()}
         if "original" in files:
             made["original.xml"] = b64decode(files["original"])
         for name, content in made.items():

@@ -23,7 +23,7 @@ class Verdict:
 
 def receipt_paths(directory: Path, index: int) -> tuple[Path, Path]:
     """Return where leaf `index` has its record and its receipt."""
-    return directory / f"{index:06d}.record.json", directory / f"{index:06d}.tlog-proof"
+    return directory / f"{index:06d}.record.json", directory / f"{index:06d}.receipt.txt"
 
 
 def write_receipt(directory: Path, index: int, record: bytes, receipt: bytes) -> None:
@@ -40,14 +40,14 @@ def write_receipt(directory: Path, index: int, record: bytes, receipt: bytes) ->
 def verify_directory(directory: Path, trust_path: Path) -> Verdict:
     """Verify every receipt in `directory` with the trust file; all steps must be checked for it to count."""
     trust = Trust.from_file(trust_path.read_bytes())
-    receipts = sorted(directory.glob("*.tlog-proof"))
+    receipts = sorted(directory.glob("*.receipt.txt"))
     troubles = [trouble for path in receipts if (trouble := _trouble(path, trust))]
     return Verdict(len(receipts), len(receipts) - len(troubles), _first(troubles))
 
 
 def _trouble(receipt_path: Path, trust: Trust) -> str:
     """Return what is wrong with one receipt, empty if nothing is."""
-    record_path = receipt_path.with_name(receipt_path.name.replace(".tlog-proof", ".record.json"))
+    record_path = receipt_path.with_name(receipt_path.name.replace(".receipt.txt", ".record.json"))
     try:
         record = Record.from_file(record_path.read_bytes())
         verified = verify_receipt(record, Receipt.from_file(receipt_path.read_bytes()), trust)

@@ -61,7 +61,7 @@ async def _run(prepared: Prepared, folder: Path) -> SealedRun:
                 sealed = await platform.post("/seal", {"timeout_s": 60})
                 assert sealed["complete"] is True
                 files = await platform.get(f"/receipts/{sealed['leaves'] // 2}")
-                receipts.append(folder / f"{number}.tlog-proof")
+                receipts.append(folder / f"{number}.receipt.txt")
                 receipts[-1].write_text(files["receipt"], encoding="utf-8")
             trust = folder / "trust.toml"
             trust.write_text((await platform.get("/trust"))["trust"], encoding="utf-8")

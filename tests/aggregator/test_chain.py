@@ -65,10 +65,10 @@ async def test_the_terminal_writes_what_an_outsider_verifies(anchored: Platform,
 
     out = tmp_path / "evidence"
     code, told, _ = await run("receipt", "3", "--out", str(out))
-    assert (code, told) == (0, f"{out}/000003.record.json\n{out}/000003.tlog-proof\n")
+    assert (code, told) == (0, f"{out}/000003.record.json\n{out}/000003.receipt.txt\n")
     trust = Trust.from_file((await run("trust"))[1].encode())
     record = Record.from_file((out / "000003.record.json").read_bytes())
-    receipt = Receipt.from_file((out / "000003.tlog-proof").read_bytes())
+    receipt = Receipt.from_file((out / "000003.receipt.txt").read_bytes())
     assert verify_receipt(record, receipt, trust).complete
     code, _, refused = await run("receipt", "3", "--out", str(out / "000003.record.json"))
     assert (code, refused) == (1, f"flexpact aggregator: {out}/000003.record.json: File exists\n")

@@ -233,7 +233,7 @@ class Box:
         path = self.folder / "export" / f"{name}.record.json"
         path.write_bytes(record.to_file())
         receipt = Receipt(0, (), checkpoint, anchor)
-        path.with_name(f"{name}.tlog-proof").write_bytes(receipt.to_file())
+        path.with_name(f"{name}.receipt.txt").write_bytes(receipt.to_file())
         return path
 
     def audit(self, *more: str) -> tuple[int, str]:
@@ -284,7 +284,7 @@ def _swapped(box: Box) -> None:
 
 
 def _no_receipt(box: Box) -> None:
-    (box.folder / "export" / "report-ven-1-ask-1.tlog-proof").unlink()
+    (box.folder / "export" / "report-ven-1-ask-1.receipt.txt").unlink()
 
 
 @pytest.mark.parametrize(

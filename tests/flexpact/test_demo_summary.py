@@ -33,7 +33,7 @@ SUMMARY = summarise(make_plan(Options(out=Path("out"))), FACTS, Verdict(800, 800
 
 
 def _failed(summary: Summary, facts: Facts = FACTS) -> list[str]:
-    checks = [*event_checks(summary, facts), *evidence_checks(summary, "000007.tlog-proof: broken")]
+    checks = [*event_checks(summary, facts), *evidence_checks(summary, "000007.receipt.txt: broken")]
     return [f"{check.name}: {check.sentence}" for check in checks if not check.held]
 
 
@@ -50,7 +50,7 @@ def test_a_day_on_which_everything_held_fails_no_check() -> None:
         ({"true_kwh": 49.0}, "devices changed the load: expected more than 50.0 kWh, got 49.0"),
         ({"delivered_kwh": 0.0}, "the baseline saw the reduction: expected more than 0.0 kWh, got 0.0"),
         ({"anchored": 799}, "every leaf is under an anchored checkpoint: expected 800, got 799"),
-        ({"receipts_verified": 799}, "799 of 800 receipts verify; 000007.tlog-proof: broken"),
+        ({"receipts_verified": 799}, "799 of 800 receipts verify; 000007.receipt.txt: broken"),
         ({"aggregator_rss_mb": 300.0}, "the aggregator's memory: expected below 300 MB, got 300"),
         ({"feid_rss_mb_max": 0.0}, "a FEID's memory: expected below 90 MB, got 0"),
     ],

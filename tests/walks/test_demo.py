@@ -112,7 +112,7 @@ def test_one_changed_digit_of_a_statement_fails_and_is_named(day: Run, tmp_path:
     record = tmp_path / statement.name
     changed = statement.read_text().replace('"incentive_minor": ', '"incentive_minor": 1')
     record.write_text(changed)
-    receipt = statement.with_name(statement.name.replace(".record.json", ".tlog-proof"))
+    receipt = statement.with_name(statement.name.replace(".record.json", ".receipt.txt"))
     done = flexpact("verify", str(receipt), "--record", str(record), "--trust", str(day.out / "trust.toml"))
     assert done.returncode == 1
     assert "FAILED" in done.stdout
