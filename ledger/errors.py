@@ -44,11 +44,19 @@ class VerificationError(LedgerError):
 
     def __init__(self, step: str, text: str, *, expected: str = "", got: str = "") -> None:
         self.step = step
-        self.text = text
-        self.expected = expected
-        self.got = got
-        values = f": expected {expected}, got {got}" if expected or got else ""
-        super().__init__(f"{step}: {text}{values}")
+        self.text, self.expected, self.got = _line(text), _line(expected), _line(got)
+        values = f": expected {self.expected}, got {self.got}" if expected or got else ""
+        super().__init__(f"{step}: {self.text}{values}")
+
+
+def _line(text: str) -> str:
+    """What came from a file as part of one sentence: cut where it is long, without line ends."""
+    cut = text if len(text) <= LONGEST else text[:LONGEST] + "..."
+    return cut if cut.isprintable() else repr(cut)[1:-1]
+
+
+LONGEST = 300
+"""Letters of a value that a sentence shows: keys and hashes in full, files not."""
 
 
 class MalformedError(VerificationError):
