@@ -1,4 +1,4 @@
-"""How often an anchorer was killed and what befell its chain: seeded trials on the embedded chain and on anvil.
+"""How often an anchorer was killed and what befell its chain: seeded trials on the embedded chain and anvil.
 
     python benchmarks/crash_matrix.py [--trials 100] [--write FILE]
 

@@ -23,12 +23,13 @@ from enum import StrEnum
 from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
+from web3.types import Wei
 
 from ledger import store
 from ledger.checkpoint import Checkpoint
 from ledger.errors import ChainError, ChainUnavailableError, ForeignHeadError, VerificationError
 from ledger.merkle import EMPTY_ROOT
-from ledger.node import ChainKey, Head, Node, NodeRefusedError, publish_call, publish_transaction
+from ledger.node import ChainKey, Head, Node, NodeRefusedError, publish_call, publish_transaction, raised_fees
 from ledger.receipt import Anchor, commitment, parse_hex
 from ledger.settings import LOOK_AGAIN, AnchorSettings
 from ledger.state import ADDRESS_BYTES
@@ -182,6 +183,10 @@ class Anchorer:
                 continue
             elif transition.anchor_id == sent:
                 return AnchorStatus.WAITING, "a transaction is sent and not mined yet"
+            elif fees := raised_fees(transition.raw_transaction, seen.head.base_fee):
+                transition = await self._raise(db, transition, kept.newest, seen, fees=fees, now=now)
+                if transition is None:
+                    continue
             await node.send(transition.raw_transaction)
             sent = transition.anchor_id
         return AnchorStatus.WAITING, "the contract moves while it is looked at"
@@ -338,17 +343,37 @@ class Anchorer:
         async with db.write() as conn:
             return await store.add_transition(conn, signed, now)
 
+    async def _raise(
+        self,
+        db: Database,
+        transition: Transition,
+        newest: Checkpoint,
+        seen: _Seen,
+        *,
+        fees: dict[str, Wei],
+        now: datetime,
+    ) -> Transition | None:
+        """A transaction that pays more in place of one that paid too little. It has the same nonce, so that
+        only one of them can be mined.
+        """
+        signed = self._signed(seen.held, newest, transition.nonce, fees)
+        async with db.write() as conn:
+            await store.drop_transition(conn, transition.anchor_id, now)
+            return await store.add_transition(conn, signed, now)
+
     async def _sign(self, node: Node, head: Head, held: _Base, newest: Checkpoint) -> Transition:
-        data = publish_call(held.size, held.root, newest.size, newest.root)
         if not self._proven:
+            data = publish_call(held.size, held.root, newest.size, newest.root)
             await node.rehearse(self._contract, self._key.address, data, self._settings.gas)
-        nonce = await node.nonce(self._key.address, head)
+        return self._signed(held, newest, await node.nonce(self._key.address, head), head.fees)
+
+    def _signed(self, held: _Base, newest: Checkpoint, nonce: int, fees: dict[str, Wei]) -> Transition:
         transaction = publish_transaction(
             self._settings.chain_id,
             self._contract,
             nonce=nonce,
             gas=self._settings.gas,
-            fees=head.fees,
-            data=data,
+            fees=fees,
+            data=publish_call(held.size, held.root, newest.size, newest.root),
         )
         return Transition(newest.size, held.size, nonce, self._key.sign(transaction))

@@ -28,7 +28,7 @@ from ledger.keyfile import read_secret, write_secret
 from ledger.receipt import AGGREGATOR, SLOT, VALIDATORS, Anchor
 from ledger.seal import SealedHeader
 from ledger.stack import restore_recursion_limit
-from ledger.state import keccak256, prove_storage, rlp_encode
+from ledger.state import keccak256, prove_storage, rlp_decode, rlp_encode
 
 restore_recursion_limit()
 
@@ -296,6 +296,21 @@ def transaction_fees(base_fee: int) -> dict[str, Wei]:
     """The fee fields of a transaction after a block with that base fee, in wei."""
     tip = GWEI if base_fee else 0
     return {"maxFeePerGas": Wei(2 * base_fee + tip), "maxPriorityFeePerGas": Wei(tip)}
+
+
+def raised_fees(raw: bytes, base_fee: int) -> dict[str, Wei] | None:
+    """Fees for a transaction in place of this signed one, which pays too little for the next blocks; None if
+    it pays enough.
+    """
+    fields = rlp_decode("transaction", raw[1:])
+    tip, most = (int.from_bytes(cast("bytes", fields[place]), "big") for place in (2, 3))
+    if most >= base_fee:
+        return None
+    # A node takes a transaction in place of another only if both fees are higher by an eighth or less.
+    return {
+        "maxFeePerGas": Wei(2 * base_fee + 2 * tip),
+        "maxPriorityFeePerGas": Wei(tip + tip // 8 + 1),
+    }
 
 
 def encode_header(fields: Mapping[str, Any]) -> tuple[bytes, str]:

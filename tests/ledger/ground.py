@@ -116,18 +116,24 @@ class AnvilGround:
         await self.save()  # a state can be gone back to once
 
     async def do(self, act: str, value: int = 0) -> None:
-        """Undo the last `value` blocks; gather transactions; make a block of them (and of all that follow,
-        each its own again); forget them.
+        """Undo the last `value` blocks; gather transactions; make a block of those that pay enough; make a
+        block of them (and of all that follow, each its own again); forget them.
         """
         if act == "reorg":
             await self._ask("anvil_reorg", value, [])
         elif act == "hold":
             await self._ask("evm_setAutomine", False)
+        elif act == "empty":
+            await self._ask("evm_mine")
         elif act == "mine":
             await self._ask("evm_mine")
             await self._ask("evm_setAutomine", True)
         else:
             await self._ask("anvil_dropAllTransactions")
+
+    async def set_price(self, base_fee: int) -> None:
+        """What the next block asks of a unit of gas, in wei."""
+        await self._ask("anvil_setNextBlockBaseFeePerGas", hex(base_fee))
 
     async def mine_again(self, depth: int) -> None:
         """Replace the last blocks by others with the same transactions."""

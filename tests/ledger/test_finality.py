@@ -11,7 +11,7 @@ from ledger import store
 from ledger.anchor import AnchorStatus
 from ledger.checkpoint import SigningKey
 from ledger.log import Log
-from ledger.node import ChainKey, Node
+from ledger.node import GWEI, ChainKey, Node
 from ledger.settings import LOOK_AGAIN
 from ledger.state import Header
 from tests.ledger.conftest import ORIGIN, ChainSite, SteppedClock, nothing_is_signed
@@ -127,3 +127,25 @@ async def test_an_anchor_counts_when_enough_blocks_follow(site: ChainSite, groun
     async with Node.open(site.url, 30) as node:
         newest = await node.head(ANVIL_CHAIN_ID, site.contract)
     assert Header.decode(anchor.header).number == newest.number - 2
+
+
+async def test_a_transaction_that_pays_too_little_is_replaced(site: ChainSite, ground: AnvilGround) -> None:
+    anchorer = site.anchorer()
+    await grow(site, "a")
+    await ground.do("hold")
+    assert (await site.step(anchorer)).status is AnchorStatus.WAITING
+    await ground.set_price(100 * GWEI)
+    await ground.do("empty")
+    await grow(site, "b")
+    async with site.database.read() as conn:
+        first = await store.signed_transition(conn)
+    assert (await site.step(anchorer)).status is AnchorStatus.WAITING
+    async with site.database.read() as conn:
+        second = await store.signed_transition(conn)
+    assert first is not None
+    assert second is not None
+    assert (first.nonce, first.size, second.size) == (second.nonce, 1, 2)
+    await ground.do("mine")
+    state = await site.step(anchorer)
+    assert (state.status, state.anchored) == (AnchorStatus.IDLE, 2), state.text
+    assert await anchored_sizes(site) == [2]
