@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ from tests.ledger.conftest import START, SteppedClock
 from vtn.store import Database
 
 ROLES = {"aggregator": Role.AGGREGATOR, "node": Role.VIRTUAL_NODE, "arbiter": Role.DSO}
-WINDOW_S, TERM_S, HOUR_S = 3600, 7200, 3600
+WINDOW_S, TERM_S, HOUR_S, DAY_S = 3600, 7200, 3600, 86_400
 NODE = "ven-1"
 
 
@@ -204,3 +205,37 @@ def copy_chain(source: Path, target: Path, more: Sequence[str] = ()) -> None:
     for pattern in ("chain.db*", *more):
         for file in source.glob(pattern):
             shutil.copy(file, target / file.name)
+
+
+@dataclass(frozen=True)
+class Template:
+    """Contracts, registered parties and one active agreement, made once: it all takes seconds."""
+
+    folder: Path
+    deployed: Deployed
+    agreement_id: bytes
+
+    @contextlib.asynccontextmanager
+    async def opened(self, folder: Path) -> AsyncIterator[Programme]:
+        clock = SteppedClock()
+        clock.advance(DAY_S)
+        copy_chain(self.folder, folder, ["*.key", "flexpact.db"])
+        chain = EmbeddedChain(folder, clock)
+        server = RpcServer(chain)
+        await server.start()
+        database = await Database.open(folder / "flexpact.db")
+        made = Programme(folder, database, clock, self.deployed, chain, server)
+        yield made
+        for settler in made.settlers:
+            await settler.close()
+        await database.close()
+        await made.server.stop()
+        made.chain.close()
+
+
+async def made_template(folder: Path, database: Path) -> Template:
+    made = Template(folder, await make_programme(folder), b"")
+    shutil.copy(database, folder / "flexpact.db")
+    async with made.opened(folder / "first") as programme:
+        agreement_id = await programme.agree()
+    return Template(folder / "first", made.deployed, agreement_id)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import shutil
 from collections.abc import AsyncIterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -14,18 +12,12 @@ from aiohttp import web
 
 from ledger import agreement_store as store
 from ledger.agreement import Outcome, State, Status
-from ledger.chain import EmbeddedChain
-from ledger.rpc import RpcServer
 from ledger.settler import SettlerStatus
-from ledger.setup import Deployed
-from tests.ledger.conftest import SteppedClock
 from tests.ledger.line import Line
-from tests.ledger.parties import HOUR_S, NODE, TERM_S, WINDOW_S, Programme, copy_chain, make_programme
+from tests.ledger.parties import DAY_S, HOUR_S, NODE, TERM_S, WINDOW_S, Programme, Template, made_template
 from tests.ledger.test_rpc import call
-from vtn.store import Database
 
 INCENTIVE = 2100  # 30 minor units for each of 70.001 kWh, half-even
-DAY_S = 86_400
 SEND = "eth_sendRawTransaction"
 CUTS = {
     ("book", "lost_requests", "eth_getTransactionCount"),
@@ -36,40 +28,6 @@ CUTS = {
     ("pay", "lost_answers", SEND),
 }
 """The cuts that the gate makes; the others are for the long run."""
-
-
-@dataclass(frozen=True)
-class Template:
-    """Contracts, registered parties and one active agreement, made once: it all takes seconds."""
-
-    folder: Path
-    deployed: Deployed
-    agreement_id: bytes
-
-    @contextlib.asynccontextmanager
-    async def opened(self, folder: Path) -> AsyncIterator[Programme]:
-        clock = SteppedClock()
-        clock.advance(DAY_S)
-        copy_chain(self.folder, folder, ["*.key", "flexpact.db"])
-        chain = EmbeddedChain(folder, clock)
-        server = RpcServer(chain)
-        await server.start()
-        database = await Database.open(folder / "flexpact.db")
-        made = Programme(folder, database, clock, self.deployed, chain, server)
-        yield made
-        for settler in made.settlers:
-            await settler.close()
-        await database.close()
-        await made.server.stop()
-        made.chain.close()
-
-
-async def made_template(folder: Path, database: Path) -> Template:
-    made = Template(folder, await make_programme(folder), b"")
-    shutil.copy(database, folder / "flexpact.db")
-    async with made.opened(folder / "first") as programme:
-        agreement_id = await programme.agree()
-    return Template(folder / "first", made.deployed, agreement_id)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,34 @@
+"""Who takes part on a chain: an account with the certificate that stands for the same party elsewhere."""
+
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from ledger.binding import Role
+from ledger.errors import KeyFileError
+from ledger.setup import Party
+
+ROLES = {
+    "aggregator": Role.AGGREGATOR,
+    "node": Role.VIRTUAL_NODE,
+    "prosumer": Role.PROSUMER,
+    "dso": Role.DSO,
+    "auditor": Role.AUDITOR,
+}
+
+
+def party(account: bytes, role: str, cert: Path, key: Path) -> Party:
+    """The party of that account, its certificate and key from PEM files; KeyFileError if one holds none."""
+    try:
+        certificate = x509.load_pem_x509_certificates(cert.read_bytes())[0]
+    except ValueError as error:
+        raise KeyFileError(f"{cert} holds no certificate") from error
+    try:
+        loaded = load_pem_private_key(key.read_bytes(), None)
+    except (ValueError, TypeError) as error:
+        raise KeyFileError(f"{key} holds no private key that is not encrypted") from error
+    if not isinstance(loaded, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise KeyFileError(f"{key} holds a key that is neither P-256 nor RSA")
+    return Party(account, ROLES[role], certificate, loaded)
