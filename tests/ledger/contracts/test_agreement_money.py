@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -23,6 +23,7 @@ from aggregator.store import StoredCall
 from ledger.chain import CHAIN_ID, MAX_TRANSACTION_GAS, EmbeddedChain
 from ledger.interface import interface
 from ledger.node import ChainKey, publish_transaction
+from tests.aggregator.test_settlement import AGREEMENT, CASES
 from tests.ledger.conftest import START
 from tests.ledger.parties import ROLES, make_programme
 
@@ -36,6 +37,8 @@ OUTCOMES = {
     Outcome.UNMEASURED: 5,
 }
 MICRO = 10**6
+REQUESTED_WH = 8000
+"""What every case asks for."""
 NOTICE = timedelta(hours=1)
 
 
@@ -68,9 +71,10 @@ class Bench:
         assert found is not None
         assert found[2].state_root == b"\x01"  # it had its effect
 
-    def amounts(self, agreement_id: bytes, statement: Statement) -> tuple[int, int]:
-        values = (OUTCOMES[statement.outcome], statement.requested_wh, statement.delivered_wh)
-        data = ON_CHAIN.encode("amountsOf", agreement_id, *values)
+    def amounts(
+        self, agreement_id: bytes, outcome: Outcome, requested_wh: int, delivered_wh: int
+    ) -> tuple[int, int]:
+        data = ON_CHAIN.encode("amountsOf", agreement_id, OUTCOMES[outcome], requested_wh, delivered_wh)
         head = self.chain.head()
         call = self.chain.unsigned(
             self.keys["node"].address, self.contract, 0, data=data, gas=MAX_TRANSACTION_GAS, header=head
@@ -146,13 +150,26 @@ def same_amounts(bench: Bench, seed: int, agreements: int, statements: int) -> s
         for _ in range(statements):
             statement = some_statement(draw, agreement)
             expected = (statement.incentive_minor, statement.penalty_minor)
-            assert bench.amounts(agreement_id, statement) == expected, (agreement, statement)
+            energy = (statement.requested_wh, statement.delivered_wh)
+            assert bench.amounts(agreement_id, statement.outcome, *energy) == expected, (agreement, statement)
             seen.add(statement.outcome)
     return seen
 
 
 def test_the_contracts_amounts_are_those_of_the_product(bench: Bench) -> None:
     assert same_amounts(bench, 1, agreements=7, statements=16) == set(OUTCOMES)
+
+
+def test_the_contract_settles_the_cases_worked_by_hand(bench: Bench) -> None:
+    cases = [case for case in CASES["case"] if not case.get("cancelled")]  # a cancelled event is no call
+    for number, case in enumerate(cases):
+        agreement_id = b"case".ljust(31) + bytes([number])
+        bench.propose(agreement_id, replace(AGREEMENT, price_minor_per_kwh=Decimal(case.get("price", 35))))
+        delivered_wh = case.get("counted_wh", sum(case["delivered_wh"]))
+        amounts = bench.amounts(
+            agreement_id, Outcome(case.get("outcome", "measured")), REQUESTED_WH, delivered_wh
+        )
+        assert amounts == (case["incentive"], case["penalty"]), case["id"]
 
 
 @pytest.mark.long
