@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aggregator.sealed_rows import JOURNAL, TABLES, Row, Sealed, position, table_of
-from ledger import book, offline
+from ledger import book, erasure, offline
 from ledger.check import Progress
 from ledger.errors import TamperedError
 from ledger.record import FORMAT
@@ -36,6 +36,8 @@ class _Reader:
     position: int = field(init=False)
     last: int = 0
     count: int = 0
+    gap: bool = False
+    """Whether rows may have been erased since the last one."""
     remarks: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -55,6 +57,7 @@ class _Reader:
             self._changed(row, canonical)
         self.last = row.number
         self.count += 1
+        self.gap = False
 
     def finish(self) -> Step:
         """What is behind the last leaf; TamperedError if the position says that a row there was sealed."""
@@ -63,7 +66,7 @@ class _Reader:
             if row.number <= self.position:
                 raise TamperedError(self._name(row.number), "no leaf was made from it")
             newer += 1
-        if self.last != self.position:
+        if self.last > self.position or (self.last < self.position and not self.gap):
             raise TamperedError(
                 f"agg_position {self.sealed.position}",
                 "the sealed rows end elsewhere",
@@ -141,6 +144,10 @@ def check_rows(conn: sqlite3.Connection, progress: Progress) -> Iterator[Step]:
     readers = {sealed.table: _Reader(sealed, conn) for sealed in (JOURNAL, *TABLES.values())}
     size = offline.log_size(conn)
     for index, key, _, canonical in offline.leaves(conn):
+        if canonical is None or _kind(canonical) == erasure.KIND:
+            for reader in readers.values():
+                reader.gap = True
+            continue
         reader = readers[table_of(_kind(canonical)).table]
         reader.compare(index, key, canonical)
         if index % 1024 == 0:

@@ -17,6 +17,7 @@ from itertools import islice
 
 from ledger import offline, tile
 from ledger.checkpoint import Checkpoint
+from ledger.erasure import erased_key, read_erased
 from ledger.errors import TamperedError, VerificationError
 from ledger.merkle import HASH_BYTES, inclusion_ranges, range_hash, root_from_inclusion
 from ledger.receipt import Receipt, commitment
@@ -92,7 +93,9 @@ def check_log(
             _same_root(conn, demanded.pop(0), tree)
         progress("leaves", tree.size, size)
     _same_end(conn, tree, head, demanded)
-    yield Step("leaves", Status.CHECKED, f"{tree.size} leaves are what the tree was built from")
+    gone = len(read_erased(conn))
+    told = f"; {gone} of them were erased, as records in the log say" if gone else ""
+    yield Step("leaves", Status.CHECKED, f"{tree.size} leaves are what the tree was built from{told}")
     yield _signatures(trust, signed, tree.size, lost)
 
 
@@ -119,17 +122,33 @@ def checked_heads(conn: sqlite3.Connection, trust: Trust | None) -> Iterator[Hea
 
 def _leaf_hashes(conn: sqlite3.Connection) -> Iterator[bytes]:
     """The hash of each leaf as its row gives it; TamperedError at the first row that is missing or broken."""
+    erased = read_erased(conn)
     for expected, (index, key, salt, canonical) in enumerate(offline.leaves(conn)):
         if index != expected:
             missing = index > expected and _in_its_tile(conn, expected)
             record = f"{LEAF} {expected if missing else index}"
             raise TamperedError(record, "the leaf is missing" if missing else "it has no place in the log")
         record = f"{LEAF} {index}"
+        if index in erased:
+            if (key, salt, canonical) != (erased_key(index), None, None):
+                raise TamperedError(record, "it is not erased, and a record says that it was")
+            yield _hash_in_its_tile(conn, index)
+            continue
         if not (isinstance(salt, bytes) and isinstance(canonical, bytes) and len(salt) == SALT_BYTES):
-            raise TamperedError(record, "payload or salt is gone, or of another kind")
+            raise TamperedError(record, "payload or salt is gone, and no record says that it was erased")
         if _key_of(canonical) != key:
             raise TamperedError(record, "its key is not that of its record")
         yield sha256(b"\x00" + salt + canonical).digest()
+
+
+def _hash_in_its_tile(conn: sqlite3.Connection, index: int) -> bytes:
+    """What is left of an erased leaf: no row can show whether it is the right one, but the roots do."""
+    number, place = divmod(index, tile.WIDTH)
+    stored = offline.tile_content(conn, (0, number))
+    content = stored[place * HASH_BYTES :][:HASH_BYTES] if isinstance(stored, bytes) else b""
+    if len(content) != HASH_BYTES:
+        raise TamperedError(f"{TILE} 0/{number}", f"it holds no hash for leaf {index}")
+    return content
 
 
 def _in_its_tile(conn: sqlite3.Connection, index: int) -> bool:

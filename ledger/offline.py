@@ -73,10 +73,24 @@ def leaf_of_key(conn: sqlite3.Connection, key: object) -> int | None:
     return None if row is None else int(row[0])
 
 
+def canonicals_like(conn: sqlite3.Connection, prefix: str) -> Iterator[Any]:
+    """The canonical bytes of the leaves whose key begins so; `prefix` holds no wildcard."""
+    rows = conn.execute("SELECT canonical FROM ledger_leaf WHERE key GLOB ?", (f"{prefix}*",))
+    return (row[0] for row in rows)
+
+
 def tile_content(conn: sqlite3.Connection, place: tile.Place) -> object:
     """What is stored as that tile; None if nothing is."""
     row = conn.execute("SELECT hashes FROM ledger_tile WHERE level = ? AND tile_index = ?", place).fetchone()
     return None if row is None else row[0]
+
+
+def tile_bytes(conn: sqlite3.Connection, place: tile.Place) -> bytes:
+    """A tile; LedgerError if it is not there."""
+    content = tile_content(conn, place)
+    if not isinstance(content, bytes):
+        raise LedgerError(f"tile {place[0]}/{place[1]} of the log is missing; check the database")
+    return content
 
 
 def tile_places(conn: sqlite3.Connection) -> Iterator[Row]:
@@ -105,12 +119,7 @@ def anchors(conn: sqlite3.Connection) -> Iterator[dict[str, Any]]:
 
 def hashes(conn: sqlite3.Connection, spans: Sequence[Range]) -> list[bytes]:
     """The hashes of these ranges, from the tiles; LedgerError if the tiles do not hold them."""
-    contents = {}
-    for place in tile.places(spans):
-        content = tile_content(conn, place)
-        if not isinstance(content, bytes):
-            raise LedgerError(f"tile {place[0]}/{place[1]} of the log is missing; check the database")
-        contents[place] = content
+    contents = {place: tile_bytes(conn, place) for place in tile.places(spans)}
     return [range_hash(span, lambda subtree: tile.subtree_hash(subtree, contents)) for span in spans]
 
 

@@ -1,8 +1,9 @@
-"""`flexpact ledger check` and `consistency`: what a database file alone shows, without a running process."""
+"""`flexpact ledger check`, `consistency` and `erase`: work on a database file, with no process running."""
 
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -73,6 +74,37 @@ def consistency(
             typer.echo(offline.prove_consistency(conn, old, new).text(), nl=False)
     except (sqlite3.DatabaseError, LedgerError) as error:
         raise SystemExit(f"flexpact ledger: {error}") from None
+
+
+@app.command()
+def erase(
+    subject: Annotated[str, typer.Argument(help="The venID or the name of the VEN.")],
+    database: DatabaseFile,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; else only what would be done is shown.")] = False,
+) -> None:
+    """Destroy all that the database holds of a VEN: its rows, and payload and salt of what was sealed of it.
+
+    The aggregator must be stopped. The log still verifies and says what was erased; receipts of others stay
+    good. Backups, and receipts that were given away, are not reached.
+    """
+    from aggregator.erase import erase as do  # noqa: PLC0415 - see above
+    from aggregator.erase import plan  # noqa: PLC0415
+    from aggregator.errors import RequestRefusedError  # noqa: PLC0415
+
+    try:
+        if yes:
+            found = do(database, subject, datetime.now(UTC))
+        else:
+            with offline.reading(database) as conn:
+                found = plan(conn, subject)
+    except (sqlite3.DatabaseError, LedgerError, RequestRefusedError) as error:
+        raise SystemExit(f"flexpact ledger: {error}") from None
+    typer.echo(verdict.shown(f"{'erased' if yes else 'would erase'} {found.ven_name}, venID {found.ven_id}:"))
+    typer.echo(f"  payload and salt of {len(found.leaves)} leaves")
+    for table, count in found.rows.items():
+        typer.echo(f"  {count} rows of {table}")
+    if not yes:
+        typer.echo("nothing was changed; --yes does it, and nothing brings it back")
 
 
 def _steps(conn: sqlite3.Connection, trust: Path | None, receipts: Sequence[Path]) -> Iterator[Step]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from aggregator import audit, store
 from ledger.checkpoint import SigningKey
 from ledger.log import Log
@@ -38,11 +40,16 @@ class SealedRun:
         return Path(shutil.copy(self.database, folder / "copy.sqlite"))
 
 
-def make_sealed_run(prepared: Prepared, folder: Path) -> SealedRun:
-    """Run a platform for an evening, stop it, and add to what it recorded."""
-    run = asyncio.run(_run(prepared, folder))
-    asyncio.run(_add(run))
-    return run
+_made: dict[Path, SealedRun] = {}
+
+
+def make_sealed_run(prepared: Prepared, factory: pytest.TempPathFactory) -> SealedRun:
+    """Run a platform for an evening, stop it, and add to what it recorded; once for all who ask."""
+    if prepared.folder not in _made:
+        run = asyncio.run(_run(prepared, factory.mktemp("sealed")))
+        asyncio.run(_add(run))
+        _made[prepared.folder] = run
+    return _made[prepared.folder]
 
 
 async def _run(prepared: Prepared, folder: Path) -> SealedRun:

@@ -33,7 +33,7 @@ from tests.aggregator.sealed import SealedRun, make_sealed_run
 @pytest.fixture(scope="module")
 def run(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> SealedRun:
     """One run for all tests; they copy its database or undo what they do to it."""
-    return make_sealed_run(prepared, tmp_path_factory.mktemp("sealed"))
+    return make_sealed_run(prepared, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

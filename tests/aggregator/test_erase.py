@@ -1,0 +1,179 @@
+"""A node that is erased is gone from the file, byte for byte; the log of all others still verifies."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from aggregator.check import check_rows
+from aggregator.erase import erase, plan
+from aggregator.errors import RequestRefusedError
+from flexpact.commands import ledger_check
+from ledger import offline
+from ledger.check import check_log
+from ledger.errors import TamperedError
+from ledger.trust import Trust
+from ledger.verify import Step
+from tests.aggregator.conftest import Prepared, node_settings, running, write_settings
+from tests.aggregator.sealed import LATER, SealedRun, make_sealed_run
+
+NOW = datetime(2026, 2, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def run(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> SealedRun:
+    """One run for all tests; they copy its database."""
+    return make_sealed_run(prepared, tmp_path_factory)
+
+
+@pytest.fixture
+def copy(run: SealedRun, tmp_path: Path) -> Path:
+    """A database of the test's own."""
+    return run.copy(tmp_path)
+
+
+def checked(path: Path, run: SealedRun) -> list[Step]:
+    """What a check of log and rows says."""
+    trust = Trust.from_file(run.trust.read_bytes())
+    with offline.reading(path) as conn:
+        return [*check_log(conn, trust, lambda *_: None), *check_rows(conn, lambda *_: None)]
+
+
+def ven_id_of(path: Path, name: str) -> str:
+    with closing(sqlite3.connect(path)) as conn:
+        return str(conn.execute("SELECT ven_id FROM vtn_ven WHERE ven_name = ?", (name,)).fetchone()[0])
+
+
+def salts_of(path: Path, ven_id: str) -> list[bytes]:
+    with closing(sqlite3.connect(path)) as conn:
+        rows = conn.execute("SELECT salt FROM ledger_leaf WHERE key LIKE ?", (f"%/{ven_id}/%",))
+        return [row[0] for row in rows]
+
+
+def command(*arguments: object) -> Result:
+    return CliRunner().invoke(ledger_check.app, ["erase", *map(str, arguments)])
+
+
+def test_no_byte_of_an_erased_node_is_left_in_the_file(copy: Path) -> None:
+    ven_id, other = ven_id_of(copy, "node-1"), ven_id_of(copy, "node-2")
+    with closing(sqlite3.connect(copy)) as conn:
+        (fingerprint,) = conn.execute(
+            "SELECT fingerprint FROM vtn_certificate WHERE ven_id = ?", (ven_id,)
+        ).fetchone()
+    secrets = [ven_id.encode(), b"node-1", fingerprint.encode(), *salts_of(copy, ven_id)]
+    assert len(secrets) > 10
+    assert all(secret in copy.read_bytes() for secret in secrets)
+    done = erase(copy, "node-1", NOW)
+    assert done.leaves
+    assert {"vtn_reading", "vtn_journal", "agg_statement", "vtn_certificate", "vtn_ven"} <= done.rows.keys()
+    for file in copy.parent.glob(f"{copy.name}*"):
+        content = file.read_bytes()
+        assert not [secret for secret in secrets if secret in content]
+        assert other.encode() in content or file != copy
+
+
+def test_the_log_still_verifies_and_says_what_was_erased(copy: Path, run: SealedRun) -> None:
+    before = checked(copy, run)
+    done = erase(copy, ven_id_of(copy, "node-2"), NOW)
+    after = checked(copy, run)
+    assert [step.status for step in after] == [step.status for step in before]
+    assert f"{len(done.leaves)} of them were erased" in after[0].text
+    again = erase(copy, "node-1", NOW)
+    assert f"{len(done.leaves) + len(again.leaves)} of them were erased" in checked(copy, run)[0].text
+    receipts = [word for path in run.receipts for word in ("--receipt", str(path))]
+    words = ["check", "--database", str(copy), "--trust", str(run.trust), *receipts]
+    assert CliRunner().invoke(ledger_check.app, words).exit_code == 0
+
+
+def test_a_leaf_without_payload_is_erased_only_if_a_record_says_so(copy: Path, run: SealedRun) -> None:
+    with closing(sqlite3.connect(copy, isolation_level=None)) as conn:
+        conn.execute(
+            "UPDATE ledger_leaf SET key = 'erased/5', salt = NULL, canonical = NULL WHERE leaf_index = 5"
+        )
+    with pytest.raises(TamperedError, match="no record says that it was erased") as caught:
+        checked(copy, run)
+    assert caught.value.record == "ledger_leaf 5"
+
+
+def test_an_erased_leaf_that_is_put_back_is_found(copy: Path, run: SealedRun) -> None:
+    done = erase(copy, "node-1", NOW)
+    with closing(sqlite3.connect(copy, isolation_level=None)) as conn:
+        conn.execute("UPDATE ledger_leaf SET key = 'x' WHERE leaf_index = ?", (done.leaves[0],))
+    with pytest.raises(TamperedError, match="it is not erased, and a record says that it was"):
+        checked(copy, run)
+
+
+def test_a_changed_hash_of_an_erased_leaf_is_found(copy: Path, run: SealedRun) -> None:
+    done = erase(copy, "node-1", NOW)
+    with closing(sqlite3.connect(copy, isolation_level=None)) as conn:
+        (content,) = conn.execute(
+            "SELECT hashes FROM ledger_tile WHERE level = 0 AND tile_index = 0"
+        ).fetchone()
+        at = done.leaves[0] * 32
+        content = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+        conn.execute("UPDATE ledger_tile SET hashes = ? WHERE level = 0 AND tile_index = 0", (content,))
+    with pytest.raises(TamperedError):
+        checked(copy, run)
+
+
+def test_a_node_with_an_open_account_is_not_erased(copy: Path) -> None:
+    with closing(sqlite3.connect(copy, isolation_level=None)) as conn:
+        conn.execute("UPDATE agg_call SET settled_revision = 0")
+    before = copy.read_bytes()
+    with pytest.raises(RequestRefusedError, match="node-1 still has 1 calls without a statement"):
+        erase(copy, "node-1", NOW)
+    assert copy.read_bytes() == before
+
+
+def test_a_database_in_use_is_not_touched(copy: Path) -> None:
+    with closing(sqlite3.connect(copy, isolation_level=None)) as conn:
+        conn.execute("SELECT count(*) FROM vtn_ven").fetchone()
+        with pytest.raises(RequestRefusedError, match="is in use; stop the aggregator first"):
+            erase(copy, "node-1", NOW)
+        assert conn.execute("SELECT count(*) FROM vtn_ven WHERE ven_name = 'node-1'").fetchone() == (1,)
+
+
+def test_a_failure_in_the_middle_leaves_everything(copy: Path) -> None:
+    with closing(sqlite3.connect(copy, isolation_level=None)) as conn:
+        conn.execute("CREATE TRIGGER no BEFORE DELETE ON vtn_ven BEGIN SELECT RAISE(ABORT, 'no'); END")
+        leaves = conn.execute("SELECT count(*) FROM ledger_leaf WHERE salt IS NOT NULL").fetchone()
+    with pytest.raises(sqlite3.IntegrityError):
+        erase(copy, "node-1", NOW)
+    with closing(sqlite3.connect(copy, isolation_level=None)) as conn:
+        assert conn.execute("SELECT count(*) FROM ledger_leaf WHERE salt IS NOT NULL").fetchone() == leaves
+
+
+def test_the_command_shows_first_and_does_it_when_told(copy: Path) -> None:
+    before = copy.read_bytes()
+    shown = command("node-1", "--database", copy)
+    assert (shown.exit_code, copy.read_bytes()) == (0, before)
+    assert "nothing was changed" in shown.output
+    with offline.reading(copy) as conn:
+        expected = plan(conn, "node-1")
+    assert f"payload and salt of {len(expected.leaves)} leaves" in shown.output
+    done = command("node-1", "--database", copy, "--yes")
+    assert (done.exit_code, done.output.split()[0]) == (0, "erased")
+    again = command("node-1", "--database", copy, "--yes")
+    assert (again.exit_code, "no VEN has the venID or the name 'node-1'" in str(again.exception)) == (1, True)
+
+
+async def test_the_aggregator_goes_on_without_the_erased_node(
+    prepared: Prepared, run: SealedRun, tmp_path: Path
+) -> None:
+    boxes = prepared.copy(tmp_path)
+    run.copy(tmp_path).rename(tmp_path / "aggregator.sqlite")
+    (tmp_path / "log.key").unlink(missing_ok=True)
+    shutil.copy(run.log_key, tmp_path / "log.key")
+    erase(tmp_path / "aggregator.sqlite", "node-1", NOW)
+    settings = write_settings(tmp_path, [node_settings(n) for n in (2, 3)])
+    async with running(settings, boxes[1:], LATER + timedelta(days=1)) as platform:
+        await platform.offer(platform.boxes["node-2"])
+        assert {s["ven_name"] for s in (await platform.get("/statements"))["statements"]} == {"node-2"}
+        await platform.post("/seal", {"timeout_s": 1})
+    assert "of them were erased" in checked(settings.database, run)[0].text
