@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.contracts import build, forge
+from ledger.contracts import build, forge, gas, slither
 
 LINES_COVERED = 0.95
 
@@ -40,6 +40,34 @@ def test_another_machine_is_told_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "installed-lock.json").write_bytes((build.HERE / "package-lock.json").read_bytes())
     with pytest.raises(build.BuildError, match="forge is not made for this machine"):
         build.foundry("forge", tmp_path)
+
+
+def test_the_documents_gas_is_what_is_measured() -> None:
+    fresh = gas.table(build.default_cache())
+    assert fresh.count("deployment") == len(build.CONTRACTS)
+    assert f"<!-- gas -->\n{fresh}<!-- end of gas -->" in gas.DOCUMENT.read_text(encoding="utf-8")
+
+
+def test_the_gas_is_not_measured_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "COMPILER", tmp_path / "solc.js")
+    with pytest.raises(build.BuildError, match="the gas is not measured"):
+        gas.table(build.default_cache())
+
+
+def test_an_answer_to_slither_is_a_row_with_the_functions_it_is_for(tmp_path: Path) -> None:
+    document = tmp_path / "contracts.md"
+    document.write_text(
+        "| timestamp | `A.outside` | no |\n<!-- slither -->\n| detector | where | answer |\n|---|---|---|\n"
+        "| timestamp | `A.first`, `A.second` | of `B.third` |\n<!-- end of slither -->\n"
+    )
+    assert slither.answered(document) == {("timestamp", "A.first"), ("timestamp", "A.second")}
+
+
+@pytest.mark.long
+def test_each_finding_of_slither_is_answered() -> None:
+    findings = slither.found(build.default_cache())
+    assert findings == slither.answered(gas.DOCUMENT)
+    assert findings
 
 
 @pytest.mark.long
