@@ -4,7 +4,8 @@ due.
 - *attend* wakes on new facts: keeps offers and settles; behind it *forecast*, once a day.
 - *look* wakes every few minutes: seals what has gathered, and wakes *attend*, because deadlines pass.
 - *checkpoint* seals and signs on the clock's grid.
-- *anchor* brings checkpoints to the chain, *agreements* settles there; nothing ever waits for them.
+- *anchor* brings checkpoints to the chain, *agreements* settles there, *witness* has them cosigned by one
+  witness; nothing ever waits for them.
 
 Rules: no state but in the database, so a process killed anywhere goes on where it was; a task that fails
 says so and tries again. Times of the business go through the clock, waiting for peers in real seconds.
@@ -29,10 +30,12 @@ from aggregator.curve import PORTFOLIO, CurveMaker, history_is_in, portfolio_loa
 from aggregator.forecaster import portfolio_forecast
 from aggregator.overview import Overview
 from aggregator.profile import QUARTER, Period, floor_to
+from aggregator.public_log import PublicLog
 from aggregator.readings import LOAD_FORECAST, OFFER, OFFERS, issued, report_requests
 from aggregator.settings import AggregatorSettings, ChainSettings
 from aggregator.statement import LOOK_BACK, settle_due
 from aggregator.tally import Tally
+from aggregator.witnessing import Witnessing
 from ledger import store as ledger_store
 from ledger.checkpoint import SigningKey
 from ledger.log import Log
@@ -68,7 +71,10 @@ class Aggregator:
         self._settings = settings
         self._clock = clock
         self._sleep = sleep
-        self._log = Log(settings.log.origin, SigningKey.load(settings.log.key_file))
+        key = SigningKey.load(settings.log.key_file)
+        self._log = Log(settings.log.origin, key, settings.log.witness_trust())
+        self._witnessing = Witnessing(settings.log.witnesses, self._log, clock)
+        self._public = PublicLog(settings.log.public) if settings.log.public else None
         self._anchorer = _anchorer(settings.chain) if settings.chain else None
         self._anchoring = asyncio.Lock()
         self._book = _book(settings, self._log, clock, sleep)
@@ -113,6 +119,8 @@ class Aggregator:
         AgreementApi(db, self._book).mount(app)
         loopback = self._settings.loopback.open() if self._settings.loopback else None
         self._api = await listen(app, self._settings.socket, loopback)
+        if self._public is not None:
+            await self._public.start(db)
         work = {
             "attend": self._attend,
             "forecast": self._forecast,
@@ -120,6 +128,7 @@ class Aggregator:
             "checkpoint": self._checkpoint,
             "anchor": self._anchor,
             **({"agreements": self._book.work} if self._book else {}),
+            **self._witnessing.tasks(),
         }
         self._tasks = [
             asyncio.create_task(self._keep(name, task), name=f"aggregator {name}")
@@ -147,6 +156,8 @@ class Aggregator:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._api is not None:
             await self._api.close()
+        if self._public is not None:
+            await self._public.close()
         if self._vtn is not None:
             await self._vtn.stop()
         if self._db is not None:
@@ -155,7 +166,7 @@ class Aggregator:
             except (StoreError, DBAPIError) as error:
                 log.error("what came last is sealed after the next start", error=str(error))
             await self._db.close()
-        for connected in (self._anchorer, self._book):
+        for connected in (self._anchorer, self._book, self._witnessing):
             if connected is not None:
                 await connected.close()
 
@@ -293,6 +304,7 @@ class Aggregator:
             await self._log.publish(conn, self._clock())
             await store.move(conn, ATTENDED, attended)
         self._published.set()
+        self._witnessing.wake()
 
     async def _anchor(self, db: Database) -> None:
         """Try until the chain holds the newest checkpoint, then wait for the next one."""

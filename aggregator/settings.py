@@ -13,6 +13,11 @@
     [log]
     origin = "flexpact.example/log"
     key_file = "log.key"
+    [log.public]                          # checkpoint and tiles for everybody, see docs/witness.md
+    port = 8445
+    [[log.witnesses]]                     # who is asked to cosign
+    url = "https://witness.dso.example"
+    key = "dso.example/witness+..."
 
     [chain]                               # leave it out to keep the log without anchors
     rpc_url = "http://127.0.0.1:8545"
@@ -49,7 +54,10 @@ from aggregator.agreement import Agreement
 from aggregator.baseline import DEFAULT_CAP, Method
 from aggregator.errors import SettingsError
 from aggregator.profile import Calendar
+from ledger.checkpoint import COSIGNATURE, VerifierKey
+from ledger.errors import MalformedError
 from ledger.settings import AnchorSettings, SettlerSettings
+from ledger.trust import WitnessTrust
 from vtn.operator_settings import LoopbackSettings
 from vtn.settings import VtnSettings
 
@@ -104,11 +112,58 @@ class NodeSettings(_Section):
     agreement: AgreementSettings
 
 
+class WitnessSettings(_Section):
+    """A second party that is asked to cosign each checkpoint."""
+
+    url: str = Field(pattern="^https?://", description="where it answers C2SP tlog-witness requests")
+    key: str = Field(description="its public key, name+id+key")
+    timeout_s: float = Field(default=5.0, gt=0, le=60, description="real seconds to wait for an answer")
+
+    @field_validator("key")
+    @classmethod
+    def _of_a_witness(cls, key: str) -> str:
+        try:
+            found = VerifierKey.parse(key)
+        except MalformedError as error:
+            raise ValueError(str(error)) from error
+        if found.kind != COSIGNATURE:
+            raise ValueError("it is a log's key, not a witness's")
+        return key
+
+
+class PublicSettings(_Section):
+    """Checkpoint and hashes of the log for whoever wants to follow it; nothing of a record is among them."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
+    port: int = Field(ge=0, le=65_535, description="port of plain HTTP; TLS is for what stands before it")
+
+
 class LogSettings(_Section):
     """The Merkle log of this aggregator."""
 
     origin: str = Field(min_length=1, max_length=128, description="the log's name in its checkpoints")
     key_file: Path = Field(description="the log's signing key")
+    public: PublicSettings | None = Field(default=None, description="where everybody may follow the log")
+    witnesses: tuple[WitnessSettings, ...] = Field(
+        default=(), max_length=15, description="who is asked to cosign; a receipt has room for so many"
+    )
+    witnesses_needed: int = Field(
+        default=1, ge=1, le=15, description="how many of them our trust files ask for, if there are any"
+    )
+
+    @model_validator(mode="after")
+    def _distinct_witnesses(self) -> "LogSettings":
+        names = [VerifierKey.parse(witness.key).name for witness in self.witnesses]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two witnesses have one name: {' and '.join(sorted(names))}")
+        if names and self.witnesses_needed > len(names):
+            raise ValueError(f"witnesses_needed is {self.witnesses_needed}, and there are {len(names)}")
+        return self
+
+    def witness_trust(self) -> WitnessTrust | None:
+        """What our trust files say of witnesses."""
+        keys = tuple(VerifierKey.parse(witness.key) for witness in self.witnesses)
+        return WitnessTrust(self.witnesses_needed, keys) if keys else None
 
 
 class ChainSettings(_Section):

@@ -16,13 +16,13 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import store, tile
+from ledger import cosignature_store, store, tile
 from ledger.checkpoint import ED25519, Checkpoint, SigningKey
 from ledger.errors import KeyConflictError, UnknownLeafError
 from ledger.merkle import Range, consistency_ranges, inclusion_ranges, leaf_hash, range_hash
 from ledger.receipt import VALIDATORS, Receipt
 from ledger.record import Record
-from ledger.trust import ChainTrust, LogKey, Trust
+from ledger.trust import ChainTrust, LogKey, Trust, WitnessTrust
 
 First = TypeVar("First")
 Second = TypeVar("Second")
@@ -35,16 +35,17 @@ TURN = 256
 
 class Log:
     """An append-only log named `origin`, whose checkpoints are signed with `key` (which bears the same
-    name).
+    name) and cosigned by the witnesses that are asked, if there are any.
     """
 
-    def __init__(self, origin: str, key: SigningKey) -> None:
+    def __init__(self, origin: str, key: SigningKey, witness: WitnessTrust | None = None) -> None:
         if key.name != origin:
             raise ValueError(f"the key belongs to the log {key.name!r}, not to {origin!r}")
         if key.kind != ED25519:
             raise ValueError(f"the key of {key.name!r} is a witness's, not a log's")
         self.origin = origin
         self._key = key
+        self._witness = witness
 
     async def append(self, records: Sequence[Record], conn: AsyncConnection) -> list[int]:
         """The leaf index of each record, new or old. The write becomes durable with the caller's commit.
@@ -80,7 +81,8 @@ class Log:
         return checkpoint
 
     async def receipt(self, conn: AsyncConnection, index: int) -> tuple[Record, Receipt]:
-        """A leaf's record and its receipt under the newest anchored checkpoint.
+        """A leaf's record and its receipt under the newest anchored checkpoint, with the cosignatures that
+        are there for it.
 
         UnknownLeafError if there is no such leaf, if it is not anchored yet, or if the record was erased.
         """
@@ -94,15 +96,16 @@ class Log:
             )
         if stored.canonical is None or stored.salt is None:
             raise UnknownLeafError(f"the record of leaf {index} was erased")
-        checkpoint, anchor = anchored
+        checkpoint, anchor = await cosignature_store.cosigned(conn, anchored[0]), anchored[1]
         path = await _hashes(conn, inclusion_ranges(index, checkpoint.size))
         return Record.from_canonical(stored.canonical, stored.salt), Receipt(
             index, tuple(path), checkpoint, anchor
         )
 
     async def trust(self, conn: AsyncConnection, valid_from: datetime | None = None) -> Trust:
-        """The trust file for receipts given now: our key, and contract and block of the newest anchor, if
-        there is one. Where validators seal, it names those of that block: an auditor puts in whom he trusts.
+        """The trust file for receipts given now: our key, contract and block of the newest anchor, if there
+        is one, and the witnesses that are asked. Where validators seal, it names those of that block: an
+        auditor puts in whom he trusts.
         """
         anchored = await store.newest_anchor(conn)
         chain = None
@@ -110,7 +113,7 @@ class Log:
             anchor = anchored[1]
             validators = anchor.sealed().validators if anchor.vouched_by == VALIDATORS else ()
             chain = ChainTrust(anchor.chain_id, anchor.contract, anchor.block().hash, validators)
-        return Trust((LogKey(self._key.verifier, valid_from),), chain)
+        return Trust((LogKey(self._key.verifier, valid_from),), chain, self._witness)
 
     async def consistency(self, conn: AsyncConnection, old_size: int, new_size: int) -> list[bytes]:
         """The proof that the tree of `new_size` leaves only adds to that of `old_size`."""

@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ledger import agreement_schema, store
+from ledger import agreement_schema, cosignature_store, store
 
 
-@pytest.mark.parametrize("metadata", [store.metadata, agreement_schema.metadata], ids=["log", "agreements"])
+@pytest.mark.parametrize(
+    "metadata",
+    [store.metadata, agreement_schema.metadata, cosignature_store.metadata],
+    ids=["log", "agreements", "cosignatures"],
+)
 def test_the_migration_makes_the_tables_that_the_code_expects(
     metadata: sa.MetaData, database_path: Path, tmp_path: Path
 ) -> None:
