@@ -12,6 +12,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 
@@ -118,7 +119,8 @@ class Standing:
         if not self.parties_active:
             return "the registry has suspended a party, or its certificate is revoked"
         if self.earliest_due_at and now >= self.earliest_due_at:
-            return f"a payment is missing since {self.earliest_due_at}"
+            since = datetime.fromtimestamp(self.earliest_due_at, UTC).isoformat().replace("+00:00", "Z")
+            return f"a payment is missing since {since}"
         return ""
 
     def covers(self, starts_at: int) -> bool:

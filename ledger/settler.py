@@ -227,7 +227,8 @@ class Settler:
         async with turn.db.read() as conn:
             orders = await store.orders(conn)
         for order in orders:
-            standing = turn.held[order.agreement_id].standing
+            agreement = turn.held.get(order.agreement_id)  # None: its node was erased since
+            standing = agreement.standing if agreement else None
             done, said = False, UNKNOWN
             if standing is not None:
                 settled = await turn.settled(order.agreement_id, order.event_key) if order.event_key else None

@@ -74,7 +74,7 @@ def test_an_active_agreement_allows_a_call() -> None:
         ),
         (
             replace(ACTIVE, earliest_due_at=NOW_S),
-            f"state: is suspended (a payment is missing since {NOW_S}), active is agreed",
+            "state: is suspended (a payment is missing since 2026-01-20T12:00:00Z), active is agreed",
         ),
         (
             replace(ACTIVE, parties_active=False),
