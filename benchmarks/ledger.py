@@ -13,6 +13,7 @@ own on the same chain. The last line is one JSON object; `--write FILE` keeps it
     proof_ms_at_1e6         to make an inclusion path from the stored tiles, and to check it
     catchup_1e6_s           until a million leaves that waited for a chain are anchored, by one transaction;
                             catchup_1e6_from_outbox_s: with making them leaves first
+    poll_ratio_*            a poll's median time beside a chain that answers nobody, against one that is well
     ratio_vs_tx_per_hash    records a second on anvil against one transaction for each hash there
 """
 
@@ -32,6 +33,7 @@ sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__fi
 
 from benchmarks.ledger_flow import Chain, flow  # noqa: E402 - see above
 from benchmarks.ledger_peer import one_by_one  # noqa: E402 - see above
+from benchmarks.ledger_poll import poll_cost  # noqa: E402 - see above
 from benchmarks.ledger_tree import million, tree_cost  # noqa: E402 - see above
 from ledger.chain import CHAIN_ID  # noqa: E402 - see above
 from tests.ledger.anvil import anvil  # noqa: E402 - see above
@@ -78,6 +80,7 @@ async def measure(directory: Path, arguments: argparse.Namespace) -> dict[str, f
         rate = await one_by_one(place(directory, "peer-anvil"), chain, arguments.hashes)
     return {
         **result,
+        **(await poll_cost(place(directory, "polls"))),
         "gas_per_checkpoint": max([first, *later]),
         "gas_first_checkpoint": first,
         "records_per_s_anvil": on_anvil["leaves_per_s"],
