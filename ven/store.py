@@ -256,7 +256,7 @@ class Store:
     def close(self) -> None:
         """Writes what has waited, and closes the file."""
         with suppress(StateError):  # a disk that is full: then it is as after a crash
-            if self._fresh or self._unwritten or self._done or self._mark != self._gap:
+            if self._fresh or self._unwritten or self._mark != self._gap:
                 with self._transaction() as connection:
                     state_rows.save_spent_until(connection, self._gap)
         self._connection.close()

@@ -17,13 +17,23 @@ from aggregator.own_records import PATH, PER_PAGE
 from feid.errors import RecordsError
 from feid.records import ask
 from flexpact.commands.aggregator import app
+from ledger.checkpoint import SigningKey
+from ledger.log import Log
 from ledger.receipt import Receipt
 from ledger.record import Record
 from ledger.store import leaf_table
 from ledger.trust import Trust
 from ledger.verify import verify_receipt
 from tests.aggregator.chain import Chain
-from tests.aggregator.conftest import START, Platform, Prepared, node_settings, running, write_settings
+from tests.aggregator.conftest import (
+    ORIGIN,
+    START,
+    Platform,
+    Prepared,
+    node_settings,
+    running,
+    write_settings,
+)
 from tests.ven.test_transport import answering
 from ven.settings import VenSettings
 from vtn import original, registration
@@ -90,6 +100,19 @@ async def test_what_was_erased_is_left_out_and_the_pages_go_on(anchored: Platfor
     after = await pages(anchored)
     assert [leaf["index"] for leaf in after] == [leaf["index"] for leaf in before]
     assert after[1] == {"index": gone}
+
+
+async def test_what_is_not_anchored_yet_is_not_among_them(anchored: Platform) -> None:
+    before = await pages(anchored)
+    ven_id = anchored.boxes["node-1"].ven_id
+    young = Record("report", f"report/{ven_id}/young", START, {"ven_id": ven_id})
+    log = Log(ORIGIN, SigningKey.load(anchored.settings.log.key_file))
+    db = await Database.open(anchored.settings.database)
+    async with db.write() as conn:
+        (index,) = await log.append([young], conn)
+    await db.close()
+    assert index == (await anchored.get("/summary"))["leaves"] - 1
+    assert await pages(anchored) == before
 
 
 async def test_others_are_given_nothing(anchored: Platform) -> None:

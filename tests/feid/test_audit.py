@@ -299,6 +299,13 @@ def test_a_record_whose_receipt_does_not_hold_is_an_alarm(
     assert said in output
 
 
+def test_the_receipts_of_others_are_their_own_affair(box: Box) -> None:
+    other = box.put(Record("report", "report/ven-2/x", NOW, {"ven_id": "ven-2"}))
+    other.with_name("report-ven-2-x.receipt.txt").unlink()
+    code, said = box.audit()
+    assert (code, "4 receipts rest on a step" in said) == (3, True)
+
+
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [

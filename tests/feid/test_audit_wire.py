@@ -18,9 +18,10 @@ from feid.settings import DriverSettings, FeidSettings
 from flexpact import pki
 from ledger.record import Record
 from ledger.source import verify_source
-from openadr import ActivePeriod, Duration, Report, ReportRequest
+from openadr import ActivePeriod, CreatedEvent, Duration, Message, Report, ReportRequest
 from openadr.certificate import KeyKind
 from openadr.enums import OptType
+from openadr.errors import NotAllowed
 from tests.ven.site import Site
 from tests.ven.wire import FastClock, eventually, running
 from tests.vtn.desk import HISTORY, anything_goes, make_event, request_all
@@ -158,6 +159,24 @@ def _each_change_is_found(place: Place, records: list[Record]) -> None:
         faults = [each.fault for each in compare(memory, [*without, changed], present).findings]
         wanted = [Fault.FORGED, Fault.MISSING] if kind == "opt" else [Fault.DIFFERENT]
         assert faults == wanted
+
+
+async def test_an_opt_that_the_vtn_refuses_is_remembered_as_said_alone(place: Place) -> None:
+    async def refuse(message: Message, *_: object) -> None:
+        if isinstance(message, CreatedEvent):
+            raise NotAllowed("not from you")
+
+    site, reception = Site(), place.server._reception
+    reception._terms = replace(reception._terms, review=refuse)
+    async with running(place.settings(), site, place.clock) as store:
+        await eventually(lambda: store.load().synced)
+        await place.publish(timedelta(hours=2))
+        await eventually(lambda: bool(site.decided) and not store.load().answers)
+    memory, records = recollect(place.state), await place.records()
+    opts = [(each.kind, each.subject) for each in memory.deeds if each.kind in {Kind.SAID, Kind.OPT}]
+    assert opts == [(Kind.SAID, "e1/0/optIn/200")]
+    assert not [record for record in records if record.kind == "opt"]
+    assert compare(memory, records, place.present()).findings == ()
 
 
 async def test_an_answer_that_is_lost_makes_no_false_alarm(place: Place) -> None:

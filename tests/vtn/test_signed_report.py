@@ -54,6 +54,14 @@ class Reporter:
     def report(self, value: float = 250.0) -> UpdateReport:
         return usage(self.who.ven_id, [(AT, value)])
 
+    def head_for(self, body: bytes, fingerprint: str) -> dict[str, str]:
+        """Signed by its own key, which says that it is of another certificate."""
+        key = read_key(self.who.identity.key.read_bytes(), "key", None)
+        assert isinstance(key, PrivateKey)
+        signer = BodySigner.of(key, fingerprint)
+        assert signer is not None
+        return signer.headers(body, self.table.now)
+
     def head(self, body: bytes, signer: Party | None = None) -> dict[str, str]:
         return body_signer(signer or self.who).headers(body, self.table.now)
 
@@ -160,6 +168,7 @@ WRONG = {
     "another's name": lambda bob, body: broken(
         bob.head(body, bob.table.alice), SIGNATURE_INPUT, bob.table.alice.fingerprint, bob.who.fingerprint
     ),
+    "its own key in another's name": lambda bob, body: bob.head_for(body, bob.table.alice.fingerprint),
     "another time": lambda bob, body: broken(
         bob.head(body), SIGNATURE_INPUT, f"created={int(NOW.timestamp())}", "created=1"
     ),
