@@ -20,8 +20,6 @@ from tests.ledger.test_rpc import call
 INCENTIVE = 2100  # 30 minor units for each of 70.001 kWh, half-even
 SEND = "eth_sendRawTransaction"
 CUTS = {
-    ("book", "lost_requests", "eth_getTransactionCount"),
-    ("book", "lost_requests", "eth_call"),
     ("book", "lost_requests", SEND),
     ("book", "lost_answers", SEND),
     ("pay", "lost_requests", SEND),
@@ -87,6 +85,7 @@ async def test_from_the_statement_to_the_token_balance(programme: Programme) -> 
     assert await programme.calls() == {"mined": 3}  # proposal, booking, payment
 
 
+@pytest.mark.long
 async def test_an_offer_becomes_active_when_the_node_accepts(programme: Programme) -> None:
     agreement_id = await programme.propose()
     await programme.step()
@@ -96,6 +95,7 @@ async def test_an_offer_becomes_active_when_the_node_accepts(programme: Programm
     assert await standing_state(programme) is State.ACTIVE
 
 
+@pytest.mark.long
 async def test_another_step_does_nothing_more(programme: Programme) -> None:
     await settled_event(programme)
     for _ in range(3):
@@ -161,6 +161,7 @@ async def test_a_crash_between_keeping_and_sending_is_made_good_with_the_same_by
     assert line.sent == ["0x" + kept.raw_transaction.hex()]
 
 
+@pytest.mark.long
 async def test_a_sent_call_that_is_not_mined_yet_is_waited_for(programme: Programme, line: Line) -> None:
     await settled_event(programme)
     # What the chain says stays as it was before the call.
@@ -223,6 +224,7 @@ async def test_the_clause_that_stands_against_a_booking_is_named(programme: Prog
     assert programme.blocks() == before
 
 
+@pytest.mark.long
 async def test_one_refused_booking_keeps_no_other_back(programme: Programme) -> None:
     agreement_id = programme.agreement_id
     await programme.statement(agreement_id, "event-0", requested_wh=10**9)
@@ -271,6 +273,7 @@ async def test_a_disputed_settlement_is_paid_as_the_arbiter_decides(programme: P
     assert (found.status, found.incentive_minor, found.penalty_minor) == (Status.PAID, 300, 1080)
 
 
+@pytest.mark.long
 async def test_a_payment_that_is_missing_suspends_by_time_alone_until_it_is_paid(
     programme: Programme,
 ) -> None:
