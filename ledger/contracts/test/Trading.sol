@@ -68,8 +68,10 @@ contract Trading is Parties {
 
     // --- what the fuzzer calls
 
-    function wait(uint32 seconds_) external {
-        vm.warp(block.timestamp + bound(seconds_, 1, 1 days));
+    function wait(uint8 which, uint32 seconds_) external {
+        uint256 dueAt = earliestDue(models[which % AGREEMENTS]);
+        bool toTheEdge = seconds_ % 2 == 0 && dueAt > block.timestamp;
+        vm.warp(toTheEdge ? dueAt : block.timestamp + bound(seconds_, 1, 1 days));
     }
 
     function book(uint8 which, uint8 key, uint32 back, uint32 durationS, uint48 requested, int48 delivered)
@@ -78,7 +80,7 @@ contract Trading is Parties {
         Model storage model = models[which % AGREEMENTS];
         IDRAgreement.Booking memory booking_;
         booking_.durationS = uint32(bound(durationS, 1, 3 hours));
-        booking_.startsAt = uint48(block.timestamp - bound(back, 0, 2 days) - booking_.durationS);
+        booking_.startsAt = moment(model, back, booking_.durationS);
         booking_.notifiedAt = booking_.startsAt - NOTICE;
         booking_.requestedWh = uint48(bound(requested, 0, uint256(booking_.durationS) * 21_000 / 3600));
         booking_.deliveredWh = int48(int256(bound(uint48(delivered), 0, 60_000)) - 20_000);
@@ -224,6 +226,22 @@ contract Trading is Parties {
     }
 
     // --- the model
+
+    /// @dev When an event starts: anywhere in the last two days, or where something began or ended.
+    function moment(Model storage model, uint256 seed, uint256 durationS) private view returns (uint48) {
+        uint256 edge;
+        uint256 spans = model.arrears.length;
+        if (seed % 5 == 0 && spans != 0) edge = model.arrears[seed % spans].from;
+        if (seed % 5 == 1 && spans != 0) edge = model.arrears[seed % spans].to;
+        spans = model.suspensions.length;
+        if (seed % 5 == 2 && spans != 0) edge = model.suspensions[seed % spans].from;
+        if (seed % 5 == 3 && spans != 0) edge = model.suspensions[seed % spans].to;
+        if (seed % 5 == 4) edge = earliestDue(model);
+        if (edge == 0 || edge + durationS > block.timestamp) {
+            return uint48(block.timestamp - bound(seed, 0, 2 days) - durationS);
+        }
+        return uint48(edge - (seed / 5) % 2);
+    }
 
     function change(
         Model storage model,
