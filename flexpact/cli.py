@@ -33,7 +33,7 @@ SUBS: dict[str, Sub] = {
     ),
     "openadr": Sub(["openadr"], "Check OpenADR 2.0 messages in files."),
     "ledger": Sub(
-        ["ledger", "ledger_check", "ledger_network", "ledger_witness", "ledger_agreement"],
+        ["ledger", "ledger_check", "ledger_network", "ledger_witness", "ledger_agreement", "ledger_follow"],
         "The log, the chains, the contracts and witnesses.",
     ),
     "verify": Sub(["verify"], "Verify a receipt offline.", group=False),
