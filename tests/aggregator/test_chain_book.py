@@ -16,6 +16,7 @@ from ledger.node import ChainKey
 from ledger.record import Record
 from ledger.rpc import RpcServer
 from ledger.setup import Deployed
+from tests.aggregator import chain_scan
 from tests.aggregator.conftest import (
     END,
     EVENING,
@@ -161,6 +162,24 @@ async def test_a_suspended_node_is_not_called_and_the_operator_is_told_the_claus
     await platform.post(f"/agreements/{agreement_id}/lift")
     answer = await platform.post("/requests", {**EVENING, "nodes": {"node-1": 1}}, status=201)
     assert [node["ven_name"] for node in answer["nodes"]] == ["node-1"]
+
+
+async def test_a_stranger_who_reads_the_chain_finds_nobodys_name_and_no_record(agreed: Agreed) -> None:
+    agreement_id = await agreed.agree()
+    await agreed.platform.ask(3)
+    await agreed.platform.jump(END)
+    await agreed.platform.settled(2)
+    await agreed.platform.post("/seal", {"timeout_s": 60})
+    (event,) = (await agreed.platform.get(f"/agreements/{agreement_id}"))["events"]
+    ids = [bytes.fromhex(text) for text in (agreement_id, event["event_key"])]
+    await agreed.act("node", "dispute", *ids, bytes(32))
+    database = agreed.platform.settings.database
+    public = b"".join([*chain_scan.said(agreed.chain), *chain_scan.tree(database)])
+    assert bytes.fromhex(event["measurement_hash"]) in public
+    hidden = [(name, form) for name in chain_scan.names(database) for form in chain_scan.forms(name)]
+    assert len(hidden) > 300
+    assert [name for name, form in hidden if form in public] == []
+    assert chain_scan.found_by_guessing(database, public) == 0
 
 
 @pytest.mark.long
