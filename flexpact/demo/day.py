@@ -12,6 +12,7 @@ import aiohttp
 
 from flexpact.clock import Clock, Course
 from flexpact.demo.accuracy import forecast_nmae
+from flexpact.demo.agreements import Agreements
 from flexpact.demo.control import Control
 from flexpact.demo.errors import DemoError, TooLateError
 from flexpact.demo.faults import Fault, victim
@@ -22,7 +23,7 @@ from flexpact.demo.plan import DAY, HISTORY, QUARTER, Plan
 from flexpact.demo.processes import Fleet, free_port
 from flexpact.demo.receipts import Verdict, receipt_paths, verify_directory, write_receipt
 from flexpact.demo.snapshot import Snapshot
-from flexpact.demo.summary import Check, Facts, Summary, event_checks, evidence_checks
+from flexpact.demo.summary import Check, Facts, Summary, event_checks, evidence_checks, money_checks
 from flexpact.demo.view import View
 
 _LOOK_S = 0.25
@@ -50,6 +51,7 @@ class Day:
     control: Control
     view: View
     clock: Clock = field(init=False)
+    agreements: Agreements = field(init=False)
     vtn_port: int = 0
     progress: Progress = field(default_factory=Progress)
     request: Mapping[str, Any] = field(default_factory=dict)
@@ -61,17 +63,21 @@ class Day:
         self.clock = self._first_clock()
         self.say(f"28 days of {self.plan.households} homes are simulated")
         await self._start("homes", "feid", "simulate")
-        self.say("the chain starts, and a contract for checkpoints is deployed")
+        self.say("the chain starts, contracts for checkpoints and agreements are deployed")
         chain_port, self.vtn_port = free_port(), free_port()
         chain_url = f"http://127.0.0.1:{chain_port}"
         contract = await self._start_chain(chain_port, chain_url)
+        self.agreements = Agreements(self.layout, self.plan, chain_url)
+        contracts = (contract, await self.agreements.set_up())
         aggregator_settings(
-            self.layout, self.plan, prints, vtn_port=self.vtn_port, chain_url=chain_url, contract=contract
+            self.layout, self.plan, prints, vtn_port=self.vtn_port, chain_url=chain_url, contracts=contracts
         )
         await self._until(self._homes_answer, _START_S, "the simulator to finish its history")
         self.say("the aggregator starts")
         await self._start("aggregator", "aggregator", "serve")
         await self._until(self.control.alive, _START_S, "the aggregator to answer on its control socket")
+        self.say("the nodes accept their agreements on the chain")
+        await self.agreements.agree(self.control)
         self.say(f"{len(self.plan.nodes)} nodes register and send 28 days of history")
         for node in self.plan.nodes:
             feid_settings(self.layout, self.plan, node, self.vtn_port)
@@ -191,6 +197,7 @@ class Day:
             counts=await self.control.get("/summary"),
             nodes_called=len(self.called),
             true_kwh=await self.true_kwh(),
+            money=await self.agreements.money(self.control),
             forecast_nmae=await self.accuracy(),
             aggregator_rss_mb=self.fleet.peak_rss_mb("aggregator"),
             feid_rss_mb_max=self.fleet.peak_rss_mb("node-"),
@@ -198,7 +205,11 @@ class Day:
 
     def checks(self, summary: Summary, facts: Facts, trouble: str) -> Sequence[Check]:
         """Return every check, held or not; `trouble` is the first one that a receipt gave."""
-        return [*evidence_checks(summary, trouble), *event_checks(summary, facts)]
+        return [
+            *evidence_checks(summary, trouble),
+            *event_checks(summary, facts),
+            *money_checks(summary, facts),
+        ]
 
     def sentence(self, summary: Summary) -> str:
         """Return in a sentence what was asked for and what came of it."""

@@ -63,6 +63,11 @@ class Layout:
         return self.directory / "chain.key"
 
     @property
+    def keys(self) -> Path:
+        """The accounts' keys in the agreements: each party's, by name."""
+        return self.directory / "keys"
+
+    @property
     def log_key(self) -> Path:
         """The key that signs checkpoints."""
         return self.directory / "log.key"
@@ -92,8 +97,7 @@ def prepare(layout: Layout, plan: Plan, real_now: datetime) -> Mapping[str, str]
         days = LIFE_DAYS + max(0, (plan.end - real_now).days)
         for kind in KeyKind:
             issue(layout.pki, "vtn", real_now, server=True, kind=kind, days=days)
-        names = [*plan.nodes, *([PEER] if plan.options.peer else [])]
-        made = {name: issue(layout.pki, name, real_now, server=False, days=days) for name in names}
+        made = {name: issue(layout.pki, name, real_now, server=False, days=days) for name in every_node(plan)}
         prints = {name: identity.fingerprint for name, identity in made.items()}
         SigningKey.generate(LOG_ORIGIN).save(layout.log_key)
         layout.chain_key.touch(mode=0o600)
@@ -113,9 +117,9 @@ def aggregator_settings(
     *,
     vtn_port: int,
     chain_url: str,
-    contract: str,
+    contracts: tuple[str, str],
 ) -> Path:
-    """Write the aggregator's settings and return their path."""
+    """Write the aggregator's settings and return their path; `contracts` are log and agreements."""
     content: dict[str, object] = {
         "state": layout.directory / "state" / "aggregator",
         "socket": layout.control_socket,
@@ -131,7 +135,12 @@ def aggregator_settings(
             "poll_period_s": poll_period_s(plan),
         },
         "log": {"origin": LOG_ORIGIN, "key_file": layout.log_key},
-        "chain": {"rpc_url": chain_url, "contract": contract, "key_file": layout.chain_key},
+        "chain": {"rpc_url": chain_url, "contract": contracts[0], "key_file": layout.chain_key},
+        "agreements": {
+            "contract": contracts[1],
+            "key_file": layout.keys / "aggregator.key",
+            "required": True,
+        },
         "programme": {
             "market_context": MARKET_CONTEXT,
             "zone": plan.zone,
@@ -171,6 +180,11 @@ def feid_settings(layout: Layout, plan: Plan, node: str, vtn_port: int) -> Path:
         },
     }
     return write_toml(layout.settings(node), content)
+
+
+def every_node(plan: Plan) -> list[str]:
+    """Return the names of all nodes that the aggregator knows, the stranger's too."""
+    return [*plan.nodes, *([PEER] if plan.options.peer else [])]
 
 
 def poll_period_s(plan: Plan) -> int:

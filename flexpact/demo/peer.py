@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from flexpact.demo.day import Day
 from flexpact.demo.layout import PEER, ven_id
-from flexpact.demo.summary import Check, Facts, Summary, evidence_checks, same
+from flexpact.demo.summary import Check, Facts, Summary, evidence_checks, money_checks, same
 
 _REGISTERED_S, _SETTLED_S = 60.0, 120.0
 LEAD = timedelta(seconds=45)
@@ -81,6 +81,7 @@ class PeerDay(Day):
         outcome = own.get("statement", {}).get("outcome", "nothing")
         return [
             *evidence_checks(summary, trouble),
+            *money_checks(summary, facts),
             same("every node registered", summary.vens + 1, facts.counts["vens"]),
             same("the event reached the stranger", 1, summary.delivered),
             same("the stranger opted in", 1, summary.opted_in),

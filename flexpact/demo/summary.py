@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from flexpact.demo.agreements import Money
 from flexpact.demo.errors import DemoError
 from flexpact.demo.plan import Plan
 from flexpact.demo.receipts import Verdict
@@ -22,7 +23,7 @@ class Summary:
     `delivered` and `opted_in` count nodes; `reports` and `readings` leave the history out; `anchored` are
     leaves under an anchored checkpoint. `delivered_kwh` is None where no baseline says it, `true_kwh` where
     nobody knows. `incentive_total` is in units of the currency. `forecast_nmae` is sum of absolute errors
-    over sum of loads, beside weekly naive.
+    over sum of loads, beside weekly naive. `booked` are events in the contract, `paid_minor` what it paid.
     """
 
     vens: int
@@ -46,6 +47,8 @@ class Summary:
     feid_rss_mb_max: float
     wall_s: float
     forecast_nmae: Mapping[str, float | None]
+    booked: int
+    paid_minor: int
 
     def write(self, path: Path) -> None:
         """Write the summary as JSON: money as text with its decimals, other numbers with three of them."""
@@ -72,6 +75,7 @@ class Facts:
     counts: Mapping[str, Any]  # GET /summary
     nodes_called: int
     true_kwh: float | None
+    money: Money
     forecast_nmae: Mapping[str, float | None]
     aggregator_rss_mb: float
     feid_rss_mb_max: float
@@ -102,7 +106,20 @@ def summarise(plan: Plan, facts: Facts, verdict: Verdict, wall_s: float) -> Summ
         feid_rss_mb_max=facts.feid_rss_mb_max,
         wall_s=wall_s,
         forecast_nmae=facts.forecast_nmae,
+        booked=facts.money.booked,
+        paid_minor=facts.money.paid_minor,
     )
+
+
+def money_checks(summary: Summary, facts: Facts) -> list[Check]:
+    """Return what must hold of the money, from the statements over the contract to the nodes' accounts."""
+    money = facts.money
+    return [
+        same("every statement is booked on the chain", summary.statements, money.booked),
+        Check("the contract's amounts are the statements'", not money.trouble, money.trouble),
+        same("every booking is paid", money.booked, money.paid),
+        same("the nodes' tokens are what was paid", money.paid_minor, money.balance_minor),
+    ]
 
 
 def event_checks(summary: Summary, facts: Facts) -> list[Check]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from flexpact.demo.agreements import Money
 from flexpact.demo.control import Control
 from flexpact.demo.day import Day
 from flexpact.demo.errors import DemoError
@@ -14,7 +15,7 @@ from flexpact.demo.peer import PeerDay
 from flexpact.demo.plan import Options, make_plan
 from flexpact.demo.processes import Fleet
 from flexpact.demo.receipts import Verdict
-from flexpact.demo.summary import Facts, Summary, event_checks, evidence_checks, summarise
+from flexpact.demo.summary import Facts, Summary, event_checks, evidence_checks, money_checks, summarise
 from flexpact.demo.view import PlainView
 
 FACTS = Facts(
@@ -25,6 +26,7 @@ FACTS = Facts(
     },
     nodes_called=4,
     true_kwh=97.25,
+    money=Money(booked=4, paid=4, paid_minor=3120, balance_minor=3120),
     forecast_nmae={"load": 0.1, "load_weekly_naive": 0.2, "portfolio": None},
     aggregator_rss_mb=250.0,
     feid_rss_mb_max=80.0,
@@ -33,7 +35,8 @@ SUMMARY = summarise(make_plan(Options(out=Path("out"))), FACTS, Verdict(800, 800
 
 
 def _failed(summary: Summary, facts: Facts = FACTS) -> list[str]:
-    checks = [*event_checks(summary, facts), *evidence_checks(summary, "000007.receipt.txt: broken")]
+    evidence = evidence_checks(summary, "000007.receipt.txt: broken")
+    checks = [*event_checks(summary, facts), *evidence, *money_checks(summary, facts)]
     return [f"{check.name}: {check.sentence}" for check in checks if not check.held]
 
 
@@ -46,7 +49,6 @@ def test_a_day_on_which_everything_held_fails_no_check() -> None:
     [
         ({"delivered": 3}, "the event reached every called node: expected 4, got 3"),
         ({"opted_in": 5}, "every called node opted in: expected 4, got 5"),
-        ({"statements": 0}, "every called node has a statement: expected 4, got 0"),
         ({"true_kwh": 49.0}, "devices changed the load: expected more than 50.0 kWh, got 49.0"),
         ({"delivered_kwh": 0.0}, "the baseline saw the reduction: expected more than 0.0 kWh, got 0.0"),
         ({"anchored": 799}, "every leaf is under an anchored checkpoint: expected 800, got 799"),
@@ -61,6 +63,27 @@ def test_a_check_that_fails_says_what_was_expected_and_what_came(
     failed = _failed(replace(SUMMARY, **change))  # type: ignore[arg-type]  # the fields are of two types
     assert len(failed) == 1
     assert says in failed[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"booked": 3, "paid": 3}, "every statement is booked on the chain: expected 4, got 3"),
+        ({"trouble": "other money"}, "the contract's amounts are the statements': other money"),
+        ({"paid": 3}, "every booking is paid: expected 4, got 3"),
+        ({"balance_minor": 3119}, "the nodes' tokens are what was paid: expected 3120, got 3119"),
+    ],
+)
+def test_money_that_does_not_arrive_fails_the_day(change: dict[str, object], says: str) -> None:
+    facts = replace(FACTS, money=replace(FACTS.money, **change))  # type: ignore[arg-type]  # by name
+    assert _failed(SUMMARY, facts) == [says]
+
+
+def test_a_statement_that_is_missing_is_missed_in_both_places() -> None:
+    assert _failed(replace(SUMMARY, statements=0)) == [
+        "every called node has a statement: expected 4, got 0",
+        "every statement is booked on the chain: expected 0, got 4",
+    ]
 
 
 def test_what_nobody_knows_is_none_and_fails_the_day(tmp_path: Path) -> None:

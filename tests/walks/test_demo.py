@@ -17,6 +17,7 @@ FIELDS = {
     "vens", "households", "events", "delivered", "opted_in", "reports", "readings", "requested_kwh",
     "delivered_kwh", "true_kwh", "statements", "incentive_total", "leaves", "checkpoints", "anchored",
     "receipts", "receipts_verified", "aggregator_rss_mb", "feid_rss_mb_max", "wall_s", "forecast_nmae",
+    "booked", "paid_minor",
 }  # fmt: skip
 
 
@@ -61,6 +62,8 @@ def test_the_summary_has_every_field_and_they_fit_together(day: Run) -> None:
     assert summary["leaves"] == summary["anchored"] == summary["receipts"] == summary["receipts_verified"]
     assert 0 < summary["checkpoints"] <= summary["leaves"]
     assert Decimal(summary["incentive_total"]) > 0
+    assert summary["booked"] == summary["statements"]
+    assert 0 < summary["paid_minor"] <= 100 * Decimal(summary["incentive_total"])
 
 
 def test_every_home_is_metered_in_every_quarter_hour_of_the_day(day: Run) -> None:
