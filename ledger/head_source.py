@@ -19,7 +19,7 @@ from ledger.merkle import HASH_BYTES, consistency_ranges, range_hash
 from ledger.receipt import MAX_FILE_BYTES, PROOF
 from ledger.verify import read_evidence
 
-SUFFIXES = (".tlog-proof", ".checkpoint")
+SUFFIXES = (".receipt.txt", ".tlog-proof", ".checkpoint")
 MAX_TILES = 1024
 """Full tiles that are remembered, 8 kB each; they never change."""
 MAX_BYTES = max(MAX_FILE_BYTES, tile.WIDTH * HASH_BYTES)
@@ -70,7 +70,7 @@ class FolderSource:
             raise SourceError(f"{self._folder} is no folder")
         found = []
         for path in sorted(self._folder.iterdir()):
-            if path.suffix in SUFFIXES:
+            if path.name.endswith(SUFFIXES):
                 raw = read_evidence("receipt", path, MAX_FILE_BYTES)
                 found.append(FoundHead(read_head(raw), path.name, raw.startswith(PROOF.encode())))
         return found

@@ -78,7 +78,7 @@ class Scene:
         async with self.site.database.read() as conn:
             for index in indices:
                 receipt = (await self.site.log.receipt(conn, index))[1]
-                (folder / f"{receipt.checkpoint.size:06d}.tlog-proof").write_bytes(receipt.to_file())
+                (folder / f"{receipt.checkpoint.size:06d}.receipt.txt").write_bytes(receipt.to_file())
 
 
 @asynccontextmanager
