@@ -80,6 +80,40 @@ def test_the_calendar_knows_zone_and_holidays(tmp_path: Path) -> None:
     assert not calendar.is_workday(date(2026, 12, 25))
 
 
+AGREEMENTS = """
+[agreements]
+contract = "0xAbCdEf0123456789aBcDeF0123456789AbCdEf02"
+key_file = "aggregator.key"
+"""
+
+
+def test_agreements_on_the_chain_have_a_contract_and_a_key_of_their_own(tmp_path: Path) -> None:
+    settings = load(tmp_path, GOOD + AGREEMENTS)
+    assert settings.agreements is not None
+    assert settings.chain is not None
+    settler = settings.agreements.settler(settings.chain)
+    assert settler.key_file == tmp_path / "aggregator.key"
+    assert settler.contract == "0xabcdef0123456789abcdef0123456789abcdef02"
+    assert settler.rpc_url == settings.chain.rpc_url
+    assert not settings.agreements.required
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (GOOD[: GOOD.index("[chain]")] + SECOND + AGREEMENTS, r"agreements need a chain: add \[chain\]"),
+        (
+            GOOD + AGREEMENTS.replace("aggregator.key", "/secrets/chain.key"),
+            r"agreements\.key_file must not be chain\.key_file",
+        ),
+    ],
+    ids=["no chain", "the anchor's key"],
+)
+def test_agreements_that_cannot_work_are_refused(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        load(tmp_path, text)
+
+
 def test_without_a_chain_there_is_none(tmp_path: Path) -> None:
     text = GOOD[: GOOD.index("[chain]")] + GOOD[GOOD.index("[programme]") :]
     assert load(tmp_path, text).chain is None
