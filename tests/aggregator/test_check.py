@@ -9,23 +9,20 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from aggregator.check import check_rows
-from flexpact.commands import ledger_check
-from ledger import book, merkle, offline, tile
+from ledger import offline
 from ledger.check import Head, check_log
 from ledger.check_anchor import check_anchors
-from ledger.checkpoint import Checkpoint, SigningKey
-from ledger.errors import LedgerError, TamperedError
-from ledger.receipt import Receipt, commitment
+from ledger.errors import TamperedError
+from ledger.receipt import Receipt
 from ledger.record import FORMAT
 from ledger.trust import Trust
 from ledger.verify import Step
-from tests.aggregator.conftest import ORIGIN, START, Prepared
+from tests.aggregator.conftest import START, Prepared
+from tests.aggregator.forgery import canonical_bytes, forge_report, rewrite
 from tests.aggregator.mutation import TABLES, mutate
 from tests.aggregator.sealed import SealedRun, make_sealed_run
 
@@ -180,6 +177,82 @@ def test_an_anchor_that_a_chain_lost_since_is_told(writable: sqlite3.Connection,
     assert "1 of these rows were anchored when" in said(checked(writable, trust), "ledger_anchor")
 
 
+@pytest.mark.parametrize("changed_at", ["2025-01-01T00:00:00Z", None], ids=["earlier", "the same"])
+def test_an_anchor_cannot_have_been_lost_before_it_was_sealed(
+    writable: sqlite3.Connection, trust: Trust, changed_at: str | None
+) -> None:
+    writable.execute("UPDATE ledger_anchor SET state = 'dropped' WHERE anchor_id = 1")
+    if changed_at is not None:
+        writable.execute("UPDATE ledger_anchor SET changed_at = ? WHERE anchor_id = 1", (changed_at,))
+    assert found(writable, trust).record == "ledger_anchor 1"
+
+
+@pytest.mark.parametrize(
+    ("change", "record"),
+    [
+        pytest.param(
+            "vtn_journal SET body = replace(body, ': ', ':') WHERE seq = 3", "vtn_journal 3", id="blanks"
+        ),
+        pytest.param("vtn_journal SET body = '[]' WHERE seq = 3", "vtn_journal 3", id="no object"),
+        pytest.param(
+            "vtn_journal SET body = '{\"seq\": 9, ' || substr(body, 2) WHERE seq = 3",
+            "vtn_journal 3",
+            id="a number",
+        ),
+        pytest.param(
+            "agg_statement SET detail = detail || ' ' WHERE seq = 2", "agg_statement 2", id="detail"
+        ),
+        pytest.param("agg_statement SET body = body || ' ' WHERE seq = 2", "agg_statement 2", id="statement"),
+        pytest.param("agg_statement SET event_id = 'x' WHERE seq = 2", "agg_statement 2", id="column"),
+    ],
+)
+def test_a_row_in_another_form_is_found_though_it_says_the_same(
+    writable: sqlite3.Connection, trust: Trust, change: str, record: str
+) -> None:
+    writable.execute(f"UPDATE {change}")
+    assert found(writable, trust).record == record
+
+
+def test_a_row_that_passes_for_sealed_is_found(writable: sqlite3.Connection, trust: Trust) -> None:
+    new = writable.execute(
+        "INSERT INTO vtn_journal (at, kind, ven_id, key, body) VALUES (1, 'opt', 'v', 'opt/v/1', '{}')"
+    ).lastrowid
+    writable.execute("UPDATE agg_position SET seq = ? WHERE name = 'sealed-journal'", (new,))
+    assert found(writable, trust).record == f"vtn_journal {new}"
+
+
+@pytest.mark.parametrize(
+    ("size", "proof", "text"),
+    [
+        ("none", "newest", "there is no checkpoint of its size"),
+        ("open", "newest", "its proof is of another checkpoint"),
+        ("open", "none", "it is anchored without a proof"),
+    ],
+)
+def test_an_anchor_that_is_not_sealed_yet_must_prove_its_checkpoint(
+    writable: sqlite3.Connection, trust: Trust, size: str, proof: str, text: str
+) -> None:
+    newest, shown = writable.execute(
+        "SELECT size, proof FROM ledger_anchor WHERE state = 'anchored' ORDER BY size DESC"
+    ).fetchone()
+    row = (larger(writable, newest) if size == "open" else newest + 1, shown if proof == "newest" else None)
+    writable.execute("PRAGMA ignore_check_constraints=ON")
+    writable.execute(
+        "INSERT INTO ledger_anchor (state, size, proof, changed_at)"
+        " VALUES ('anchored', ?, ?, '2027-01-01T00:00:00Z')",
+        row,
+    )
+    caught = found(writable, trust)
+    assert caught.record.startswith("ledger_anchor ")
+    assert text in caught.text
+
+
+def larger(conn: sqlite3.Connection, size: int) -> int:
+    """The size of a checkpoint above that one: it is not anchored."""
+    (found_size,) = conn.execute("SELECT min(size) FROM ledger_checkpoint WHERE size > ?", (size,)).fetchone()
+    return int(found_size)
+
+
 def test_a_log_written_anew_and_signed_is_found_by_one_old_receipt(
     writable: sqlite3.Connection, run: SealedRun, trust: Trust
 ) -> None:
@@ -212,144 +285,3 @@ def test_a_log_that_was_cut_off_is_found_by_a_receipt(writable: sqlite3.Connecti
     size = offline.log_size(writable)
     longer = Head(size + 5, bytes(32), "later.txt")
     assert found(writable, trust, [longer]).record == "later.txt"
-
-
-def forge_report(conn: sqlite3.Connection, run: SealedRun, index: int) -> None:
-    """Change what one fact says, in the journal and in a log that is written anew for it."""
-    (canonical,) = conn.execute("SELECT canonical FROM ledger_leaf WHERE leaf_index = ?", (index,)).fetchone()
-    fields = json.loads(canonical)
-    (text,) = conn.execute("SELECT body FROM vtn_journal WHERE key = ?", (fields["key"],)).fetchone()
-    body = json.loads(text) | {"forged": 1}
-    conn.execute("UPDATE vtn_journal SET body = ? WHERE key = ?", (json.dumps(body), fields["key"]))
-    fields["body"]["forged"] = 1
-    rewrite(conn, run, {index: canonical_bytes(fields)})
-
-
-def rewrite(conn: sqlite3.Connection, run: SealedRun, changed: dict[int, bytes]) -> None:
-    """Put other records into the log and write all of it anew, signed: what only the owner of its key can.
-
-    What the chain holds he cannot change, so he says that nothing was ever anchored.
-    """
-    key = SigningKey.load(run.log_key)
-    conn.execute("UPDATE ledger_anchor SET state = 'dropped', proof = NULL")
-    for row in offline.anchors(conn):
-        record = book.anchor_record(row)
-        conn.execute("UPDATE ledger_leaf SET canonical = ? WHERE key = ?", (record.canonical(), record.key))
-    for index, canonical in changed.items():
-        conn.execute("UPDATE ledger_leaf SET canonical = ? WHERE leaf_index = ?", (canonical, index))
-    for (size,) in conn.execute("SELECT size FROM ledger_checkpoint ORDER BY size").fetchall():
-        tiles = tiles_of(conn, size)
-        root = merkle.range_hash((0, size), lambda subtree, tiles=tiles: tile.subtree_hash(subtree, tiles))
-        row = {
-            "note": Checkpoint.sign(size, root, key).text(),
-            "commitment": commitment(size, root),
-            "size": size,
-        }
-        conn.execute(
-            "UPDATE ledger_checkpoint SET note = :note, commitment = :commitment WHERE size = :size", row
-        )
-        times = conn.execute("SELECT published_at FROM ledger_checkpoint WHERE size = ?", (size,)).fetchone()
-        record = book.checkpoint_record({**row, "published_at": times[0]})
-        conn.execute("UPDATE ledger_leaf SET canonical = ? WHERE key = ?", (record.canonical(), record.key))
-    conn.execute("DELETE FROM ledger_tile")
-    for place, content in tiles_of(conn, offline.log_size(conn)).items():
-        conn.execute("INSERT INTO ledger_tile VALUES (?, ?, ?)", (*place, content))
-
-
-def tiles_of(conn: sqlite3.Connection, size: int) -> dict[tile.Place, bytes]:
-    """The tiles of the first leaves, as their rows stand now."""
-    rows = list(offline.leaves(conn))[:size]
-    return tile.extend(0, {}, [merkle.leaf_hash(salt, canonical) for _, _, salt, canonical in rows])
-
-
-def canonical_bytes(fields: dict[str, object]) -> bytes:
-    """A record in its canonical form."""
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def command(*arguments: object) -> Result:
-    """What the command says, as a person types it."""
-    return CliRunner().invoke(ledger_check.app, ["check", *map(str, arguments)])
-
-
-def test_the_command_exits_zero_where_all_was_checked(run: SealedRun) -> None:
-    receipts = [word for receipt in run.receipts for word in ("--receipt", receipt)]
-    done = command("--database", run.database, "--trust", run.trust, *receipts)
-    assert done.exit_code == 0
-    assert done.output.count("the log still holds its") == len(receipts) // 2
-
-
-def test_without_trust_the_command_exits_three_and_says_what_is_not_known(run: SealedRun) -> None:
-    done = command("--database", run.database, "--json", "--receipt", run.receipts[0])
-    assert done.exit_code == 3
-    unknown = [step["name"] for step in json.loads(done.output)["steps"] if step["status"] != "checked"]
-    assert unknown == ["checkpoint", "anchor", "receipt"]
-
-
-def test_the_command_exits_one_and_names_the_row(run: SealedRun, tmp_path: Path) -> None:
-    copy = run.copy(tmp_path)
-    with closing(sqlite3.connect(copy, isolation_level=None)) as conn:
-        conn.execute("UPDATE vtn_journal SET at = at + 1 WHERE seq = 7")
-    done = command("--database", copy, "--trust", run.trust)
-    assert done.exit_code == 1
-    assert done.output.splitlines()[-1].startswith("FAILED       vtn_journal 7  at is not what was sealed")
-
-
-def test_a_receipt_of_another_log_is_refused(run: SealedRun, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.write_text(Checkpoint.sign(3, bytes(32), SigningKey.generate(ORIGIN)).text(), encoding="utf-8")
-    done = command("--database", run.database, "--trust", run.trust, "--receipt", other)
-    assert (done.exit_code, "signed by another key" in done.output) == (1, True)
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        pytest.param(None, "is no database file", id="not there"),
-        pytest.param(b"x" * 4096, "cannot be read: file is not a database", id="other file"),
-        pytest.param(b"", "cannot be read: no such table", id="empty file"),
-    ],
-)
-def test_what_is_no_database_of_ours_is_said_in_one_sentence(
-    content: bytes | None, said: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "some.sqlite"
-    if content is not None:
-        path.write_bytes(content)
-    done = command("--database", path)
-    assert (done.exit_code, said in str(done.exception)) == (1, True)
-
-
-def test_a_damaged_file_is_a_finding(run: SealedRun, tmp_path: Path) -> None:
-    copy = run.copy(tmp_path)
-    with closing(sqlite3.connect(copy)) as conn:
-        (page,) = conn.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ledger_leaf'").fetchone()
-        (size,) = conn.execute("PRAGMA page_size").fetchone()
-    with copy.open("r+b") as file:
-        file.seek((page - 1) * size)
-        file.write(b"\xff" * 64)
-    done = command("--database", copy)
-    assert done.exit_code == 1
-
-
-def test_nothing_is_written_beside_a_file_that_no_process_has_open(run: SealedRun, tmp_path: Path) -> None:
-    copy = run.copy(tmp_path)
-    before = copy.read_bytes()
-    assert command("--database", copy, "--trust", run.trust).exit_code == 0
-    assert [path.name for path in tmp_path.iterdir()] == [copy.name]
-    assert copy.read_bytes() == before
-
-
-def test_a_database_in_use_is_read_as_it_is_now(run: SealedRun, tmp_path: Path) -> None:
-    copy = run.copy(tmp_path)
-    with closing(sqlite3.connect(copy, isolation_level=None)) as conn:
-        conn.execute("DELETE FROM vtn_journal WHERE seq = 5")  # in the -wal, not in the file yet
-        assert copy.with_name(copy.name + "-wal").stat().st_size > 0
-        done = command("--database", copy)
-    assert (done.exit_code, "vtn_journal" in done.output.splitlines()[-1]) == (1, True)
-
-
-def test_a_file_that_a_process_opens_meanwhile_is_not_judged(run: SealedRun, tmp_path: Path) -> None:
-    copy = run.copy(tmp_path)
-    with pytest.raises(LedgerError, match="was opened by a process while it was read"), offline.reading(copy):
-        copy.with_name(copy.name + "-wal").touch()
