@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from flexpact.cli import build
+from flexpact.pki import issue, make_authority
+from openadr.certificate import KeyKind
 from tests.ledger.parties import DAY_S, Programme, made_template
 
 
@@ -64,3 +67,43 @@ async def test_a_party_sees_the_money_and_takes_it_and_is_told_what_is_wrong(pro
     assert (code, said.startswith("flexpact ledger: id: not")) == (1, True)
     code, said = await run("suspend", "ab" * 32)
     assert (code, "give --socket, or --rpc, --contract and --key-file" in said) == (2, True)
+
+    # the arbiter stops the agreement, and the node ends it
+    arbiter = ("--key-file", str(programme.folder / "arbiter.key"))
+    assert await run("suspend", agreement_id, "--reason", "4", *where, *arbiter) == (0, "suspend: done\n")
+    assert await run("close", agreement_id, *where, *key) == (0, "close: done\n")
+    shown = await run(
+        "show", agreement_id, *where, "--clock", f"{programme.clock():%Y-%m-%dT%H:%M:%SZ}@heldx1"
+    )
+    told = json.loads(shown[1])
+    assert (told["state"], told["why"]) == ("suspended", "suspended by the arbiter")
+    assert told["closes_at"] is not None
+    assert (told["paid_minor"], told["node_token_balance_minor"]) == (2100, 2100)
+    assert json.loads((await run("list", *where))[1]) == [agreement_id]
+    await deployed_by_hand(programme)
+
+
+async def deployed_by_hand(programme: Programme) -> None:
+    """Contracts of an admin's own, and a party registered there with its certificate."""
+    rpc = ("--rpc", programme.server.url, "--key-file", str(programme.folder / "admin.key"))
+    code, said = await run("deploy", *rpc)
+    made = json.loads(said)
+    assert (code, made.keys()) == (0, {"registry", "token", "agreement"})
+    now = datetime.now(UTC)
+    make_authority(programme.folder / "pki", now, [KeyKind.RSA])
+    issued = issue(programme.folder / "pki", "dso", now, server=False, kind=KeyKind.RSA)
+    account = f"0x{programme.key('arbiter').address.hex()}"
+    party = (
+        "--registry",
+        made["registry"],
+        "--account",
+        account,
+        "--role",
+        "dso",
+        "--cert",
+        str(issued.cert),
+    )
+    assert await run("register", *rpc, *party, "--cert-key", str(issued.key)) == (0, "")
+    assert await run("register", *rpc, *party, "--cert-key", str(issued.key)) == (0, "")  # once is enough
+    code, said = await run("register", *rpc, *party, "--cert-key", str(issued.cert))
+    assert (code, "holds no private key that is not encrypted" in said) == (1, True)
