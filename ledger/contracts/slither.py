@@ -54,6 +54,14 @@ def answered(document: Path) -> set[Finding]:
     return {(detector, place) for detector, places in rows for place in re.findall(r"`([^`]+)`", places)}
 
 
+def differences(findings: set[Finding], document: Path) -> list[str]:
+    """A line for each finding that the document does not answer, and for each answer without a finding."""
+    answers = answered(document)
+    return [f"without an answer: {check} in {place}" for check, place in sorted(findings - answers)] + [
+        f"answered, but not found: {check} in {place}" for check, place in sorted(answers - findings)
+    ]
+
+
 def _analyse(uv: str, cache: Path, folder: str, report: Path) -> None:
     program = build.foundry("forge", cache)  # slither asks it for its settings
     environment = build.environment(cache)
@@ -80,10 +88,7 @@ def main() -> None:
         findings = found(build.default_cache())
     except build.BuildError as error:
         raise SystemExit(f"contracts: {error}") from None
-    answers = answered(gas.DOCUMENT)
-    lines = [f"without an answer: {check} in {place}" for check, place in sorted(findings - answers)]
-    lines += [f"answered, but not found: {check} in {place}" for check, place in sorted(answers - findings)]
-    if lines:
+    if lines := differences(findings, gas.DOCUMENT):
         raise SystemExit("\n".join(lines))
 
 

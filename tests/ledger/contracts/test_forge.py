@@ -50,8 +50,36 @@ def test_the_documents_gas_is_what_is_measured() -> None:
 
 def test_the_gas_is_not_measured_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "COMPILER", tmp_path / "solc.js")
-    with pytest.raises(build.BuildError, match="the gas is not measured"):
-        gas.table(build.default_cache())
+    with pytest.raises(SystemExit, match="contracts: the gas is not measured"):
+        gas.main()
+    with pytest.raises(SystemExit, match="contracts: forge failed"):
+        slither.main()
+
+
+def test_without_uv_slither_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SystemExit, match="contracts: uv is missing"):
+        slither.main()
+
+
+@pytest.mark.long
+def test_what_slither_cannot_analyse_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "uv").write_text("#!/bin/sh\necho no such version >&2\n")
+    (tmp_path / "uv").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(build, "CONTRACTS", ("CheckpointLog",))
+    with pytest.raises(SystemExit, match="contracts: slither failed: no such version"):
+        slither.main()
+
+
+def test_a_finding_without_an_answer_and_an_answer_without_a_finding_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "contracts.md").write_text(
+        "<!-- slither -->\n| timestamp | `A.gone` | why |\n<!-- end of slither -->\n"
+    )
+    assert slither.differences({("timestamp", "A.fresh")}, tmp_path / "contracts.md") == [
+        "without an answer: timestamp in A.fresh",
+        "answered, but not found: timestamp in A.gone",
+    ]
 
 
 def test_an_answer_to_slither_is_a_row_with_the_functions_it_is_for(tmp_path: Path) -> None:
