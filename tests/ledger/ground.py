@@ -17,11 +17,13 @@ RICH = hex(10**21)
 
 
 class Ground(Protocol):
-    """One chain under trial. `can` names what it can do beside being saved and restored."""
+    """One chain under trial. `can` names what it can do beside being saved and restored;
+    `pays` says whether gas costs something."""
 
     url: str
     chain_id: int
     can: tuple[str, ...]
+    pays: bool
 
     async def open(self) -> None:
         """Begin."""
@@ -47,6 +49,7 @@ class EmbeddedGround:
 
     chain_id = CHAIN_ID
     can = ()
+    pays = False
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -92,6 +95,7 @@ class AnvilGround:
 
     chain_id = ANVIL_CHAIN_ID
     can = ("reorg", "hold", "mine", "drop")
+    pays = True
 
     def __init__(self, url: str) -> None:
         self.url = url

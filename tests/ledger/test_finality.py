@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ledger import store
-from ledger.anchor import AnchorStatus
+from ledger.anchor import Anchorer, AnchorState, AnchorStatus
 from ledger.checkpoint import SigningKey
 from ledger.log import Log
 from ledger.node import GWEI, ChainKey, Node
@@ -48,6 +48,14 @@ async def grow(site: ChainSite, key: str) -> None:
     await site.publish()
 
 
+async def settled(site: ChainSite, anchorer: Anchorer | None = None) -> AnchorState:
+    """How anchoring stands when the node, which answers before it mines, has mined."""
+    anchorer = anchorer or site.anchorer()
+    while (state := await site.step(anchorer)).text == "a transaction is sent and not mined yet":
+        pass
+    return state
+
+
 async def proof_is_on_the_chain(site: ChainSite) -> bool:
     async with site.database.read() as conn:
         newest = await store.newest_anchor(conn)
@@ -66,10 +74,10 @@ async def test_an_anchor_that_a_fork_took_away_is_made_again(site: ChainSite, gr
     anchorer = site.anchorer()
     for key in "abc":
         await grow(site, key)
-        await site.step(anchorer)
+        await settled(site, anchorer)
     await ground.do("reorg", 2)
     site.clock.advance(LOOK_AGAIN.total_seconds())
-    state = await site.step(anchorer)
+    state = await settled(site, anchorer)
     assert (state.status, state.anchored) == (AnchorStatus.IDLE, 3), state.text
     # The second is gone with its block, and the third came upon the first.
     assert await anchored_sizes(site) == [3, 1]
@@ -80,11 +88,11 @@ async def test_an_anchor_that_a_fork_took_away_is_made_again(site: ChainSite, gr
 async def test_a_proof_in_a_block_that_is_gone_is_made_anew(site: ChainSite, ground: AnvilGround) -> None:
     anchorer = site.anchorer()
     await grow(site, "a")
-    await site.step(anchorer)
+    await settled(site, anchorer)
     await ground.mine_again(1)
     assert not await proof_is_on_the_chain(site)
     site.clock.advance(LOOK_AGAIN.total_seconds())
-    state = await site.step(anchorer)
+    state = await settled(site, anchorer)
     assert (state.status, state.anchored) == (AnchorStatus.IDLE, 1), state.text
     assert await proof_is_on_the_chain(site)
     assert await anchored_sizes(site) == [1]
@@ -93,9 +101,9 @@ async def test_a_proof_in_a_block_that_is_gone_is_made_anew(site: ChainSite, gro
 async def test_what_another_fork_holds_between_is_noted_too(site: ChainSite, ground: AnvilGround) -> None:
     for key in "ab":
         await grow(site, key)
-        await site.step()
+        await settled(site)
     await ground.mine_again(2)
-    state = await site.step()  # after a restart
+    state = await settled(site)  # after a restart
     assert (state.status, state.anchored) == (AnchorStatus.IDLE, 2), state.text
     assert await anchored_sizes(site) == [2, 1]
     async with site.database.read() as conn:
@@ -110,15 +118,15 @@ async def test_an_anchor_counts_when_enough_blocks_follow(site: ChainSite, groun
     anchorer = site.anchorer(confirmations=2)
     await grow(site, "a")
     for _ in range(2):
-        state = await site.step(anchorer)
+        state = await settled(site, anchorer)
         assert (state.status, state.anchored) == (AnchorStatus.WAITING, 0), state.text
     assert "2 blocks must follow" in state.text
     await ground.do("reorg", 1)  # the block goes before it counted, and the same bytes are sent again
-    assert (await site.step(anchorer)).anchored == 0
+    assert (await settled(site, anchorer)).anchored == 0
     await ground.do("mine")
-    assert (await site.step(anchorer)).status is AnchorStatus.WAITING
+    assert (await settled(site, anchorer)).status is AnchorStatus.WAITING
     await ground.do("mine")
-    state = await site.step(anchorer)
+    state = await settled(site, anchorer)
     assert (state.status, state.anchored) == (AnchorStatus.IDLE, 1), state.text
     assert await proof_is_on_the_chain(site)
     async with site.database.read() as conn:
@@ -146,6 +154,6 @@ async def test_a_transaction_that_pays_too_little_is_replaced(site: ChainSite, g
     assert second is not None
     assert (first.nonce, first.size, second.size) == (second.nonce, 1, 2)
     await ground.do("mine")
-    state = await site.step(anchorer)
+    state = await settled(site, anchorer)
     assert (state.status, state.anchored) == (AnchorStatus.IDLE, 2), state.text
     assert await anchored_sizes(site) == [2]

@@ -20,7 +20,7 @@ from ledger.checkpoint import SigningKey
 from ledger.errors import VerificationError
 from ledger.log import Log
 from ledger.merkle import EMPTY_ROOT
-from ledger.node import PUBLISHED, ChainKey, Node
+from ledger.node import GWEI, PUBLISHED, ChainKey, Node
 from ledger.receipt import SLOT, commitment
 from ledger.state import Header
 from ledger.verify import verify_receipt
@@ -59,6 +59,7 @@ class Trial:
     leaves: int = 0
     lives: int = 0
     first_block: int = 0
+    held: bool = False
 
     def life(self, *, dies_at: int = 0, steps: int = 1, gas: int = 0) -> Life:
         hangs = any(fault.startswith("hangs") for faults in self.wire.faults.values() for fault in faults)
@@ -114,9 +115,11 @@ class Trial:
             await self.ground.do("reorg", depth)
 
     async def _hold(self) -> None:
+        self.held = True
         await self.ground.do("hold")
 
     async def _mine(self) -> None:
+        self.held = False
         await self.ground.do("mine")
 
     async def _drop(self) -> None:
@@ -125,7 +128,7 @@ class Trial:
     async def _other(self) -> None:
         """Another transaction of the same key takes the next nonce; it pays more than ours, if gas costs."""
         block = await self.wire.ask("eth_getBlockByNumber", "latest", False)
-        fee = 20 ** self.counts["other"] * int(block["baseFeePerGas"], 16)
+        fee = 20 ** self.counts["other"] * max(int(block["baseFeePerGas"], 16), GWEI) * self.ground.pays
         address = f"0x{self.key.address.hex()}"
         made = {
             "type": 2,
@@ -138,7 +141,9 @@ class Trial:
             "maxPriorityFeePerGas": fee,
         }
         raw = self.key.sign(made)  # type: ignore[arg-type] # the fields of a transaction
-        await self.wire.ask(SEND, f"0x{raw.hex()}")
+        digest = await self.wire.ask(SEND, f"0x{raw.hex()}")
+        while not self.held and await self.wire.ask("eth_getTransactionReceipt", digest) is None:
+            pass  # a node may answer before it mines
 
     async def _lead(self, *lives: Life) -> list[dict[str, Any]]:
         outcomes = await self.zygote.run(*lives)
@@ -153,7 +158,7 @@ class Trial:
         """All works again; the anchorer must come to rest."""
         self.wire.faults.clear()
         if "mine" in self.ground.can:
-            await self.ground.do("mine")
+            await self._mine()
         for _ in range(LAST_LIVES):
             (outcome,) = await self._lead(self.life(steps=2))
             state = outcome["states"][-1]
@@ -317,5 +322,6 @@ async def _deploy(wire: Wire, ground: Ground, key: ChainKey, bytecode: bytes) ->
     made |= {"data": bytecode, "maxFeePerGas": fee, "maxPriorityFeePerGas": 0}
     raw = key.sign(made)  # type: ignore[arg-type] # the fields of a transaction
     digest = await wire.ask(SEND, f"0x{raw.hex()}")
-    receipt = await wire.ask("eth_getTransactionReceipt", digest)
+    while (receipt := await wire.ask("eth_getTransactionReceipt", digest)) is None:
+        pass
     return bytes.fromhex(receipt["contractAddress"][2:])
