@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import re
@@ -86,6 +87,7 @@ def every_change_is_found(conn: sqlite3.Connection, table: str, trust: Trust | N
         conn.execute("RELEASE one")
 
 
+@pytest.mark.goal(50)
 @pytest.mark.parametrize("table", TABLES)
 def test_ten_random_changes_of_a_table_are_all_found_and_named(
     writable: sqlite3.Connection, table: str, trust: Trust
@@ -94,6 +96,7 @@ def test_ten_random_changes_of_a_table_are_all_found_and_named(
     every_change_is_found(writable, table, trust, 10)
 
 
+@pytest.mark.goal(50)
 @pytest.mark.long
 @pytest.mark.parametrize("trusted", [True, False], ids=["with trust", "without trust"])
 @pytest.mark.parametrize("table", TABLES)
@@ -213,6 +216,16 @@ def test_a_row_in_another_form_is_found_though_it_says_the_same(
     assert found(writable, trust).record == record
 
 
+def test_a_message_that_is_not_the_one_of_its_hash_is_found(
+    writable: sqlite3.Connection, trust: Trust
+) -> None:
+    digest = hashlib.sha256(b"as it came").hexdigest()
+    writable.execute("INSERT INTO vtn_original VALUES (?, 'v', 1, ?)", (digest, b"as it came"))
+    assert said(checked(writable, trust), "vtn_original") == "1 messages are those of their hashes"
+    writable.execute("UPDATE vtn_original SET raw = ?", (b"as it came?",))
+    assert found(writable, trust).record == f"vtn_original {digest}"
+
+
 def test_a_row_that_passes_for_sealed_is_found(writable: sqlite3.Connection, trust: Trust) -> None:
     new = writable.execute(
         "INSERT INTO vtn_journal (at, kind, ven_id, key, body) VALUES (1, 'opt', 'v', 'opt/v/1', '{}')"
@@ -253,6 +266,7 @@ def larger(conn: sqlite3.Connection, size: int) -> int:
     return int(found_size)
 
 
+@pytest.mark.goal(50)
 def test_a_log_written_anew_and_signed_is_found_by_one_old_receipt(
     writable: sqlite3.Connection, run: SealedRun, trust: Trust
 ) -> None:
