@@ -325,8 +325,9 @@ class Aggregator:
             state = await self._anchorer.step(db, self._clock())
         if state.anchored > held:
             self._last_anchor_at = self._clock()
-        if before is None or before.status is not state.status:
-            log.info("anchoring", status=str(state.status), text=state.text, anchored=state.anchored)
+        if before is None or (before.status, before.alarm) != (state.status, state.alarm):
+            say = log.error if state.alarm else log.info
+            say("anchoring", status=str(state.status), text=state.text, anchored=state.anchored)
         return str(state.status) == "idle"
 
     async def _seal_all(self, timeout_s: float) -> bool:
@@ -360,6 +361,8 @@ class Aggregator:
             "text": state.text if state else "",
             "last_anchor_at": self._last_anchor_at.isoformat() if self._last_anchor_at else None,
             "head": state.anchored if state else 0,
+            "behind_since": state.behind_since.isoformat() if state and state.behind_since else None,
+            "alarm": state is not None and state.alarm,
         }
 
 

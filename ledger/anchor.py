@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -36,6 +36,8 @@ from ledger.state import ADDRESS_BYTES
 from ledger.store import Transition
 
 MAX_SIZE = 2**63 - 1
+ALARM_AFTER = timedelta(minutes=15)
+"""How long checkpoints may wait for their chain before somebody should look."""
 ROWS = 20
 """Anchors that are read in one go, while the newest that the chain still has is searched for."""
 MAX_TURNS = 8
@@ -69,12 +71,17 @@ class AnchorStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AnchorState:
-    """How anchoring stands since `since`; `anchored` is the number of leaves that the chain holds."""
+    """How anchoring stands since `since`; `anchored` is the number of leaves that the chain holds.
+
+    `behind_since`: when it last began that not all was anchored, None if all is; `alarm`: that is long ago.
+    """
 
     status: AnchorStatus
     text: str
     anchored: int
     since: datetime
+    behind_since: datetime | None = None
+    alarm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +156,11 @@ class Anchorer:
             status, text = AnchorStatus.FAILED, str(error)
         previous = self._state
         since = previous.since if previous and previous.status is status else now
-        self._state = AnchorState(status, text, self._anchored, since)
+        behind = None
+        if status is not AnchorStatus.IDLE:
+            behind = (previous.behind_since if previous else None) or now
+        alarm = behind is not None and now - behind > ALARM_AFTER
+        self._state = AnchorState(status, text, self._anchored, since, behind, alarm)
         return self._state
 
     async def _advance(self, db: Database, now: datetime) -> tuple[AnchorStatus, str]:

@@ -256,6 +256,8 @@ async def test_status_shows_nodes_event_and_counts(platform: Platform) -> None:
         "text": "",
         "last_anchor_at": None,
         "head": 0,
+        "behind_since": None,
+        "alarm": False,
     }
     counts = status["counts"]
     assert (counts["vens"], counts["history_days"], counts["history_reports"]) == (3, 42, 42)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ledger import store
-from ledger.anchor import AnchorStatus
+from ledger.anchor import ALARM_AFTER, AnchorStatus
 from ledger.merkle import EMPTY_ROOT
 from ledger.node import ChainKey, Node, publish_call, publish_transaction
 from ledger.rpc import RpcServer
@@ -71,6 +71,25 @@ async def test_a_chain_that_is_down_harms_nothing_and_is_caught_up(site: Site) -
     finally:
         await again.stop()
     assert (state.status, state.anchored, site.blocks()) == (AnchorStatus.IDLE, 3, 1)
+
+
+async def test_after_a_quarter_of_an_hour_behind_there_is_an_alarm_until_all_is_anchored(
+    site: Site, line: Line
+) -> None:
+    await site.append("a")
+    await site.publish()
+    anchorer = site.anchorer(rpc_url=line.url)
+    line.lost_requests = {"eth_chainId"}
+    assert not (await site.step(anchorer)).alarm
+    site.clock.advance(ALARM_AFTER.total_seconds())
+    line.lost_requests = {"eth_sendRawTransaction"}  # another trouble is no new beginning
+    assert not (await site.step(anchorer)).alarm
+    site.clock.advance(1)
+    state = await site.step(anchorer)
+    assert (state.alarm, state.behind_since) == (True, START)
+    line.lost_requests = set()
+    state = await site.step(anchorer)
+    assert (state.status, state.alarm, state.behind_since) == (AnchorStatus.IDLE, False, None)
 
 
 async def test_a_crash_between_keeping_and_sending_is_made_good_with_the_same_bytes(
