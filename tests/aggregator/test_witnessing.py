@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from ledger.trust import Trust
 from ledger.verify import verify_receipt
 from ledger.witness import make_witness
 from tests.aggregator.chain import Chain
-from tests.aggregator.conftest import Platform, Prepared, node_settings, running, write_settings
+from tests.aggregator.conftest import START, Platform, Prepared, node_settings, running, write_settings
 
 NAME = "dso.example/witness"
 
@@ -90,7 +91,11 @@ async def test_receipts_carry_what_a_witness_process_cosigned(prepared: Prepared
             sealed = await platform.post("/seal", {"timeout_s": 60})
             assert sealed["complete"] is True
             await platform.until("/receipts/0", lambda answer: NAME in answer["receipt"])
+            await platform.jump(START + timedelta(minutes=15))  # the witness has nothing to do until then
+            assert (await platform.post("/seal", {"timeout_s": 60}))["leaves"] > sealed["leaves"]
+            await platform.until("/receipts/0", lambda answer: NAME in answer["receipt"])
             record, receipt, trust = await files(platform)
+    assert receipt.checkpoint.size > sealed["leaves"]
     assert (trust.witness and trust.witness.needed, len(receipt.checkpoint.cosignatures)) == (1, 1)
     for name, made in (("r.json", record), ("r.tlog-proof", receipt), ("trust.toml", trust)):
         (tmp_path / name).write_bytes(made.to_file())
