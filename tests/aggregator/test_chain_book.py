@@ -164,6 +164,7 @@ async def test_a_suspended_node_is_not_called_and_the_operator_is_told_the_claus
     assert [node["ven_name"] for node in answer["nodes"]] == ["node-1"]
 
 
+@pytest.mark.goal(85)
 async def test_a_stranger_who_reads_the_chain_finds_nobodys_name_and_no_record(agreed: Agreed) -> None:
     agreement_id = await agreed.agree()
     await agreed.platform.ask(3)

@@ -166,6 +166,14 @@ def test_a_number_that_changes_no_order_is_found_too(writable: sqlite3.Connectio
     assert found(writable, trust).record == "vtn_journal -5"
 
 
+@pytest.mark.parametrize(("moved", "to"), [(9, 69), (10, -3)], ids=["behind the next", "to the front"])
+def test_of_two_rows_out_of_order_the_one_that_moved_is_named(
+    writable: sqlite3.Connection, trust: Trust, moved: int, to: int
+) -> None:
+    writable.execute("UPDATE agg_statement SET seq = ? WHERE seq = ?", (to, moved))
+    assert found(writable, trust).record == f"agg_statement {to}"
+
+
 def test_a_leaf_behind_the_end_of_the_log_is_named(writable: sqlite3.Connection, trust: Trust) -> None:
     size = offline.log_size(writable)
     writable.execute("INSERT INTO ledger_leaf VALUES (?, 'k', randomblob(32), '{}')", (size + 3,))

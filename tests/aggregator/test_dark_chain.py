@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from ledger.node import Node
 from tests.aggregator.chain import Chain
 from tests.aggregator.conftest import START, Platform, Prepared, node_settings, running, write_settings
@@ -13,6 +15,7 @@ from tests.aggregator.hole import Hole
 TIMEOUT_S = 60  # real seconds; the day of the test takes less
 
 
+@pytest.mark.goal(49)
 async def test_no_exchange_of_a_day_waits_for_the_chain(prepared: Prepared, tmp_path: Path) -> None:
     folder = tmp_path / "chain"
     folder.mkdir()

@@ -63,6 +63,7 @@ def each(kinds: tuple[str, ...] = KINDS) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("ground", kinds, indirect=True)
 
 
+@pytest.mark.goal(48)
 @each()
 async def test_a_kill_at_each_point_ends_in_one_anchor_for_each_checkpoint(tried: Tried) -> None:
     script = [
@@ -72,6 +73,7 @@ async def test_a_kill_at_each_point_ends_in_one_anchor_for_each_checkpoint(tried
     assert (counts["killed"], counts["anchors"]) == (POINTS, POINTS + 1)
 
 
+@pytest.mark.goal(48)
 @each()
 @pytest.mark.parametrize(
     "seed", [pytest.param(seed, marks=[pytest.mark.long] * (seed >= SAMPLE)) for seed in range(ALL)]
@@ -82,6 +84,7 @@ async def test_whatever_happened_the_chain_and_the_ledger_agree(
     await tried(drawn(seed, ground.can))
 
 
+@pytest.mark.goal(48, 79)
 @pytest.mark.parametrize(
     ("day", "ground"),
     [
@@ -96,6 +99,7 @@ async def test_the_anchorer_comes_through(day: str, tried: Tried) -> None:
     await tried(DAYS[day])
 
 
+@pytest.mark.goal(48)
 @pytest.mark.parametrize(
     ("mutant", "day", "ground", "said"),
     [

@@ -70,6 +70,7 @@ async def anchored_sizes(site: ChainSite) -> list[int]:
         return [size for size, _ in await store.anchors(conn, 2**62, 100)]
 
 
+@pytest.mark.goal(79)
 async def test_an_anchor_that_a_fork_took_away_is_made_again(site: ChainSite, ground: AnvilGround) -> None:
     anchorer = site.anchorer()
     for key in "abc":
@@ -137,6 +138,7 @@ async def test_an_anchor_counts_when_enough_blocks_follow(site: ChainSite, groun
     assert Header.decode(anchor.header).number == newest.number - 2
 
 
+@pytest.mark.goal(79)
 async def test_a_transaction_that_pays_too_little_is_replaced(site: ChainSite, ground: AnvilGround) -> None:
     anchorer = site.anchorer()
     await grow(site, "a")

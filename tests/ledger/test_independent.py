@@ -95,6 +95,7 @@ def header_runs(folder: Path, cases: list[dict[str, Any]]) -> list[tuple[int, st
     return run(HEADER, runs)
 
 
+@pytest.mark.goal(51)
 def test_the_scripts_are_short_and_import_nothing_of_ours() -> None:
     assert len(LEAF.read_text("utf-8").splitlines()) <= MAX_LINES
     for script, outsiders in OUTSIDERS.items():
@@ -103,6 +104,7 @@ def test_the_scripts_are_short_and_import_nothing_of_ours() -> None:
         assert modules - set(sys.stdlib_module_names) == set(outsiders)
 
 
+@pytest.mark.goal(51)
 def test_good_evidence_holds_for_both(tmp_path: Path) -> None:
     (tmp_path / "leaf").mkdir()
     (tmp_path / "header").mkdir()
@@ -114,6 +116,7 @@ def test_good_evidence_holds_for_both(tmp_path: Path) -> None:
     assert "with 4 seals that are not checked here" in blocks["a trusted block and validators"]
 
 
+@pytest.mark.goal(51)
 def test_bad_evidence_fails_at_the_script_that_checks_its_step(tmp_path: Path) -> None:
     in_leaf = [case for case in BAD if case["failed"]["step"] in ("record", "inclusion") or _signature(case)]
     in_header = [
