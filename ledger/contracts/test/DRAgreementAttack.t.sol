@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.30;
 
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuard} from "@openzeppelin/contracts/utils/ReentrancyGuard.sol";
 
 import {DRAgreement} from "../DRAgreement.sol";
@@ -14,6 +15,11 @@ contract CallingBack is IEnergyToken {
     address private target;
     bytes private data;
     bytes public answer;
+    bool private refuses;
+
+    function refuse() external {
+        refuses = true;
+    }
 
     function arm(address target_, bytes calldata data_) external {
         (target, data) = (target_, data_);
@@ -30,7 +36,7 @@ contract CallingBack is IEnergyToken {
 
     function transfer(address, uint256) external returns (bool) {
         callBack();
-        return true;
+        return !refuses;
     }
 
     function callBack() private {
@@ -80,6 +86,19 @@ contract DRAgreementAttackTest is Parties {
         thief.act(address(dr), abi.encodeCall(dr.withdraw, (ID)));
         vm.assertEq(thief.answer(), abi.encodePacked(ReentrancyGuard.ReentrancyGuardReentrantCall.selector));
         vm.assertEq(uint256(dr.agreementOf(ID).withdrawable), 0);
+    }
+
+    function test_aTokenThatMovesNothingLeavesIt() external {
+        agree(ID, usualTerms());
+        vm.warp(NOON + 1 hours);
+        bookUsual(EVENT);
+        vm.warp(NOON + 1 hours + WINDOW);
+        pay(EVENT);
+        thief.refuse();
+        vm.expectRevert(abi.encodeWithSelector(SafeERC20.SafeERC20FailedOperation.selector, address(thief)));
+        vm.prank(NODE);
+        dr.withdraw(ID);
+        vm.assertEq(uint256(dr.agreementOf(ID).withdrawable), EARNED);
     }
 
     function test_aTokenThatDoesNotLetItMintLeavesTheSettlementOpen() external {

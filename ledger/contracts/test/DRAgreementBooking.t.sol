@@ -122,6 +122,18 @@ contract DRAgreementBookingTest is Parties {
         book(EVENT, booking(NOON));
     }
 
+    function test_anAgreementThatStartsLaterAllowsNothingBefore() external {
+        IDRAgreement.Terms memory terms = usualTerms();
+        terms.startsAt = START + 1 days;
+        bytes32 id = keccak256("starts later");
+        agree(id, terms);
+        vm.expectRevert(
+            abi.encodeWithSelector(IDRAgreement.BeforeStart.selector, terms.startsAt - 1, terms.startsAt)
+        );
+        dr.checkCall(id, terms.startsAt - 1, 1 hours, START, 10);
+        dr.checkCall(id, terms.startsAt, 1 hours, START, 10);
+    }
+
     function test_anEventBeforeTheAcceptanceIsRefused() external {
         bytes32 late = keccak256("accepted late");
         propose(late, usualTerms());
