@@ -86,8 +86,8 @@ class _Reader:
         removed.
         """
         there = self._number(key)
-        known = row.key is not None and offline.leaf_of_key(self.conn, row.key) is not None
-        if there is None and known:
+        own = None if row.key is None else offline.canonical_of_key(self.conn, row.key)
+        if there is None and own is not None:
             raise TamperedError(f"{self.sealed.table} {key}", f"the row of leaf {index} is missing")
         if there is None:
             raise TamperedError(
@@ -96,10 +96,10 @@ class _Reader:
                 expected=key,
                 got=_short(row.key),
             )
-        if not known and row.number <= self.position:
+        if own is None and row.number <= self.position:
             raise TamperedError(self._name(row.number), "no leaf was made from it")
-        following = next(self.rows, None)
-        moved = row.number if following is not None and following.key == key else there
+        # A record holds its row's number: a row that is still what was sealed did not move.
+        moved = there if row.canonical == own else row.number
         raise TamperedError(
             self._name(moved), "it stands out of its order", expected=key, got=_short(row.key)
         )

@@ -67,10 +67,10 @@ def leaves(conn: sqlite3.Connection) -> Iterator[Row]:
     return conn.execute("SELECT leaf_index, key, salt, canonical FROM ledger_leaf ORDER BY leaf_index")
 
 
-def leaf_of_key(conn: sqlite3.Connection, key: object) -> int | None:
-    """The index of the leaf with that key."""
-    row = conn.execute("SELECT leaf_index FROM ledger_leaf WHERE key = ?", (key,)).fetchone()
-    return None if row is None else int(row[0])
+def canonical_of_key(conn: sqlite3.Connection, key: object) -> Any:
+    """The canonical bytes of the leaf with that key; None if there is none, or it is erased."""
+    row = conn.execute("SELECT canonical FROM ledger_leaf WHERE key = ?", (key,)).fetchone()
+    return None if row is None else row[0]
 
 
 def canonicals_like(conn: sqlite3.Connection, prefix: str) -> Iterator[Any]:
