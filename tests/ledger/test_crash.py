@@ -65,11 +65,14 @@ def each(kinds: tuple[str, ...] = KINDS) -> pytest.MarkDecorator:
 
 @pytest.mark.goal(48)
 @each()
-async def test_a_kill_at_each_point_ends_in_one_anchor_for_each_checkpoint(tried: Tried) -> None:
-    script = [
-        act for point in range(1, POINTS + 1) for act in (("grow",), ("live", point, 4), ("live", 0, 4))
-    ]
-    counts = await tried([*script, ("grow",), ("live", POINTS + 1, 4)])
+async def test_a_kill_at_each_point_ends_in_one_anchor_for_each_checkpoint(
+    ground: Ground, tried: Tried
+) -> None:
+    steps = 4 if "hold" in ground.can else 1  # such a node may answer before it mines
+    script: list[Act] = []
+    for point in range(1, POINTS + 1):
+        script += [("grow",), ("live", point, steps), ("live", 0, steps)]
+    counts = await tried([*script, ("grow",), ("live", POINTS + 1, steps)])
     assert (counts["killed"], counts["anchors"]) == (POINTS, POINTS + 1)
 
 
@@ -106,7 +109,6 @@ async def test_the_anchorer_comes_through(day: str, tried: Tried) -> None:
         ("sends before it keeps", "a refusal", "embedded", "was not kept before"),
         ("believes answers", "a refusal", "embedded", "calls anchored"),
         ("new nonce for an unknown outcome", "an unknown outcome", "anvil", "mined in vain"),
-        ("a contract that takes anything", "a late step back", "embedded", "published 4 between 0 and 2"),
         ("a contract that takes anything", "a late step back", "anvil", "published 4 between 0 and 2"),
     ],
     indirect=["ground"],
