@@ -38,7 +38,7 @@ contract DRAgreementInvariant is Test {
         targets[1] = FuzzSelector(address(trading), rare);
     }
 
-    /// forge-config: default.invariant.runs = 6
+    /// forge-config: default.invariant.runs = 16
     /// forge-config: default.invariant.depth = 60
     /// forge-config: long.invariant.runs = 150
     function invariant_theContractDoesWhatTheModelSays() external view {

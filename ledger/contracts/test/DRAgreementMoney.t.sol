@@ -103,7 +103,7 @@ contract DRAgreementMoneyTest is Parties {
     }
 
     function test_whatIsNotToBePaidIsNeverDue() external {
-        bookDelivered(EVENT, 0);
+        bookDelivered(EVENT, 1_000); // earns 35 and owes 20 x (8 - 1) kWh
         IDRAgreement.Booking memory test = booking(uint48(block.timestamp) - 1 hours);
         test.outcome = IDRAgreement.Outcome.Test;
         book(SECOND, test);

@@ -40,7 +40,7 @@ contract Trading is Parties {
     }
 
     uint256 public constant AGREEMENTS = 2;
-    uint256 private constant KEYS = 12;
+    uint256 private constant KEYS = 40;
 
     Model[AGREEMENTS] private models;
     uint256 public minted;
@@ -63,6 +63,7 @@ contract Trading is Parties {
         if (index == 1) {
             (terms.disputeWindowS, terms.paymentTermS, terms.utcOffsetS) = (0, 1 days, -5 hours);
             (terms.priceMicro, terms.penaltyMicro) = (17_345_678, 99_999_999);
+            terms.maxCallsPerDay = 30;
         }
     }
 
@@ -272,7 +273,7 @@ contract Trading is Parties {
         uint256 dueAt = earliestDue(model);
         if (dueAt != 0 && start >= dueAt) return false;
         if (asked.requestedWh * 3600 > uint256(20_000) * asked.durationS + 1800) return false;
-        return model.calls[dr.dayOf(model.id, asked.startsAt)] < 3;
+        return model.calls[dr.dayOf(model.id, asked.startsAt)] < termsIn(model).maxCallsPerDay;
     }
 
     function stateIn(Model storage model) private view returns (IDRAgreement.State) {
