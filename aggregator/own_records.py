@@ -45,14 +45,17 @@ class OwnRecords:
         if given is None:
             raise ValueError(f"no page is asked for by {query!r}")
         async with self.db.read() as conn:
-            lines = [await self._line(conn, index) for index in await _own(conn, ven_id, int(given[1] or -1))]
+            own = await _own(conn, ven_id, int(given[1] or -1))
+            lines = [await self._line(conn, ven_id, index) for index in own]
         return "".join(lines).encode(), KIND
 
-    async def _line(self, conn: AsyncConnection, index: int) -> str:
-        """One leaf; of an erased one the index alone."""
+    async def _line(self, conn: AsyncConnection, ven_id: str, index: int) -> str:
+        """One leaf; of an erased one, or one of another VEN, the index alone."""
         try:
             record, receipt = await self.log.receipt(conn, index)
         except UnknownLeafError:
+            return json.dumps({"index": index}) + "\n"
+        if record.body.get("ven_id") != ven_id:  # ids are any text: the keys of VEN a/b begin as a's do
             return json.dumps({"index": index}) + "\n"
         texts = {"record": record.to_file().decode(), "receipt": receipt.to_file().decode()}
         return json.dumps({"index": index, **texts}) + "\n"

@@ -115,6 +115,24 @@ async def test_what_is_not_anchored_yet_is_not_among_them(anchored: Platform) ->
     assert await pages(anchored) == before
 
 
+async def test_a_node_is_not_given_the_records_of_one_whose_id_goes_on_after_a_slash(
+    anchored: Platform,
+) -> None:
+    ven_id = anchored.boxes["node-1"].ven_id
+    before = await pages(anchored)
+    longer = f"{ven_id}/b"
+    others = Record("report", f"report/{longer}/r/1", START, {"ven_id": longer})
+    log = Log(ORIGIN, SigningKey.load(anchored.settings.log.key_file))
+    db = await Database.open(anchored.settings.database)
+    async with db.write() as conn:
+        (index,) = await log.append([others], conn)
+    await db.close()
+    assert (await anchored.post("/seal", {"timeout_s": 60}))["complete"]
+    after = {leaf["index"]: leaf for leaf in await pages(anchored)}
+    assert after[index] == {"index": index}
+    assert after.keys() == {leaf["index"] for leaf in before} | {index}
+
+
 async def test_others_are_given_nothing(anchored: Platform) -> None:
     assert (await read(anchored, number=9))[0] == 403
     for query in ("?after=x", "?after=-2", "?after=1&after=2", "?x"):
