@@ -83,8 +83,14 @@ def _checked(source: dict[str, str], digest: bytes) -> Source:
         raise VerificationError(
             STEP, f"the signature over {digest.hex()} is not one of the key {hashlib.sha256(key).hexdigest()}"
         ) from None
-    signed_at = datetime.fromtimestamp(int(given[1]), UTC)
-    return Source(algorithm, hashlib.sha256(key).hexdigest(), given[2], signed_at)
+    return Source(algorithm, hashlib.sha256(key).hexdigest(), given[2], _time(given[1]))
+
+
+def _time(created: str) -> datetime:
+    try:
+        return datetime.fromtimestamp(int(created), UTC)
+    except (ValueError, OverflowError, OSError):  # which of them, the platform says
+        raise VerificationError(STEP, f"created is a time after the year 9999: {created}") from None
 
 
 def _verify(spki: bytes, algorithm: str, signature: bytes, octets: bytes) -> None:

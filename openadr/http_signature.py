@@ -7,7 +7,8 @@
 Rules: what is signed is the signature base of RFC 9421, section 2.5, which holds nothing of the message but
 its SHA-256: who has that hash and the signature needs no message to see that the key has signed it. The key
 is that of the sender's certificate, which `keyid` names by its SHA-256. A peer that does not know these
-fields ignores them; one that signs under another label is not ours to judge.
+fields ignores them; one that signs under another label is not ours to judge. `created` is any time that a
+calendar has: a report may be signed when it is made and come days later.
 """
 
 import base64
@@ -32,6 +33,8 @@ LABEL = "flexpact"
 TAG = "flexpact-report"
 ECDSA, RSA = "ecdsa-p256-sha256", "rsa-v1_5-sha256"  # as RFC 9421, section 3.3, names them
 COORDINATE_BYTES = 32
+LATEST = 253_402_300_799
+"""The last second of the year 9999, after which nobody who reads the evidence has a time."""
 _INPUT = re.compile(rf"(?:^|,)[ \t]*{LABEL}=(\([^()]*\)[^,]*)")
 _VALUE = re.compile(rf"(?:^|,)[ \t]*{LABEL}=:([A-Za-z0-9+/]+={{0,2}}):")
 
@@ -124,10 +127,13 @@ def verified(fields: Fields, body: bytes, der: bytes) -> Attestation:
     parameters = given[1].strip()
     key = _key(der)
     expected = _parameters(key.algorithm, hashlib.sha256(der).hexdigest())
-    if not expected.fullmatch(parameters):
+    fits = expected.fullmatch(parameters)
+    if fits is None:
         raise BadSignature(
             f"the signature's parameters are not those of this certificate: {parameters[:300]!r}"
         )
+    if int(fits[1]) > LATEST:
+        raise BadSignature(f"the signature's created is a time after the year 9999: {fits[1]}")
     try:
         key.check(base64.b64decode(value[1], validate=True), signature_base(digest, parameters))
     except (InvalidSignature, ValueError):
@@ -143,7 +149,7 @@ def _content_digest(digest: bytes) -> str:
 def _parameters(algorithm: str, fingerprint: str) -> re.Pattern[str]:
     """The one order in which they are written."""
     fixed = re.escape(f';keyid="{fingerprint}";alg="{algorithm}";tag="{TAG}"')
-    return re.compile(rf'\("content-digest"\);created=[0-9]{{1,12}}{fixed}')
+    return re.compile(rf'\("content-digest"\);created=([0-9]{{1,12}}){fixed}')
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,15 @@ import hashlib
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ledger.errors import VerificationError
 from ledger.record import Record
 from ledger.source import ECDSA, verify_source
-from openadr.http_signature import SIGNATURE, SIGNATURE_INPUT, BodySigner
+from openadr.http_signature import LATEST, SIGNATURE, SIGNATURE_INPUT, BodySigner, signature_base
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 RAW = b"<oadrPayload>whatever was sent</oadrPayload>"
@@ -36,6 +38,15 @@ def source() -> dict[str, str]:
         "parameters": head[SIGNATURE_INPUT].removeprefix("flexpact="),
         "signature": head[SIGNATURE].removeprefix("flexpact=:").removesuffix(":"),
     }
+
+
+def made_at(created: int) -> dict[str, str]:
+    """Really signed, with that time, which may be one that no clock shows."""
+    signed = source()
+    parameters = signed["parameters"].replace(f"created={int(NOW.timestamp())}", f"created={created}")
+    der = KEY.sign(signature_base(hashlib.sha256(RAW).digest(), parameters), ec.ECDSA(hashes.SHA256()))
+    value = b"".join(half.to_bytes(32, "big") for half in decode_dss_signature(der))
+    return {**signed, "parameters": parameters, "signature": base64.b64encode(value).decode()}
 
 
 def record(signed: object, raw_sha256: object = hashlib.sha256(RAW).hexdigest()) -> Record:
@@ -84,6 +95,16 @@ def test_a_source_that_is_not_right_is_refused_with_a_sentence(change: dict[str,
     with pytest.raises(VerificationError, match=said) as refused:
         verify_source(record({**source(), **change}))
     assert refused.value.step == "source"
+
+
+def test_a_time_that_no_calendar_has_is_refused_and_the_last_that_one_has_is_told() -> None:
+    found = verify_source(record(made_at(LATEST)))
+    assert found is not None
+    assert found.signed_at == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    for created in (LATEST + 1, 999_999_999_999):
+        with pytest.raises(VerificationError, match=f"after the year 9999: {created}") as refused:
+            verify_source(record(made_at(created)))
+        assert refused.value.step == "source"
 
 
 @pytest.mark.parametrize("raw_sha256", [7, "AB" * 32, "", None])

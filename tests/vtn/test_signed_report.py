@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 from urllib.parse import quote
 
 import aiohttp
@@ -19,7 +20,7 @@ from flexpact.pki import identity as pki_identity
 from ledger.source import ECDSA, RSA, verify_source
 from openadr import UpdatedReport, UpdateReport, decode, encode
 from openadr.certificate import KeyKind, read_key
-from openadr.http_signature import CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT, BodySigner, Fields
+from openadr.http_signature import CONTENT_DIGEST, LATEST, SIGNATURE, SIGNATURE_INPUT, BodySigner, Fields
 from openadr.signature import PrivateKey
 from tests.vtn.desk import NOW, metadata, usage
 from tests.vtn.table import Party, Table, announcement
@@ -192,6 +193,31 @@ async def test_a_wrong_signature_is_refused_and_nothing_is_kept(bob: Reporter, w
     async with bob.table.db.read() as conn:
         rules = [each.rule for each in await finding.findings_of(conn, bob.who.ven_id)]
     assert "SIG-06" in rules
+
+
+class _Clock:
+    """A time that a datetime cannot have."""
+
+    def __init__(self, seconds: int) -> None:
+        self.seconds = seconds
+
+    def timestamp(self) -> int:
+        return self.seconds
+
+
+@pytest.mark.parametrize(
+    ("created", "status"), [(0, 200), (LATEST, 200), (LATEST + 1, 403), (10**12 - 1, 403)]
+)
+async def test_any_time_that_a_calendar_has_may_be_signed_and_no_other(
+    bob: Reporter, created: int, status: int
+) -> None:
+    """A report that is sent late, or by a clock that is wrong, is evidence of that."""
+    body = encode(bob.report())
+    head = body_signer(bob.who).headers(body, cast("datetime", _Clock(created)))
+    assert (await bob.post(body, head))[0] == status
+    assert [verify_source(fact_record(fact)) is not None for fact in await bob.facts()] == [True] * (
+        status == 200
+    )
 
 
 async def test_a_signature_of_somebody_else_under_another_label_is_not_looked_at(bob: Reporter) -> None:
