@@ -93,10 +93,20 @@ def check_log(
             _same_root(conn, demanded.pop(0), tree)
         progress("leaves", tree.size, size)
     _same_end(conn, tree, head, demanded)
-    gone = len(read_erased(conn))
-    told = f"; {gone} of them were erased, as records in the log say" if gone else ""
-    yield Step("leaves", Status.CHECKED, f"{tree.size} leaves are what the tree was built from{told}")
+    yield _leaves(conn, signed, tree.size)
     yield _signatures(trust, signed, tree.size, lost)
+
+
+def _leaves(conn: sqlite3.Connection, signed: int, size: int) -> Step:
+    """What was found of the leaves; who cannot sign can erase no more than is told here."""
+    gone, known = len(read_erased(conn)), len(read_erased(conn, signed))
+    text = f"{size} leaves are what the tree was built from"
+    if known:
+        text += f"; {known} of them were erased, as records in the log say"
+    if gone == known:
+        return Step("leaves", Status.CHECKED, text)
+    text += f"; {gone - known} leaves erased by a record that nobody has signed yet"
+    return Step("leaves", Status.NOT_CHECKED, text)
 
 
 def checked_heads(conn: sqlite3.Connection, trust: Trust | None) -> Iterator[Head]:

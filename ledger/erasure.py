@@ -1,7 +1,8 @@
 """Erasure: payload and salt of leaves destroyed, the log unbroken, and a leaf of its own that says so.
 
 The hash of an erased leaf stays in its tile: without the salt it tells nothing, not even to somebody who
-tries all likely values. A leaf without payload counts as erased only because an erasure record names it.
+tries all likely values. A leaf without payload counts as erased only because an erasure record names it, and
+whoever can write the file can add such a record: it is the log's word only once a checkpoint covers it.
 """
 
 from __future__ import annotations
@@ -50,10 +51,14 @@ def erased_key(index: int) -> str:
     return f"erased/{index}"
 
 
-def read_erased(conn: sqlite3.Connection) -> Erased:
-    """What the erasure records of a log name; one that cannot be read names nothing."""
+def read_erased(conn: sqlite3.Connection, size: int | None = None) -> Erased:
+    """What the erasure records of a log name, or those among its first `size` leaves; one that cannot be
+    read names nothing.
+    """
     found: list[tuple[int, int]] = []
-    for canonical in offline.canonicals_like(conn, f"{KIND}/"):
+    for index, canonical in offline.leaves_like(conn, f"{KIND}/"):
+        if size is not None and index >= size:
+            continue
         try:
             fields = json.loads(canonical)
             if fields["kind"] == KIND:

@@ -73,10 +73,9 @@ def canonical_of_key(conn: sqlite3.Connection, key: object) -> Any:
     return None if row is None else row[0]
 
 
-def canonicals_like(conn: sqlite3.Connection, prefix: str) -> Iterator[Any]:
-    """The canonical bytes of the leaves whose key begins so; `prefix` holds no wildcard."""
-    rows = conn.execute("SELECT canonical FROM ledger_leaf WHERE key GLOB ?", (f"{prefix}*",))
-    return (row[0] for row in rows)
+def leaves_like(conn: sqlite3.Connection, prefix: str) -> Iterator[Row]:
+    """Index and canonical bytes of the leaves whose key begins so; `prefix` holds no wildcard."""
+    return conn.execute("SELECT leaf_index, canonical FROM ledger_leaf WHERE key GLOB ?", (f"{prefix}*",))
 
 
 def tile_content(conn: sqlite3.Connection, place: tile.Place) -> object:

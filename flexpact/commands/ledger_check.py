@@ -103,7 +103,11 @@ def erase(
     typer.echo(f"  payload and salt of {len(found.leaves)} leaves")
     for table, count in found.rows.items():
         typer.echo(f"  {count} rows of {table}")
-    if not yes:
+    if yes:
+        typer.echo(
+            "the aggregator's next checkpoint signs the record of it; until then a check says: not checked"
+        )
+    else:
         typer.echo("nothing was changed; --yes does it, and nothing brings it back")
 
 

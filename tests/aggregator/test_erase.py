@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 from contextlib import closing
@@ -17,11 +18,15 @@ from aggregator.errors import RequestRefusedError
 from flexpact.commands import ledger_check
 from ledger import offline
 from ledger.check import check_log
+from ledger.checkpoint import SigningKey
+from ledger.erasure import erase_leaves
 from ledger.errors import TamperedError
+from ledger.log import Log
 from ledger.trust import Trust
-from ledger.verify import Step
-from tests.aggregator.conftest import Prepared, node_settings, running, write_settings
+from ledger.verify import Status, Step
+from tests.aggregator.conftest import ORIGIN, Prepared, node_settings, running, write_settings
 from tests.aggregator.sealed import LATER, SealedRun, make_sealed_run
+from vtn.store import Database
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 
@@ -56,6 +61,27 @@ def salts_of(path: Path, ven_id: str) -> list[bytes]:
         return [row[0] for row in rows]
 
 
+def sign(path: Path, run: SealedRun) -> None:
+    """Sign the log as it is, as the aggregator's next checkpoint does."""
+
+    async def publish() -> None:
+        database = await Database.open(path)
+        try:
+            async with database.write() as conn:
+                assert await Log(ORIGIN, SigningKey.load(run.log_key)).publish(conn, NOW)
+        finally:
+            await database.close()
+
+    asyncio.run(publish())
+
+
+def check_command(path: Path, run: SealedRun) -> Result:
+    """`flexpact ledger check` with all that is known from elsewhere."""
+    receipts = [word for receipt in run.receipts for word in ("--receipt", str(receipt))]
+    words = ["check", "--database", str(path), "--trust", str(run.trust), *receipts]
+    return CliRunner().invoke(ledger_check.app, words)
+
+
 def command(*arguments: object) -> Result:
     return CliRunner().invoke(ledger_check.app, ["erase", *map(str, arguments)])
 
@@ -81,14 +107,32 @@ def test_no_byte_of_an_erased_node_is_left_in_the_file(copy: Path) -> None:
 def test_the_log_still_verifies_and_says_what_was_erased(copy: Path, run: SealedRun) -> None:
     before = checked(copy, run)
     done = erase(copy, ven_id_of(copy, "node-2"), NOW)
+    assert check_command(copy, run).exit_code == 3  # nobody has signed the record yet
+    sign(copy, run)
     after = checked(copy, run)
     assert [step.status for step in after] == [step.status for step in before]
     assert f"{len(done.leaves)} of them were erased" in after[0].text
     again = erase(copy, "node-1", NOW)
+    sign(copy, run)
     assert f"{len(done.leaves) + len(again.leaves)} of them were erased" in checked(copy, run)[0].text
-    receipts = [word for path in run.receipts for word in ("--receipt", str(path))]
-    words = ["check", "--database", str(copy), "--trust", str(run.trust), *receipts]
-    assert CliRunner().invoke(ledger_check.app, words).exit_code == 0
+    assert check_command(copy, run).exit_code == 0
+
+
+def test_an_erasure_that_nobody_signed_is_not_checked(copy: Path, run: SealedRun) -> None:
+    """Who has no key of the log can destroy a leaf and add such a record, and its row is gone as well."""
+    erase(copy, "node-2", NOW)
+    sign(copy, run)
+    with closing(sqlite3.connect(copy, isolation_level=None)) as conn:
+        index, key = conn.execute(
+            "SELECT leaf_index, key FROM ledger_leaf WHERE key LIKE 'opt/%' ORDER BY leaf_index DESC LIMIT 1"
+        ).fetchone()
+        conn.execute("DELETE FROM vtn_journal WHERE key = ?", (key,))
+        erase_leaves(conn, [index], NOW)
+    step = checked(copy, run)[0]
+    assert step.status is Status.NOT_CHECKED
+    assert "of them were erased, as records in the log say" in step.text
+    assert "; 1 leaves erased by a record that nobody has signed yet" in step.text
+    assert check_command(copy, run).exit_code == 3
 
 
 def test_a_leaf_without_payload_is_erased_only_if_a_record_says_so(copy: Path, run: SealedRun) -> None:
@@ -159,6 +203,7 @@ def test_the_command_shows_first_and_does_it_when_told(copy: Path) -> None:
     assert f"payload and salt of {len(expected.leaves)} leaves" in shown.output
     done = command("node-1", "--database", copy, "--yes")
     assert (done.exit_code, done.output.split()[0]) == (0, "erased")
+    assert "the aggregator's next checkpoint signs the record of it" in done.output
     again = command("node-1", "--database", copy, "--yes")
     assert (again.exit_code, "no VEN has the venID or the name 'node-1'" in str(again.exception)) == (1, True)
 
