@@ -6,6 +6,8 @@ content, opts by what they say. Rules:
 - acknowledged or received here, and the log goes on after it without it: missing; nothing after it in the log
   yet: not sealed yet, for as long as `patience`, then missing;
 - in the log with another content: different;
+- a report signed in its XML has other bytes each time it is sent, and the log keeps the first: one that our
+  key has signed speaks for what was sent of that request and moment, also where its answer was lost;
 - in the log as ours, and neither remembered here nor signed by our key: forged. What is older than the memory
   itself is not judged.
 - a version of an event in the log that never came here is no alarm (a newer one may have come in its place),
@@ -19,7 +21,7 @@ from enum import StrEnum
 
 from ledger.errors import VerificationError
 from ledger.record import Record
-from ledger.source import verify_source
+from ledger.source import XML, verify_source
 from ven.deed import Deed, Kind, opt_subject
 from ven.store import Recollection
 
@@ -74,6 +76,8 @@ class Present:
     now: datetime
     own_keys: Collection[str] = ()
     patience: timedelta = PATIENCE
+    xml_certificate: str | None = None
+    """SHA-256 of our certificate where its key signs in the XML alone, which no record shows by itself."""
 
 
 def compare(memory: Recollection, records: Sequence[Record], present: Present) -> Tally:
@@ -126,8 +130,9 @@ class _Clerk:
             else:
                 self._counts["reports"] += deed is not None
                 found[digest] = record
-                if _is_empty(record):
-                    subjects.add(subject)  # two empty reports of one second are one fact
+                # two empty reports of one second are one fact; what we signed and do not know was sent again
+                if _is_empty(record) or (deed is None and signed):
+                    subjects.add(subject)
         self._missing(
             (deed for digest, deed in sent.items() if digest not in found and deed.subject not in subjects),
             lambda deed: f"report {deed.subject} with SHA-256 {deed.sha256.hex()}",
@@ -176,9 +181,19 @@ class _Clerk:
             return False
         return source is not None and source.key_sha256 in self._present.own_keys
 
+    def _names_us(self, record: Record) -> bool:
+        """Whether it rests on the XML signature of our certificate, by the log's own word."""
+        source, ours = record.body.get("source"), self._present.xml_certificate
+        named = (
+            source.get("certificate") if isinstance(source, dict) and source.get("algorithm") == XML else None
+        )
+        return ours is not None and named == ours
+
     def _stranger(self, record: Record, deed: Deed | None) -> None:
         """A report that nothing here speaks for."""
-        if deed is not None:
+        if deed is not None and self._names_us(record):
+            self._counts["unjudged"] += 1  # maybe an earlier sending; the message itself shows it
+        elif deed is not None:
             logged = record.body.get("raw_sha256")
             text = f"{record.key} rests on {logged}, what was sent has {deed.sha256.hex()}"
             self._say(Fault.DIFFERENT, text)

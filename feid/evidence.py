@@ -7,6 +7,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from feid.audit import Fault, Finding, Present, Tally, compare
@@ -59,7 +62,8 @@ def audit(
             findings.append(Finding(Fault.BROKEN, f"{name}: {error}"))
         else:
             records.append(record)
-    tally = compare(memory, records, Present(now, own_keys(settings)))
+    present = Present(now, own_keys(settings), xml_certificate=xml_certificate(settings))
+    tally = compare(memory, records, present)
     return Audit(replace(tally, findings=(*findings, *tally.findings)), unchecked)
 
 
@@ -82,9 +86,26 @@ def own_keys(settings: FeidSettings) -> frozenset[str]:
     """SHA-256 of the key of our certificate, as `ledger.source` names keys; none without a certificate."""
     if settings.ven.cert is None:
         return frozenset()
-    try:
-        key = x509.load_pem_x509_certificate(settings.ven.cert.read_bytes()).public_key()
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{settings.ven.cert} cannot be read: {error}") from error
+    key = _certificate(settings.ven.cert).public_key()
     spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return frozenset({sha256(spki).hexdigest()})
+
+
+def xml_certificate(settings: FeidSettings) -> str | None:
+    """SHA-256 of our certificate where reports are signed in their XML and its key cannot sign the bytes."""
+    if settings.ven.cert is None or not settings.ven.xml_signature:
+        return None
+    certificate = _certificate(settings.ven.cert)
+    key = certificate.public_key()
+    if isinstance(key, RSAPublicKey) or (
+        isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1)
+    ):
+        return None
+    return certificate.fingerprint(SHA256()).hex()
+
+
+def _certificate(path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from error

@@ -169,6 +169,31 @@ def test_a_report_that_our_key_has_signed_is_ours_though_its_answer_was_lost() -
     assert (tally.reports, found(tally)) == (2, [])
 
 
+def test_a_report_sent_again_under_another_signature_is_not_missing() -> None:
+    first = hashlib.sha256(b"the same, signed before").hexdigest()
+    records = [*RECORDS[:3], report(1, raw_sha256=first, source=source(b"the same, signed before"))]
+    tally = compare(MEMORY, records, replace(PRESENT, patience=timedelta(0)))
+    assert (tally.reports, found(tally)) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("ours", "number", "faults"),
+    [
+        ("ab" * 32, 1, []),
+        ("cd" * 32, 1, [Fault.DIFFERENT]),
+        (None, 1, [Fault.DIFFERENT]),
+        ("ab" * 32, 2, [Fault.FORGED, Fault.MISSING]),
+    ],
+)
+def test_a_signature_in_the_xml_alone_speaks_for_what_was_sent_and_for_no_more(
+    ours: str | None, number: int, faults: list[Fault]
+) -> None:
+    named = {"algorithm": "xmldsig", "certificate": "ab" * 32, "signed_at": "2026-03-02T12:01:00Z"}
+    records = [*RECORDS[:3], report(number, raw_sha256="12" * 32, source=named)]
+    tally = compare(MEMORY, records, replace(PRESENT, patience=timedelta(0), xml_certificate=ours))
+    assert (tally.unjudged, found(tally)) == (int(not faults), faults)
+
+
 def test_a_report_that_may_be_on_its_way_is_ours() -> None:
     memory = replace(MEMORY, unacknowledged=frozenset({hashlib.sha256(BODIES[2]).digest()}))
     assert compare(memory, [*RECORDS, report(2)], PRESENT).holds

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession
 
 from aggregator.audit import fact_record
 from feid.audit import Fault, Present, compare
@@ -26,8 +27,10 @@ from tests.ven.site import Site
 from tests.ven.wire import FastClock, eventually, running
 from tests.vtn.desk import HISTORY, anything_goes, make_event, request_all
 from ven.deed import Kind
+from ven.errors import UnreachableError
 from ven.settings import VenSettings
 from ven.store import recollect
+from ven.transport import Transport
 from vtn import event, journal, registration
 from vtn.server import Server
 from vtn.settings import VtnSettings
@@ -190,6 +193,32 @@ async def test_an_answer_that_is_lost_makes_no_false_alarm(place: Place) -> None
     tally = compare(memory, records, replace(place.present(), own_keys=keys))
     assert tally.findings == ()
     assert compare(memory, records, place.present()).findings != ()  # it is the signature that tells
+
+
+async def test_a_report_signed_again_since_its_answer_was_lost_is_no_alarm(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each sending is signed anew: the VTN keeps the first one's bytes, the VEN remembers the last one's."""
+    lost: list[str] = []
+    carry = Transport._post
+
+    async def lose_the_first(
+        self: Transport, session: ClientSession, url: str, body: bytes, head: Mapping[str, str]
+    ) -> bytes:
+        answer = await carry(self, session, url, body, head)
+        if url.endswith("EiReport") and head and not lost:
+            lost.append(sha256(body).hexdigest())
+            raise UnreachableError("cut off")
+        return answer
+
+    monkeypatch.setattr(Transport, "_post", lose_the_first)
+    settings = place.settings(xml_signature=True, signature_window_s=300)
+    async with running(settings, Site(), place.clock) as store:
+        await eventually(lambda: store.load().synced and not store.waiting() and bool(lost))
+    memory, records = recollect(place.state), await place.records()
+    assert lost[0] in {record.body.get("raw_sha256") for record in records}
+    assert lost[0] not in {deed.sha256.hex() for deed in memory.deeds}
+    assert compare(memory, records, replace(place.present(), own_keys=_own_keys(place))).findings == ()
 
 
 def _own_keys(place: Place) -> frozenset[str]:
