@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 ACCOUNT = "^0x[0-9a-fA-F]{40}$"
 LONGEST_S = 366 * 86_400
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(9999, 1, 1, tzinfo=UTC)
+"""The contract counts seconds since 1970; a year is left for zones, notices and windows after the end."""
 
 
 class _Body(BaseModel):
@@ -28,8 +32,8 @@ class OfferBody(_Body):
     ven_name: str = Field(min_length=1, max_length=128, description="the node's name")
     account: str = Field(pattern=ACCOUNT, description="the node's account on the chain")
     arbiter: str = Field(pattern=ACCOUNT, description="the account that decides disputes, a DSO's")
-    starts_at: AwareDatetime
-    expires_at: AwareDatetime
+    starts_at: AwareDatetime = Field(ge=EARLIEST, lt=LATEST)
+    expires_at: AwareDatetime = Field(ge=EARLIEST, lt=LATEST)
     payment_term_s: int = Field(default=30 * 86_400, ge=1, le=LONGEST_S, description="until a payment is due")
     dispute_window_s: int = Field(
         default=14 * 86_400, ge=0, le=LONGEST_S, description="until a settlement is final"

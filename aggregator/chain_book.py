@@ -14,12 +14,14 @@ from typing import Any
 import structlog
 
 from aggregator import audit, booking, mirror, portfolio, store
-from aggregator.errors import RequestRefusedError, UnknownObjectError
+from aggregator.errors import BadInputError, RequestRefusedError, UnknownObjectError
 from aggregator.profile import Calendar
 from aggregator.settings import AgreementsSettings, ChainSettings, NodeSettings
 from ledger import agreement_store
-from ledger.agreement import Settled, Terms
+from ledger.agreement import NO_HASH, Settled, Terms
+from ledger.agreement_contract import propose_call
 from ledger.agreement_store import Account, Held, Order
+from ledger.errors import CallValueError
 from ledger.log import Log
 from ledger.settler import Settler, SettlerStatus
 from vtn import registration
@@ -134,7 +136,7 @@ class ChainBook:
 
     async def propose(self, db: Database, offer: Offer) -> dict[str, Any]:
         """Keep an offer to a node, and bring it to the chain if that answers; RequestRefusedError if the node
-        has an agreement that is not over.
+        has an agreement that is not over, BadInputError if the contract cannot hold a value.
         """
         now = self._clock()
         async with db.write() as conn:
@@ -162,6 +164,10 @@ class ChainBook:
                 utc_offset_s=self._utc_offset_s(offer.starts_at),
                 **mirror.limits_of(agreed[1]),
             )
+            try:
+                propose_call(NO_HASH, terms)
+            except CallValueError as error:  # once it is kept, it would be refused at each step
+                raise BadInputError(str(error)) from error
             agreement_id = await agreement_store.add_agreement(conn, ven_id, terms, now)
         await self.look(db)
         return await self.agreement(db, agreement_id.hex())

@@ -11,6 +11,7 @@ LedgerError
 │   └── TamperedError       a row of a database is not what was sealed; names the row
 └── ChainError              the chain answered, but not as it must
     ├── ChainUnavailableError   no answer: nothing is lost, try again later
+    ├── CallValueError          a value that the contract cannot hold was to be sent: correct it
     └── ForeignHeadError        the contract holds a checkpoint that this log never made
 """
 
@@ -89,6 +90,10 @@ class ChainError(LedgerError):
 
 class ChainUnavailableError(ChainError):
     """The chain does not answer; the anchor is tried again at the next step."""
+
+
+class CallValueError(ChainError):
+    """The contract cannot hold a value of the call."""
 
 
 class ForeignHeadError(ChainError):

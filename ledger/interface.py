@@ -4,15 +4,16 @@ artefact names.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from eth_abi.abi import decode, encode
-from eth_abi.exceptions import DecodingError
+from eth_abi.exceptions import DecodingError, EncodingError
 from eth_utils.abi import abi_to_signature, get_abi_input_types, get_abi_output_types
 
 from ledger import contracts
-from ledger.errors import ChainError
+from ledger.errors import CallValueError, ChainError
 from ledger.stack import restore_recursion_limit
 from ledger.state import keccak256
 
@@ -31,9 +32,15 @@ class Interface:
         self._errors = {_selector(entry): entry for entry in errors}
 
     def encode(self, function: str, *arguments: Any) -> bytes:
-        """The call data of a function; a struct is a tuple, an account 20 bytes."""
+        """The call data of a function; a struct is a tuple, an account 20 bytes. CallValueError names the
+        value that its type cannot hold.
+        """
         entry = self._functions[function]
-        return _selector(entry) + encode(get_abi_input_types(entry), arguments)
+        try:
+            return _selector(entry) + encode(get_abi_input_types(entry), arguments)
+        except EncodingError as error:
+            said = _misfit(entry["inputs"], arguments) or str(error)
+            raise CallValueError(f"{self.name}.{function}: {said}") from error
 
     def decode(self, function: str, answer: bytes) -> tuple[Any, ...]:
         """What a function returned; ChainError if it cannot be that."""
@@ -78,3 +85,17 @@ def _selector(entry: Any) -> bytes:
 
 def _shown(value: object) -> str:
     return f"0x{value.hex()}" if isinstance(value, bytes) else str(value)
+
+
+def _misfit(inputs: Sequence[Any], values: Sequence[Any]) -> str:
+    """The first value that its type cannot hold, by name; empty if it is none of them alone."""
+    for field, value in zip(inputs, values, strict=False):
+        if "components" in field:
+            if said := _misfit(field["components"], value):
+                return said
+            continue
+        try:
+            encode([field["type"]], [value])
+        except EncodingError:
+            return f"{field['name']}: {_shown(value)} is no {field['type']}"
+    return ""

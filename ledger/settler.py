@@ -23,7 +23,7 @@ from ledger.agreement_contract import AgreementContract, refusal
 from ledger.agreement_store import Account, Held, SignedCall
 from ledger.anchor import Database
 from ledger.contract_node import Block, ContractNode, RevertedCallError
-from ledger.errors import ChainError, ChainUnavailableError
+from ledger.errors import CallValueError, ChainError, ChainUnavailableError
 from ledger.node import ChainKey, NodeRefusedError, publish_transaction, transaction_fees
 from ledger.receipt import ADDRESS_BYTES, parse_hex
 from ledger.settings import SettlerSettings
@@ -213,8 +213,13 @@ class Settler:
         """The next call that the contract would take; None if there is none now."""
         for agreement in turn.held.values():
             if agreement.standing is None:
-                goal = propose(agreement.agreement_id, agreement.terms)
-                _, said = await self._against(turn, goal)
+                goal, said = None, ""
+                try:
+                    goal = propose(agreement.agreement_id, agreement.terms)
+                except CallValueError as error:  # it must not hold up the others
+                    said = str(error)
+                if goal is not None:
+                    _, said = await self._against(turn, goal)
                 if said != agreement.text:
                     async with turn.db.write() as conn:
                         await store.tell_agreement(conn, agreement.agreement_id, said)
@@ -233,10 +238,13 @@ class Settler:
             if standing is not None:
                 settled = await turn.settled(order.agreement_id, order.event_key) if order.event_key else None
                 done = is_carried_out(order, standing, settled)
-                goal = order_goal(order)
-                said = "" if done else (await self._against(turn, goal))[1]
-                if not said and not done:
-                    return goal
+                try:
+                    goal = order_goal(order)
+                    said = "" if done else (await self._against(turn, goal))[1]
+                    if not said and not done:
+                        return goal
+                except CallValueError as error:
+                    said = str(error)
             async with turn.db.write() as conn:
                 await store.end_order(conn, order.order_id, "done" if done else "refused", said)
         return None
@@ -259,7 +267,10 @@ class Settler:
         settled, step = None, Next(None, now_s + LOOK_AGAIN_S, f"event {account.event_id}: {UNKNOWN}")
         if agreement.standing is not None:
             settled = await turn.settled(account.agreement_id, account.event_key)
-            step = next_for(account, settled, agreement.terms, now_s)
+            try:
+                step = next_for(account, settled, agreement.terms, now_s)
+            except CallValueError as error:
+                step = Next(None, now_s + LOOK_AGAIN_S, f"event {account.event_id}: {error}")
         if step.goal is not None:
             clause, said = await self._against(turn, step.goal)
             if not said:

@@ -164,6 +164,15 @@ async def test_a_suspended_node_is_not_called_and_the_operator_is_told_the_claus
     assert [node["ven_name"] for node in answer["nodes"]] == ["node-1"]
 
 
+async def test_an_offer_of_a_time_that_cannot_be_is_refused_and_not_kept(agreed: Agreed) -> None:
+    for name in ("starts_at", "expires_at"):
+        for wrong in ("1026-01-20T00:00:00Z", "9999-12-31T23:59:59-14:00"):
+            refused = await agreed.offer(status=400, **{name: wrong})
+            assert refused["error"].startswith(f"{name}: Input should be ")
+            assert f"(given '{wrong}')" in refused["error"]
+    assert (await agreed.platform.get("/agreements"))["agreements"] == []
+
+
 @pytest.mark.goal(85)
 async def test_a_stranger_who_reads_the_chain_finds_nobodys_name_and_no_record(agreed: Agreed) -> None:
     agreement_id = await agreed.agree()

@@ -85,6 +85,23 @@ async def test_from_the_statement_to_the_token_balance(programme: Programme) -> 
     assert await programme.calls() == {"mined": 3}  # proposal, booking, payment
 
 
+async def test_what_the_contract_cannot_hold_stops_nothing_else(programme: Programme) -> None:
+    await settled_event(programme)
+    await programme.statement(programme.agreement_id, "event-0", delivered_wh=2**47)
+    refused = await programme.propose(starts_at=-1)
+    settler = programme.settler()
+    state = await programme.step(settler)
+    said = "DRAgreement.propose: startsAt: -1 is no uint48"
+    assert (state.status, state.text) == (SettlerStatus.FAILED, f"{said} (and 1 more)")
+    async with programme.database.read() as conn:
+        told = {held.agreement_id: held.text for held in await store.agreements(conn)}
+    assert told == {programme.agreement_id: "", refused: said}
+    assert (await programme.account("event-0")).text == (
+        f"event event-0: DRAgreement.book: deliveredWh: {2**47} is no int48"
+    )
+    assert await programme.settled() is not None
+
+
 @pytest.mark.long
 async def test_an_offer_becomes_active_when_the_node_accepts(programme: Programme) -> None:
     agreement_id = await programme.propose()
