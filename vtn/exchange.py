@@ -99,7 +99,7 @@ class Terms:
 class Peer:
     """Who speaks: a certificate, its VEN (None: a stranger), the hash of what came, and the payload in it.
 
-    `source` is what is kept of its signature, None where it has not signed.
+    `source` is what is kept of its signature, None where it has not signed; `signed` what came, if it has.
     """
 
     fingerprint: str
@@ -107,6 +107,7 @@ class Peer:
     raw_sha256: str = ""
     body: bytes = b""
     source: Mapping[str, str] | None = None
+    signed: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,9 +240,8 @@ async def _update_report(message: UpdateReport, call: Call) -> Message:
     peer, terms = call.peer, call.terms
     if call.ven.report_signature_required and peer.source is None:
         raise BadSignature("the report is not signed, and of this VEN it must be")
-    return await report.updated(
-        call.conn, message, call.ven, call.now, peer.raw_sha256, ranges=terms.ranges, source=peer.source
-    )
+    received = report.Received(peer.raw_sha256, peer.source, peer.signed)
+    return await report.updated(call.conn, message, call.ven, call.now, received, ranges=terms.ranges)
 
 
 async def _cancel_report(message: CancelReport, call: Call) -> Message:

@@ -24,7 +24,6 @@ from openadr import (
     QueryRegistration,
     RequestEvent,
     Response,
-    UpdateReport,
     decode,
     encode,
     lenient,
@@ -32,7 +31,7 @@ from openadr import (
 from openadr.enums import ServiceName
 from openadr.errors import BadSignature, TransportError
 from openadr.finding import Finding
-from vtn import certificate, finding, original, outbox, registration
+from vtn import certificate, finding, outbox, registration
 from vtn.distribution import Lists
 from vtn.exchange import Peer, Terms, exchange, refusal
 from vtn.hooks import pass_all
@@ -174,7 +173,8 @@ class Reception:
         proof = letter.proof
         sha256, body = (proof.sha256, proof.body) if proof else (_sha256(raw), raw)
         source = letter.peer.source or (proof.source if proof else None)
-        peer = replace(letter.peer, raw_sha256=sha256, body=body, source=source)
+        signed = raw if source is not None else b""
+        peer = replace(letter.peer, raw_sha256=sha256, body=body, source=source, signed=signed)
         return written(await self._exchange(replace(letter, peer=peer)))
 
     async def _read(self, raw: bytes, guest: Guest | None, now: datetime) -> Message:
@@ -228,11 +228,7 @@ class Reception:
                     return await self._proven(letter, letter.proof, conn)
                 if ven is not None and ven.signs:
                     raise BadSignature("the message is not signed, and now it must be")
-                reply = await self._act(letter, conn)
-                if letter.peer.source is not None and isinstance(letter.message, UpdateReport):
-                    peer = letter.peer
-                    await original.keep(conn, peer.raw_sha256, letter.ven_id, peer.body, letter.now)
-                return reply
+                return await self._act(letter, conn)
         except TransportError:
             raise
         except ProtocolError as error:

@@ -28,7 +28,16 @@ from openadr import (
 from openadr.alike import Series
 from openadr.errors import ComplianceError, InvalidData
 from openadr.report_rules import register_report
-from vtn import catalogue, journal, judgement, reading, reading_detail, report_renewal, report_request
+from vtn import (
+    catalogue,
+    journal,
+    judgement,
+    original,
+    reading,
+    reading_detail,
+    report_renewal,
+    report_request,
+)
 from vtn.reading import ReadingRow, readings
 from vtn.reading_range import ReadingRange, ranges_of
 from vtn.registration import Ven
@@ -84,11 +93,12 @@ def _check(message: RegisterReport, *, lenient: bool) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Received:
-    """The hash of the bytes that came, and what is kept of the sender's signature."""
+class Received:
+    """The hash of the bytes that came, what is kept of their signature, and themselves if there is one."""
 
     sha256: str
-    source: Mapping[str, str] | None
+    source: Mapping[str, str] | None = None
+    signed: bytes = b""
 
 
 async def updated(
@@ -96,16 +106,15 @@ async def updated(
     message: UpdateReport,
     ven: Ven,
     now: datetime,
-    raw_sha256: str,
+    received: Received,
     *,
     ranges: Sequence[ReadingRange] = (),
-    source: Mapping[str, str] | None = None,
 ) -> UpdatedReport:
     """Keep the data of every report that was asked for; 452 names the others (RPT-36).
 
-    `raw_sha256` is the hash of the bytes that came, `source` what is kept of a signature over them.
+    What was signed is kept as it came if a fact was made of it: a peer cannot fill the disk with the rest.
     """
-    received = _Received(raw_sha256, source)
+    is_new = False
     code = EiResponse.ok(message.request_id)
     stopped: list[tuple[Row[Any], datetime]] = []
     for report in message.reports:
@@ -125,9 +134,13 @@ async def updated(
             code = replace(code, code="452", description="an rID was not asked for")
         await reading.keep(conn, ven.ven_id, report, report_name=expected.report_name, judged=judged, now=now)
         await reading_detail.keep(conn, ven.ven_id, report, expected.report_name, judged)
-        await _record(conn, ven, report, expected.report_name, judged=judged, now=now, received=received)
+        is_new |= await _record(
+            conn, ven, report, expected.report_name, judged=judged, now=now, received=received
+        )
         if asked_for.cancelled_at is not None or asked_for.ended_at is not None:
             stopped.append((asked_for, report.created_date_time))
+    if is_new and received.signed:
+        await original.keep(conn, received.sha256, ven.ven_id, received.signed, now)
     cancel = await report_request.still_coming(conn, ven.ven_id, stopped, now) if stopped else None
     return UpdatedReport(response=code, cancel_report=cancel, ven_id=ven.ven_id)
 
@@ -183,8 +196,9 @@ async def _record(
     *,
     judged: judgement.Judged,
     now: datetime,
-    received: _Received,
-) -> None:
+    received: Received,
+) -> bool:
+    """Write the fact; False if it is there already."""
     created = journal.iso(report.created_date_time)
     body = {
         "report_request_id": report.report_request_id,
@@ -199,4 +213,6 @@ async def _record(
         **({} if received.source is None else {"source": dict(received.source)}),
     }
     key = f"{report.report_request_id}/{created}/{judged.sha256}"
-    await journal.record(conn, "report", ven.ven_id, key, body=body, now=now, raw_sha256=received.sha256)
+    return await journal.record(
+        conn, "report", ven.ven_id, key, body=body, now=now, raw_sha256=received.sha256
+    )

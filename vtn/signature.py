@@ -12,7 +12,8 @@ Rules:
     without signatures none is looked at. Once a VEN signs, a signed registration or the operator ends it.
     What was signed is handled in the bytes that the signature covers. Its nonce is spent in the transaction
     of the handling; the message as it came is kept there too, if it was carried out: a refused one proves
-    nothing and fills the disk. Polls and queries say nothing that one could deny, and are not kept.
+    nothing and fills the disk. Polls and queries say nothing that one could deny, and are not kept. A report
+    is kept if it made a fact: of what was not asked for none is made, of what is said again no second one.
 
 Beside that a VEN may sign the bytes of its reports in the head of the request (`openadr.http_signature`),
 which needs no agreement: one that does not hold is ignored just so, one that holds is kept in the fact of the
@@ -29,7 +30,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from openadr import CreatePartyRegistration, Message, Poll, QueryRegistration
+from openadr import CreatePartyRegistration, Message, Poll, QueryRegistration, UpdateReport
 from openadr.http_signature import Fields
 from openadr.http_signature import verified as verified_body
 from openadr.parser import Limits
@@ -110,8 +111,8 @@ class Proof:
             await nonce.spend_alone(db, verified.fingerprint, verified.nonce, verified.signed_at)
 
     async def keep(self, conn: AsyncConnection, message: Message, ven: Ven | None, now: datetime) -> None:
-        """Keep the original of a message that was carried out."""
-        if ven is not None and not isinstance(message, Poll | QueryRegistration):
+        """Keep the original of a message that was carried out; a report's is kept with its fact."""
+        if ven is not None and not isinstance(message, Poll | QueryRegistration | UpdateReport):
             await original.keep(conn, self.sha256, ven.ven_id, self.raw, now)
 
 

@@ -22,7 +22,8 @@ from openadr import UpdatedReport, UpdateReport, decode, encode
 from openadr.certificate import KeyKind, read_key
 from openadr.http_signature import CONTENT_DIGEST, LATEST, SIGNATURE, SIGNATURE_INPUT, BodySigner, Fields
 from openadr.signature import PrivateKey
-from tests.vtn.desk import NOW, metadata, usage
+from openadr.verification import verify
+from tests.vtn.desk import NOW, USAGE, metadata, usage
 from tests.vtn.table import Party, Table, announcement
 from vtn import finding, journal, original, signature
 from vtn.schema import original_table
@@ -124,6 +125,35 @@ async def test_a_signed_report_is_kept_as_it_came_and_no_other(bob: Reporter) ->
     assert accepted(await bob.post(unsigned, {}))
     found = await _originals(bob, signed, unsigned)
     assert found == [signed, None]
+
+
+@pytest.mark.parametrize("in_the_xml", [False, True])
+async def test_what_was_not_asked_for_or_said_before_is_not_kept_however_it_was_signed(
+    bob: Reporter, in_the_xml: bool
+) -> None:
+    who = Reporter(bob.table, bob.table.alice) if in_the_xml else bob
+    if in_the_xml:
+        await bob.table.register(who.who)
+        await bob.table.say(who.who, metadata(who.who.ven_id))
+
+    vtn = {bob.table.fingerprints[KeyKind.EC]}
+
+    async def send(body: bytes) -> tuple[bytes, UpdatedReport]:
+        sent = who.who.signer.sign(body, who.table.now) if in_the_xml else body
+        status, answer = await who.post(sent, {} if in_the_xml else who.head(sent))
+        assert status == 200
+        reply = decode(verify(answer, vtn, who.table.now).body if in_the_xml else answer)
+        assert isinstance(reply, UpdatedReport)
+        return sent, reply
+
+    known = encode(who.report())
+    unknown, refused = await send(known.replace(f"ask-{USAGE}".encode(), b"ask-nothing"))
+    assert refused.response.code == "452"
+    first, taken = await send(known)
+    assert taken.response.is_success
+    again, _ = await send(known.replace(b"u1", b"u2"))  # the same data, in another message
+    assert len(await who.facts()) == 1
+    assert await _originals(who, unknown, first, again) == [None, first, None]
 
 
 async def test_a_report_of_a_megabyte_is_kept_packed(bob: Reporter) -> None:
