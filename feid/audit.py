@@ -85,7 +85,8 @@ def compare(memory: Recollection, records: Sequence[Record], present: Present) -
     own = [record for record in records if record.body.get("ven_id") == memory.ven_id]
     facts = {kind: [record for record in own if record.kind == kind] for kind in ("report", "signal", "opt")}
     deeds = {kind: [deed for deed in memory.deeds if deed.kind is kind] for kind in Kind}
-    since = min((deed.at for deed in memory.deeds), default=present.now) - MARGIN
+    # facts of the minutes before the memory began, by a clock that is ahead of ours, are not forged
+    since = min((deed.at for deed in memory.deeds), default=present.now) + MARGIN
     reached = max((record.at for found in facts.values() for record in found), default=None)
     clerk = _Clerk(present, since, reached)
     clerk.reports(facts["report"], deeds[Kind.REPORT], memory.unacknowledged)

@@ -93,7 +93,9 @@ DEEDS = (
     sent(0),
     sent(1),
 )
-MEMORY = Recollection(VEN, DEEDS, frozenset())
+OLDER = Deed(Kind.SAID, NOW - timedelta(hours=1), "e0/0/optIn/200")
+"""So that the memory did not begin just now."""
+MEMORY = Recollection(VEN, (OLDER, *DEEDS), frozenset())
 RECORDS = [signal(), opt(), report(0), report(1)]
 PRESENT = Present(NOW + 10 * MINUTE, {key_sha256(KEY)})
 
@@ -119,7 +121,7 @@ def test_what_is_not_in_the_log_is_pending_at_first_and_missing_later(gone: int)
 
 
 def test_what_the_log_has_gone_on_after_is_missing_however_young() -> None:
-    memory = replace(MEMORY, deeds=(*DEEDS, sent(2, at=NOW + 9 * MINUTE)))
+    memory = replace(MEMORY, deeds=(*MEMORY.deeds, sent(2, at=NOW + 9 * MINUTE)))
     later = replace(report(2), at=NOW + 9 * MINUTE)
     tally = compare(memory, [signal(), opt(), report(1), later], PRESENT)
     (finding,) = tally.findings
@@ -200,7 +202,7 @@ def test_a_report_that_may_be_on_its_way_is_ours() -> None:
 
 
 def test_an_opt_whose_answer_was_lost_is_ours_and_need_not_be_in_the_log() -> None:
-    memory = replace(MEMORY, deeds=(*DEEDS, Deed(Kind.SAID, NOW, "e1/0/optOut/o-1")))
+    memory = replace(MEMORY, deeds=(*MEMORY.deeds, Deed(Kind.SAID, NOW, "e1/0/optOut/o-1")))
     assert compare(memory, RECORDS, replace(PRESENT, patience=timedelta(0))).holds
     assert compare(memory, [*RECORDS, opt("optOut", opt_id="o-1")], PRESENT).holds
 
@@ -209,13 +211,23 @@ def test_two_empty_reports_of_one_second_are_one_fact() -> None:
     twin = sent(1, sha256=bytes(32))
     empty = [*RECORDS[:3], report(1, readings=0)]
     late = replace(PRESENT, patience=timedelta(0))
-    assert compare(replace(MEMORY, deeds=(*DEEDS, twin)), empty, late).holds
+    assert compare(replace(MEMORY, deeds=(*MEMORY.deeds, twin)), empty, late).holds
 
 
 def test_what_is_older_than_the_memory_is_not_judged() -> None:
     before = [replace(each, at=NOW - timedelta(days=1)) for each in (report(2), opt("optOut"), signal("e0"))]
     tally = compare(MEMORY, [*RECORDS, *before], PRESENT)
     assert (tally.unjudged, tally.never_came, found(tally)) == (3, 0, [])
+
+
+@pytest.mark.parametrize("begun", [(), DEEDS[:1]], ids=["restored just now", "upgraded"])
+def test_of_the_minutes_around_the_beginning_of_the_memory_nothing_is_forged(begun: tuple[Deed, ...]) -> None:
+    """Done before the box remembered such things, or before its state file was damaged."""
+    memory, just_now = replace(MEMORY, deeds=begun), replace(PRESENT, now=NOW)
+    early = [replace(each, at=NOW - 4 * MINUTE) for each in (report(2), opt("optOut"))]
+    ahead = replace(report(3), at=NOW + 4 * MINUTE)
+    tally = compare(memory, [signal(), *early, ahead], just_now)
+    assert (tally.unjudged, found(tally)) == (3 + (not begun), [])
 
 
 def test_an_event_that_never_came_is_said_and_one_without_a_hash_is_not_judged() -> None:
@@ -244,7 +256,7 @@ class Box:
             encoding="utf-8",
         )
         store = Store.open(folder / "v.db")
-        store.save(Saved(registration=Registration(VEN, "r", "vtn", 10.0)), deeds=DEEDS[:3])
+        store.save(Saved(registration=Registration(VEN, "r", "vtn", 10.0)), deeds=(OLDER, *DEEDS[:3]))
         store.delivered(0, *DEEDS[3:])
         store.close()
         for record in RECORDS:
