@@ -263,8 +263,7 @@ class Server:
                 return known  # a proxy that speaks for nobody is no VEN: nobody enrols one
             return self._behind(request.forwarded, self._tls)
         except CertificateError as error:
-            log.warning("a client is turned away", error=str(error))
-            raise Refused(403) from None
+            raise _turned_away(error) from None
 
     def _known(self, fingerprint: str, connection: ssl.SSLObject | None, now: datetime) -> str:
         if self._tls is None:  # plain HTTP: the settings allow it on loopback only
@@ -280,15 +279,26 @@ class Server:
         return certificate.fingerprint
 
     def _seal(self, request: Request) -> Seal | None:
-        """The signature over a body and the certificate of `_principal`; without TLS nobody has one."""
+        """The signature over a body and the certificate of `_principal`; without TLS nobody has one.
+
+        403 where the certificate ended while the body came.
+        """
         fields, connection = request.attested, request.connection
         if fields is None or not fields.present or self._tls is None or connection is None:
             return None
         now = self._clock()
-        certificate = self._tls.client(connection, now).certificate
-        if request.forwarded is not None and certificate.fingerprint in self._settings.proxies:
-            certificate = forwarded_certificate(request.forwarded, now)
+        try:
+            certificate = self._tls.client(connection, now).certificate
+            if request.forwarded is not None and certificate.fingerprint in self._settings.proxies:
+                certificate = forwarded_certificate(request.forwarded, now)
+        except CertificateError as error:
+            raise _turned_away(error) from None
         return Seal(fields, certificate.der)
+
+
+def _turned_away(error: CertificateError) -> Refused:
+    log.warning("a client is turned away", error=str(error))
+    return Refused(403)
 
 
 def _terms(settings: VtnSettings, request_reports: RequestReports) -> Terms:

@@ -297,6 +297,22 @@ async def test_a_report_signed_in_its_xml_says_so_and_satisfies_the_demand(
         assert verify_source(record, body) is None
 
 
+async def test_a_certificate_that_ends_while_its_report_comes_in_is_turned_away(bob: Reporter) -> None:
+    body = encode(bob.report())
+    head = {**bob.head(body), "Content-Type": "application/xml", "Content-Length": str(len(body))}
+
+    async def late() -> AsyncIterator[bytes]:
+        """Asked for when the server has read the head."""
+        bob.table.now = NOW + timedelta(days=36_500)
+        yield body
+
+    url = f"https://127.0.0.1:{bob.table.server.port}{BASE}EiReport"
+    sent = bob.table.http.post(url, data=late(), headers=head, ssl=bob.who.context, expect100=True)
+    async with sent as answer:
+        assert (answer.status, await answer.read()) == (403, b"")
+    assert await bob.facts() == []
+
+
 async def test_behind_a_proxy_the_certificate_that_it_names_must_have_signed(bob: Reporter) -> None:
     """Alice's certificate is the proxy's; bob's comes in a head of hers."""
     table, proxy = bob.table, replace(bob.table.alice)
