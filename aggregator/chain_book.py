@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from aggregator import audit, booking, mirror, portfolio, store
+from aggregator import audit, booking, mirror, portfolio
 from aggregator.errors import BadInputError, RequestRefusedError, UnknownObjectError
 from aggregator.profile import Calendar
 from aggregator.settings import AgreementsSettings, ChainSettings, NodeSettings
@@ -141,10 +141,8 @@ class ChainBook:
         now = self._clock()
         async with db.write() as conn:
             vens = {ven.ven_name: ven.ven_id for ven in await registration.vens(conn)}
-            agreed = (
-                await store.agreement_with(conn, vens[offer.ven_name]) if offer.ven_name in vens else None
-            )
-            if agreed is None:
+            configured = {node.ven_name: node.agreement.agreement() for node in self._nodes}
+            if offer.ven_name not in vens or offer.ven_name not in configured:
                 raise UnknownObjectError(f"there is no node {offer.ven_name}")
             ven_id = vens[offer.ven_name]
             await agreement_store.drop_refused(conn, ven_id)
@@ -162,7 +160,7 @@ class ChainBook:
                 payment_term_s=offer.payment_term_s,
                 dispute_window_s=offer.dispute_window_s,
                 utc_offset_s=self._utc_offset_s(offer.starts_at),
-                **mirror.limits_of(agreed[1]),
+                **mirror.limits_of(configured[offer.ven_name]),
             )
             try:
                 propose_call(NO_HASH, terms)
