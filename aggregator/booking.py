@@ -16,6 +16,7 @@ from aggregator import audit, settlement, store
 from ledger import agreement_store
 from ledger import store as ledger_store
 from ledger.agreement import NO_HASH, Booking, Outcome, Revision
+from ledger.agreement_store import Held
 from ledger.merkle import leaf_hash
 from vtn.store import Database
 
@@ -57,12 +58,8 @@ async def _hand_over(conn: AsyncConnection, stored: store.StoredStatement, now: 
         c for c in await store.calls(conn, event_id=statement.event_id) if c.ven_id == statement.ven_id
     ]
     start_s = int(call.period.start.timestamp())
-    held = [
-        agreement
-        for agreement in await agreement_store.agreements(conn, statement.ven_id)
-        if agreement.standing is not None and agreement.standing.covers(start_s)
-    ]
-    if outcome is None or not held:
+    held = await _covering(conn, statement.ven_id, start_s)
+    if outcome is None or held is None:
         return
     measured = await _leaf(conn, audit.statement_record(stored).key)
     if statement.revision > 1:
@@ -82,7 +79,22 @@ async def _hand_over(conn: AsyncConnection, stored: store.StoredStatement, now: 
         outcome=outcome,
     )
     names = (statement.ven_id, statement.event_id)
-    await agreement_store.add_account(conn, names, held[-1].agreement_id, booking, now)
+    await agreement_store.add_account(conn, names, held.agreement_id, booking, now)
+
+
+async def _covering(conn: AsyncConnection, ven_id: str, start_s: int) -> Held | None:
+    """The agreement under which a call that starts then falls. One that the chain has had and does not show
+    now counts by its terms: the chain may be behind, and the settler waits for it.
+    """
+    held = await agreement_store.agreements(conn, ven_id)
+    on_chain = [one for one in held if one.standing is not None and one.standing.covers(start_s)]
+    if on_chain:
+        return on_chain[-1]
+    for one in reversed(held):
+        in_time = one.terms.starts_at <= start_s < one.terms.expires_at
+        if one.standing is None and in_time and await agreement_store.was_proposed(conn, one.agreement_id):
+            return one
+    return None
 
 
 async def _leaf(conn: AsyncConnection, key: str) -> bytes:

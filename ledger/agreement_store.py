@@ -310,6 +310,13 @@ async def end_call(conn: AsyncConnection, call_id: int, state: str, now: datetim
     await conn.execute(update(call_table).where(call_table.c.call_id == call_id).values(**values))
 
 
+async def was_proposed(conn: AsyncConnection, agreement_id: bytes) -> bool:
+    """Whether an agreement's proposal was mined once, whatever the chain shows now."""
+    t = call_table
+    mined = (t.c.goal == f"propose {agreement_id.hex()}") & (t.c.state == "mined")
+    return (await conn.execute(select(t.c.call_id).where(mined).limit(1))).first() is not None
+
+
 async def count_calls(conn: AsyncConnection) -> dict[str, int]:
     """How many transactions there were, by state."""
     t = call_table

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
+from aggregator import booking, store
+from ledger import agreement_store
 from ledger.agreement_contract import AgreementContract, call
+from ledger.agreement_schema import call_table, settlement_table
 from ledger.chain import EmbeddedChain
 from ledger.contract_node import ContractNode
 from ledger.node import ChainKey
@@ -29,6 +33,7 @@ from tests.aggregator.conftest import (
 )
 from tests.aggregator.test_api import CALL
 from tests.ledger.parties import copy_chain, make_programme
+from vtn.store import Database
 
 WINDOW_S, TERM_S = 600, 3600
 PENNIES = 20
@@ -66,9 +71,9 @@ class Agreed:
         async with ContractNode.open(self.url, 30) as node:
             await node.transact(key, self.deployed.agreement, call(function, *arguments))
 
-    async def agree(self) -> str:
+    async def agree(self, **changes: Any) -> str:
         """An agreement with the first node that is active on the chain and in the mirror."""
-        offered = await self.offer()
+        offered = await self.offer(**changes)
         agreement_id: str = offered["id"]
         async with ContractNode.open(self.url, 30) as node:
             contract = AgreementContract(node, self.deployed.agreement)
@@ -171,6 +176,51 @@ async def test_an_offer_of_a_time_that_cannot_be_is_refused_and_not_kept(agreed:
             assert refused["error"].startswith(f"{name}: Input should be ")
             assert f"(given '{wrong}')" in refused["error"]
     assert (await agreed.platform.get("/agreements"))["agreements"] == []
+
+
+async def test_a_statement_is_not_lost_while_the_chain_shows_an_older_state(agreed: Agreed) -> None:
+    agreement_id = bytes.fromhex(await agreed.agree())
+    platform = agreed.platform
+    await platform.ask(3)
+    await platform.jump(END)
+    await platform.settled(2)
+    await platform.post("/seal", {"timeout_s": 60})
+    await platform.stop()
+    db = await Database.open(platform.settings.database)
+    async with db.write() as conn:  # as if the chain had been behind when the statements were handed over
+        await agreement_store.see_agreement(conn, agreement_id, None, END)
+        await conn.execute(delete(settlement_table))
+        await store.move(conn, booking.BOOKED, 0)
+    await booking.hand_over(db, END)
+    async with db.read() as conn:
+        (kept,) = await agreement_store.accounts(conn, agreement_id)
+    assert (kept.state, kept.settled) == ("open", None)
+    async with db.write() as conn:  # an offer that never was on the chain covers nothing
+        await conn.execute(delete(settlement_table))
+        await conn.execute(delete(call_table))
+        await store.move(conn, booking.BOOKED, 0)
+    await booking.hand_over(db, END)
+    async with db.read() as conn:
+        assert await agreement_store.accounts(conn, agreement_id) == []
+    await db.close()
+
+
+async def test_a_renewed_agreement_has_the_terms_of_the_settings(agreed: Agreed) -> None:
+    await agreed.agree(expires_at="2026-01-20T02:00:00Z")
+    platform = agreed.platform
+    await platform.stop()
+    nodes = [node_settings(n, capacity_kw=capacity) for n, capacity in ((1, 1), (2, 2))]
+    changed = write_settings(agreed.folder, nodes).nodes
+    platform.settings = platform.settings.model_copy(update={"nodes": changed})
+    await platform.clock.move(END)
+    await platform.start()
+    agreement_id = bytes.fromhex((await agreed.offer())["id"])
+    async with ContractNode.open(agreed.url, 30) as node:
+        standing = await AgreementContract(node, agreed.deployed.agreement).standing(agreement_id)
+    assert standing is not None
+    assert standing.terms.capacity_w == 1000
+    refused = await agreed.offer(status=404, ven_name="node-3")
+    assert refused["error"] == "there is no node node-3"
 
 
 @pytest.mark.goal(85)
