@@ -54,7 +54,7 @@ def load(connection: sqlite3.Connection) -> Saved:
     answers, opts = (_load_messages(connection, table) for table in _MESSAGES)
     return Saved(
         registration=Registration(ven_id, registration_id, vtn_id, poll_period_s, bool(signs))
-        if ven_id
+        if registration_id
         else None,
         metadata=metadata,
         synced=bool(synced),
@@ -141,8 +141,19 @@ def queued_hashes(connection: sqlite3.Connection) -> set[bytes]:
 
 def ven_id(connection: sqlite3.Connection) -> str | None:
     """Under which id the VEN is registered."""
-    row = connection.execute("SELECT ven_id FROM ven_state").fetchone()
+    row = connection.execute("SELECT ven_id FROM ven_state WHERE registration_id IS NOT NULL").fetchone()
     return None if row is None else row[0]
+
+
+def forget_deeds_of_others(connection: sqlite3.Connection, own_id: str) -> bool:
+    """Drops what was done under another id than the one that is about to be saved; whether there was another.
+
+    The log has it under that id, so nothing here could be found there any more.
+    """
+    row = connection.execute("SELECT 1 FROM ven_state WHERE ven_id != ?", (own_id,)).fetchone()
+    if row is not None:
+        connection.execute("DELETE FROM ven_deed")
+    return row is not None
 
 
 def as_text(instant: datetime | None) -> str | None:
@@ -158,7 +169,8 @@ def _save_state(connection: sqlite3.Connection, before: Saved, saved: Saved) -> 
     row = _state(saved)
     if row == _state(before) and not is_blank(connection):
         return
-    places = ", ".join("?" * len(row))
+    # the id stays when the registration ends: the next one tells by it whose the deeds are
+    places = "coalesce(?, (SELECT ven_id FROM ven_state))" + ", ?" * (len(row) - 1)
     connection.execute(f"INSERT OR REPLACE INTO ven_state VALUES (1, {places})", row)  # noqa: S608 - question marks
 
 

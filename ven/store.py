@@ -168,7 +168,8 @@ class Store:
     ) -> None:
         """Makes `saved` last, queues `reports` and drops unsent ones of `revoked`: all or nothing.
 
-        `deeds`, reports apart, last with it; those that were done before are none.
+        `deeds`, reports apart, last with it; those that were done before are none. Under another venID the
+        memory of deeds begins anew.
         """
         before = self._saved
         saved = steady(before, saved)
@@ -178,7 +179,11 @@ class Store:
         self._done += news.values()
         self._known |= news.keys()
         copied = _deserves_copy(before, saved)
+        known = saved.registration
         with self._transaction() as connection:
+            renamed = known is not None and state_rows.forget_deeds_of_others(connection, known.ven_id)
+            if renamed:
+                state_rows.save_deeds(connection, list(news.values()), DEEDS_KEPT)
             state_rows.save(connection, before, saved)
             if copied:
                 state_rows.save_copies(connection, self._copies + 1)
@@ -193,6 +198,8 @@ class Store:
                 [_queue_row(each) for each in reports],
             )
         self._saved = saved
+        if renamed:
+            self._known = set(news)
         if copied:
             self._copies += 1
             self._write_copy()

@@ -1,4 +1,4 @@
-"""What a box knows of its own key."""
+"""What a box knows of its own key and of its own past."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from feid.audit import Present, Tally, compare
 from feid.evidence import xml_certificate
 from feid.guard import Limits
 from feid.settings import DriverSettings, FeidSettings
+from ledger.record import Record
 from tests.ven.site import NOW
+from ven.deed import Deed, Kind
+from ven.registration import Registration
+from ven.saved import Saved
 from ven.settings import VenSettings
+from ven.store import Store, recollect
 
 
 @pytest.mark.parametrize(("curve", "is_alone"), [(ec.SECP256R1(), False), (ec.SECP384R1(), True)])
@@ -38,3 +44,17 @@ def test_only_a_key_that_cannot_sign_bytes_signs_in_the_xml_alone(
     signing = replace(settings, ven=replace(ven, xml_signature=True))
     wanted = certificate.fingerprint(hashes.SHA256()).hex() if is_alone else None
     assert xml_certificate(signing) == wanted
+
+
+def test_what_was_done_under_another_id_is_not_missing(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "v.db")
+    for number in (1, 2):
+        done = Deed(Kind.OPT, NOW, f"e{number}/0/optIn/200")
+        registered = Registration(f"ven-{number}", f"r-{number}", "vtn", 10.0)
+        store.save(Saved(registration=registered), deeds=[done])
+    store.close()
+    body: dict[str, object] = {"event_id": "e1", "modification_number": 0, "opt_type": "optIn", "code": "200"}
+    before = Record("opt", "opt/ven-1/e1/0/1", NOW, {"ven_id": "ven-1", **body})
+    since = Record("opt", "opt/ven-2/e2/0/1", NOW, {"ven_id": "ven-2", **body, "event_id": "e2"})
+    tally = compare(recollect(tmp_path / "v.db"), [before, since], Present(NOW, patience=timedelta(0)))
+    assert tally == Tally(opts=1)

@@ -115,6 +115,33 @@ def test_what_is_done_again_is_written_once_after_a_restart_too(store: Store) ->
     assert kept(again) == [(Kind.SIGNAL, "e1/0")] * 2  # another content is another version
 
 
+@pytest.mark.parametrize("ended_before", [False, True])
+def test_under_another_id_the_memory_begins_anew(store: Store, ended_before: bool) -> None:
+    store.save(SAVED, deeds=[SIGNAL])
+    store.delivered(0, Deed(Kind.REPORT, NOW, "r/0", bytes(32)))
+    if ended_before:
+        store.save(replace(SAVED, registration=None))
+        assert len(kept(store)) == 2
+        store.close()
+        store = Store.open(store._path)
+    assert store.load().registration == (None if ended_before else SAVED.registration)
+    assert recollect(store._path).ven_id == (None if ended_before else "ven-1")
+    other = replace(SAVED, registration=Registration("ven-2", "r2", "vtn", 10.0))
+    opt = Deed(Kind.OPT, NOW, "e1/0/optIn/200")
+    store.save(other, deeds=[opt])
+    assert recollect(store._path).deeds == (opt,)
+    store.save(other, deeds=[opt, SIGNAL])  # it came under this id too
+    assert [each.kind for each in recollect(store._path).deeds] == [Kind.OPT, Kind.SIGNAL]
+    store.close()
+
+
+def test_under_the_same_id_the_memory_goes_on(store: Store) -> None:
+    store.save(SAVED, deeds=[SIGNAL])
+    store.save(replace(SAVED, registration=None))
+    store.save(replace(SAVED, registration=Registration("ven-1", "r2", "vtn", 10.0)))
+    assert kept(store) == [(Kind.SIGNAL, "e1/0")]
+
+
 def test_acknowledged_reports_are_remembered_with_the_next_change(store: Store) -> None:
     (message,) = reports(1)
     store.save(SAVED, [message])
