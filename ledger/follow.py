@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -124,9 +124,9 @@ class Follower:
             newest = self._not_older(seen.checkpoint, newest)
             heads.append(_point_of(seen.checkpoint))
         steps.append(self._held(head, published))
-        _all_anchored(found, published)
-        known = len(self._known) if published[: len(self._known)] == self._known else 0
         on_chain = [self._point(one) for one in published]
+        _all_anchored(found, on_chain)
+        known = len(self._known) if published[: len(self._known)] == self._known else 0
         steps.append(await self._one_tree(heads, on_chain[max(known - 1, 0) :]))
         if steps[-1].status is Status.CHECKED:
             self._known = published
@@ -278,22 +278,24 @@ def _point_of(checkpoint: Checkpoint) -> Point:
     return Point(checkpoint.size, checkpoint.root, LOG, checkpoint.text())
 
 
-def _all_anchored(found: Sequence[FoundHead], published: Sequence[Published]) -> None:
-    """What receipts say to be on the chain is there."""
-    sizes = {one.size for one in published}
-    for head in _receipts(found):
-        if head.checkpoint.size not in sizes:
+def _all_anchored(found: Sequence[FoundHead], on_chain: Sequence[Point]) -> None:
+    """What receipts say to be on the chain is there, and no checkpoint is of another tree than the chain's of
+    its size, also of one that was looked at before.
+    """
+    published = {one.size: one for one in on_chain}
+    for head in found:
+        there = published.get(head.checkpoint.size)
+        if there is not None and there.root != head.checkpoint.root:
+            text = f"there are two trees of {there.size} leaves"
+            raise _apart(text, _point_of(head.checkpoint), there)
+        if there is None and head.anchored:
             raise ForkError(
                 CHAIN,
                 f"the chain never held the checkpoint of the receipt {head.place}",
-                [head.checkpoint.text(), *(f"published {size}\n" for size in sorted(sizes))],
+                [head.checkpoint.text(), *(f"published {size}\n" for size in sorted(published))],
                 expected=f"{head.checkpoint.size} leaves",
-                got=f"{max(sizes, default=0)} at most, and not these",
+                got=f"{max(published, default=0)} at most, and not these",
             )
-
-
-def _receipts(found: Sequence[FoundHead]) -> Iterator[FoundHead]:
-    return (head for head in found if head.anchored)
 
 
 def _check_seals(anchor: Anchor, chain: ChainTrust) -> None:

@@ -179,6 +179,22 @@ async def test_a_receipt_of_a_checkpoint_that_the_chain_never_held_is_a_gap(
     assert made in found.value.evidence
 
 
+async def test_one_follower_finds_a_fork_at_a_size_that_it_knew(scene: Scene, tmp_path: Path) -> None:
+    (heads := tmp_path / "heads").mkdir()
+    for count in (3, 4):
+        await scene.grow(count)
+        await scene.receipts(heads, 0)
+    made = Checkpoint.sign(3, bytes(32), scene.key).text()
+    async with Node.open(scene.site.url, 5) as node:
+        follower = Follower(scene.trust, FolderSource(heads), node, scene.folder, 0)
+        assert {step.status for step in await follower.look()} == {Status.CHECKED}
+        (heads / "000003.receipt.txt").rename(heads / "000003")
+        (heads / "other.checkpoint").write_text(made, encoding="utf-8")
+        with pytest.raises(ForkError, match="two trees of 3 leaves: one of the log") as found:
+            await follower.look()
+    assert made in found.value.evidence
+
+
 async def test_what_is_on_the_chain_and_not_of_the_log_is_a_fork(scene: Scene) -> None:
     await scene.grow(3)
     key = ChainKey.load(scene.site.directory / "chain.key")
