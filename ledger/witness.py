@@ -4,7 +4,8 @@ What it keeps, in one SQLite file, is the newest checkpoint that it cosigned of 
 - comparing with that checkpoint and replacing it is one transaction, durable before the cosignature is given;
 - so of one log no two trees of a size are cosigned, and never a smaller one after a larger;
 - the same checkpoint again gets the same cosignature, byte for byte;
-- what does not belong together is kept, as the log signed it, and told.
+- two trees of one size are kept, as the log signed them, and told. A proof that does not fit is no evidence:
+  anybody can send the log's own checkpoint with one.
 The states and their codes are those of C2SP `tlog-witness`.
 """
 
@@ -48,13 +49,19 @@ CREATE TABLE head (
 
 class NotCosignedError(LedgerError):
     """The witness does not cosign; `status` is C2SP's code for it, `size` the one that it has cosigned,
-    `evidence` where a fork is kept.
+    `forked` whether the log signed two trees of one size, `evidence` where that is kept.
     """
 
     def __init__(
-        self, status: int, text: str, *, size: int | None = None, evidence: Path | None = None
+        self,
+        status: int,
+        text: str,
+        *,
+        size: int | None = None,
+        forked: bool = False,
+        evidence: Path | None = None,
     ) -> None:
-        self.status, self.size, self.evidence = status, size, evidence
+        self.status, self.size, self.forked, self.evidence = status, size, forked, evidence
         super().__init__(text)
 
 
@@ -168,7 +175,8 @@ class Witness:
         """The line that was given for this size; whatever else the log signed of it is a fork."""
         if note.root != held.note.root:
             text = f"the log {note.origin} signed two trees of {note.size} leaves"
-            raise NotCosignedError(409, text, size=held.note.size, evidence=self._keep(text, held.note, note))
+            kept = self._keep(text, held.note, note)
+            raise NotCosignedError(409, text, size=held.note.size, evidence=kept, forked=True)
         if old != note.size:
             raise _conflict(old, held.note.size)
         return held.cosignature
@@ -184,8 +192,7 @@ class Witness:
                 raise VerificationError("consistency", "a tree without leaves has another root")
         except VerificationError as error:
             text = f"nothing shows that the tree of {note.size} leaves of {note.origin} holds that of {size}"
-            kept = self._keep(text, held.note, note) if held else None
-            raise NotCosignedError(422, f"{text}: {error}", evidence=kept) from error
+            raise NotCosignedError(422, f"{text}: {error}") from error
 
     def _cosign(self, note: Note, now: datetime) -> str:
         """C2SP `tlog-cosignature`, over the text as it came, lines that we do not know among it."""

@@ -69,9 +69,13 @@ class WitnessServer:
 
 
 def _refusal(error: NotCosignedError) -> web.Response:
-    """The answer to what is not cosigned; a fork is told to the operator too."""
-    if error.status == 422 or error.evidence is not None:
-        log.error("A LOG FORKED, or shows no proof", text=str(error), evidence=str(error.evidence))
+    """The answer to what is not cosigned; a fork is told to the operator too, and a proof that does not fit,
+    which can be anybody's.
+    """
+    if error.forked:
+        log.error("A LOG FORKED", text=str(error), evidence=str(error.evidence))
+    elif error.status == 422:
+        log.warning("a proof that shows no growth", text=str(error))
     else:
         log.info("not cosigned", status=error.status, text=str(error))
     if error.size is not None:
