@@ -6,15 +6,21 @@ time; an empty page is the end. What is not anchored yet, or was erased, is not 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import store
+from ledger.checkpoint import Checkpoint
 from ledger.errors import UnknownLeafError
 from ledger.log import Log
+from ledger.receipt import Anchor, Receipt
+from ledger.record import Record
 from vtn.store import Database
 
 PATH = "/flexpact/records"
@@ -31,6 +37,9 @@ ON leaf.key > kind.value || '/' || ? || '/' AND leaf.key < kind.value || '/' || 
 WHERE leaf_index > ? AND leaf_index < ? ORDER BY leaf_index LIMIT ?
 """
 
+_Under: TypeAlias = tuple[Checkpoint, Anchor] | None
+_Leaf: TypeAlias = tuple[Record, Receipt]
+
 
 @dataclass(frozen=True, slots=True)
 class OwnRecords:
@@ -46,19 +55,30 @@ class OwnRecords:
             raise ValueError(f"no page is asked for by {query!r}")
         async with self.db.read() as conn:
             own = await _own(conn, ven_id, int(given[1] or -1))
-            lines = [await self._line(conn, ven_id, index) for index in own]
-        return "".join(lines).encode(), KIND
+            under = await self.log.anchored(conn) if own else None
+            leaves = [(index, await self._leaf(conn, ven_id, index, under)) for index in own]
+        return await asyncio.to_thread(_written, leaves), KIND
 
-    async def _line(self, conn: AsyncConnection, ven_id: str, index: int) -> str:
-        """One leaf; of an erased one, or one of another VEN, the index alone."""
+    async def _leaf(self, conn: AsyncConnection, ven_id: str, index: int, under: _Under) -> _Leaf | None:
+        """One leaf; None of an erased one, or one of another VEN."""
         try:
-            record, receipt = await self.log.receipt(conn, index)
+            record, receipt = await self.log.receipt(conn, index, under)
         except UnknownLeafError:
-            return json.dumps({"index": index}) + "\n"
-        if record.body.get("ven_id") != ven_id:  # ids are any text: the keys of VEN a/b begin as a's do
-            return json.dumps({"index": index}) + "\n"
-        texts = {"record": record.to_file().decode(), "receipt": receipt.to_file().decode()}
-        return json.dumps({"index": index, **texts}) + "\n"
+            return None
+        # ids are any text: the keys of VEN a/b begin as a's do
+        return (record, receipt) if record.body.get("ven_id") == ven_id else None
+
+
+def _written(leaves: Sequence[tuple[int, _Leaf | None]]) -> bytes:
+    """A line for each leaf, of one that is not given the index alone; takes a while."""
+    return "".join(
+        json.dumps({"index": index, **(_texts(*leaf) if leaf is not None else {})}) + "\n"
+        for index, leaf in leaves
+    ).encode()
+
+
+def _texts(record: Record, receipt: Receipt) -> dict[str, str]:
+    return {"record": record.to_file().decode(), "receipt": receipt.to_file().decode()}
 
 
 async def _own(conn: AsyncConnection, ven_id: str, after: int) -> list[int]:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 from typer.testing import CliRunner
 
-from aggregator.own_records import PATH, PER_PAGE
+from aggregator.own_records import PATH, PER_PAGE, OwnRecords
 from feid.errors import RecordsError
 from feid.records import ask
 from flexpact.commands.aggregator import app
@@ -87,6 +87,19 @@ async def test_a_node_is_given_its_own_records_alone_each_with_a_receipt(anchore
         found[number] = {leaf["index"] for leaf in leaves}
     whole = set.union(*found.values())
     assert sum(map(len, found.values())) == len(whole) == (await anchored.get("/summary"))["leaves"]
+
+
+async def test_a_page_reads_its_anchor_once(anchored: Platform) -> None:
+    """It takes milliseconds, in the process that answers polls."""
+    log = Log(ORIGIN, SigningKey.load(anchored.settings.log.key_file))
+    db = await Database.open(anchored.settings.database)
+    asked: list[str] = []
+    event.listen(db._reader.sync_engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    page, _ = await OwnRecords(db, log).page(anchored.boxes["node-1"].ven_id, "")
+    await db.close()
+    assert len(page.splitlines()) > 3
+    assert len([sql for sql in asked if "ledger_anchor.proof" in sql]) == 1
+    assert len([sql for sql in asked if "FROM ledger_cosignature" in sql]) == 1
 
 
 async def test_what_was_erased_is_left_out_and_the_pages_go_on(anchored: Platform) -> None:
