@@ -39,8 +39,13 @@ async def view(contract: AgreementContract, agreement_id: bytes, now: datetime) 
 
 
 def time_or_none(at: int) -> str | None:
-    """Seconds since 1970 as text; None for the contract's 0."""
-    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z") if at else None
+    """Seconds since 1970 as text, as far as years have four digits; None for the contract's 0."""
+    if not at:
+        return None
+    try:
+        return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return f"{at} s since 1970"
 
 
 def _parties(terms: Terms) -> dict[str, str]:

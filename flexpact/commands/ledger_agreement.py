@@ -30,6 +30,8 @@ app.add_typer(agreement, name="agreement")
 
 TIMEOUT_S = 30.0
 ID_BYTES = 32
+MOST_WH = 2**47 - 1
+"""The contract's int48."""
 Result = TypeVar("Result")
 
 
@@ -263,7 +265,9 @@ def resolve(  # noqa: PLR0917 - the command line passes them by name
     rpc: NeedRpc,
     contract: NeedContract,
     key_file: NeedKey,
-    delivered_wh: Annotated[int, typer.Option(help="What was delivered, in Wh.")] = 0,
+    delivered_wh: Annotated[
+        int, typer.Option(min=-MOST_WH - 1, max=MOST_WH, help="What was delivered, in Wh.")
+    ] = 0,
 ) -> None:
     """Decide a dispute for ever, as the arbiter."""
     from ledger.agreement import Outcome  # noqa: PLC0415 - see above

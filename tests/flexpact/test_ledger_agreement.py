@@ -65,6 +65,9 @@ async def test_a_party_sees_the_money_and_takes_it_and_is_told_what_is_wrong(pro
     assert (code, "knows no agreement abab" in said) == (1, True)
     code, said = await run("show", "abc", *where)
     assert (code, said.startswith("flexpact ledger: id: not")) == (1, True)
+    decide = ("--outcome", "measured", "--finding", "x", "--delivered-wh")
+    code, said = await run("resolve", agreement_id, "ab" * 32, *where, *key, *decide, str(10**18))
+    assert (code, "Invalid value for '--delivered-wh'" in said) == (2, True)
     code, said = await run("suspend", "ab" * 32)
     assert (code, "give --socket, or --rpc, --contract and --key-file" in said) == (2, True)
 
