@@ -1,43 +1,87 @@
 """The step `source` of `flexpact verify`: who has signed what a report's record rests on.
 
 The record alone shows that a key signed the bytes of a hash. With the original at hand its hash, a signature
-in its XML and what it says are held against the record too.
+in its XML and what it says are held against the record too. Whose key it is, neither shows: that is said by
+the node's certificate, got from the node.
 """
 
+import hashlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from ledger.errors import VerificationError
 from ledger.record import Record, time_text
-from ledger.source import STEP, verify_source
+from ledger.source import STEP, Source, verify_source
 from ledger.verify import Status, Step
 
 MAX_ORIGINAL_BYTES = 4 * 1024 * 1024
+MAX_CERTIFICATE_BYTES = 64 * 1024
 CONTENT = "content"
 
 
-def source_steps(record: Record, original: bytes | None = None) -> Iterator[Step]:
-    """The steps of a report's record, none of another without `original`; VerificationError at a failure."""
+def source_steps(
+    record: Record, original: bytes | None = None, certificate: bytes | None = None
+) -> Iterator[Step]:
+    """The steps of a report's record, none of another without `original` or `certificate` (the PEM of the one
+    that must have signed); VerificationError at a failure.
+    """
     is_received = record.kind == "report" and "raw_sha256" in record.body
-    if not is_received and STEP not in record.body and original is None:
+    if not is_received and STEP not in record.body and original is None and certificate is None:
         return
     found = verify_source(record, original)
     source = record.body.get(STEP)
+    if certificate is not None:
+        _same_certificate(certificate, found, source)
     if found is not None:
-        text = f"signed by key {found.key_sha256}, for certificate {found.certificate_sha256}"
-        yield Step(STEP, Status.CHECKED, f"{text}, at {time_text(found.signed_at)}")
+        yield _signed(found, named=certificate is not None)
     elif source is None:
         yield Step(STEP, Status.NOT_CHECKED, "unsigned: that the node has sent it rests on the log's word")
     elif original is None:
         said = "signed in its XML, which the record alone cannot show: give it by --original"
         yield Step(STEP, Status.NOT_CHECKED, said)
     else:
-        yield _signed_in_xml(record, original)
+        yield _signed_in_xml(record, original, named=certificate is not None)
     if original is not None:
         yield _content(record, original)
 
 
-def _signed_in_xml(record: Record, original: bytes) -> Step:
+def _same_certificate(pem: bytes, found: Source | None, source: object) -> None:
+    """Nothing if the record names this certificate, and its key where the record holds one."""
+    try:
+        given = x509.load_pem_x509_certificate(pem)
+        spki = given.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        der = given.public_bytes(Encoding.DER)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise VerificationError(STEP, f"the certificate cannot be read: {error}") from None
+    expected = f"certificate {hashlib.sha256(der).hexdigest()}"
+    if found is not None:
+        expected += f" with key {hashlib.sha256(spki).hexdigest()}"
+        got = f"certificate {found.certificate_sha256} with key {found.key_sha256}"
+    else:
+        got = f"certificate {source.get('certificate')}" if isinstance(source, dict) else "no signature"
+    if got != expected:
+        raise VerificationError(STEP, "it is not signed by that certificate", expected=expected, got=got)
+
+
+def _signed(found: Source, *, named: bool) -> Step:
+    """A signature that holds by the record's own key, which anybody can have made."""
+    text = f"signed by key {found.key_sha256}, for certificate {found.certificate_sha256}"
+    text += f", at {time_text(found.signed_at)}{_whose(found.certificate_sha256, named=named)}"
+    return Step(STEP, Status.CHECKED, text)
+
+
+def _whose(fingerprint: str, *, named: bool) -> str:
+    """What is not shown of the key."""
+    if named:
+        return ", which is the one given by --certificate"
+    return f"; not whose key that is: compare the certificate {fingerprint}"
+
+
+def _signed_in_xml(record: Record, original: bytes, *, named: bool) -> Step:
     from openadr.errors import ProtocolError  # noqa: PLC0415  # only who gives an original needs XML
     from openadr.signature import UNLIMITED  # noqa: PLC0415
     from openadr.verification import Policy, verify  # noqa: PLC0415
@@ -51,7 +95,8 @@ def _signed_in_xml(record: Record, original: bytes) -> Step:
         raise VerificationError(
             STEP, f"the XML is not signed by certificate {certificate}: {error}"
         ) from None
-    return Step(STEP, Status.CHECKED, f"signed in its XML by certificate {certificate}")
+    text = f"signed in its XML by certificate {certificate}{_whose(certificate, named=named)}"
+    return Step(STEP, Status.CHECKED, text)
 
 
 def _content(record: Record, original: bytes) -> Step:

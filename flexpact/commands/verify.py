@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flexpact import verdict
-from flexpact.source_step import MAX_ORIGINAL_BYTES, source_steps
+from flexpact.source_step import MAX_CERTIFICATE_BYTES, MAX_ORIGINAL_BYTES, source_steps
 from ledger import consistency as consistency_file
 from ledger import receipt as receipt_file
 from ledger import record as record_file
@@ -33,6 +33,9 @@ def verify(
     ],
     original: Annotated[
         Path | None, typer.Option(help="The message that a report's record rests on, byte for byte.")
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="The certificate (PEM) that a report must be signed by.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
     consistency: Annotated[
@@ -60,7 +63,7 @@ def verify(
     try:
         # Step by step, so that those before a failure are shown as well.
         if consistency is not None:
-            if (receipt, record, original) != (None, None, None):
+            if (receipt, record, original, certificate) != (None, None, None, None):
                 raise typer.BadParameter("--consistency takes its two files, no receipt and no --record")
             steps.extend(_grown(*consistency, proof, trust))
         elif receipt is None or record is None or proof is not None:
@@ -68,8 +71,9 @@ def verify(
         else:
             evidence = _evidence(record, receipt, trust)
             raw = None if original is None else read_evidence(STEP, original, MAX_ORIGINAL_BYTES)
+            pem = None if certificate is None else read_evidence(STEP, certificate, MAX_CERTIFICATE_BYTES)
             steps.extend(verification_steps(*evidence))
-            steps.extend(source_steps(evidence[0], raw))
+            steps.extend(source_steps(evidence[0], raw, pem))
     except VerificationError as error:
         failure = error
     typer.echo(verdict.as_json(steps, failure) if as_json else verdict.as_lines(steps, failure))

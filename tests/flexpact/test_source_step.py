@@ -47,11 +47,13 @@ def record(raw: bytes = RAW, source: dict[str, str] | None = None, **changes: ob
     return Record("report", "report/ven-1/1", NOW, {**body, **changes})
 
 
-def signature(raw: bytes = RAW) -> dict[str, str]:
-    signer = BodySigner.of(KEY, "ab" * 32)
+def signature(
+    raw: bytes = RAW, key: ec.EllipticCurvePrivateKey = KEY, fingerprint: str = "ab" * 32
+) -> dict[str, str]:
+    signer = BodySigner.of(key, fingerprint)
     assert signer is not None
     head = signer.headers(raw, NOW)
-    spki = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return {
         "algorithm": "ecdsa-p256-sha256",
         "public_key": base64.b64encode(spki).decode(),
@@ -69,6 +71,45 @@ def test_a_signed_report_is_told_with_the_keys_hash() -> None:
     spki = base64.b64decode(signature()["public_key"])
     assert step.status is Status.CHECKED
     assert f"signed by key {hashlib.sha256(spki).hexdigest()}" in step.text
+    assert step.text.endswith(f"; not whose key that is: compare the certificate {'ab' * 32}")
+
+
+ALICE, BOB = identity("alice"), identity("bob")
+
+
+def by(key: ec.EllipticCurvePrivateKey, certificate: bytes) -> Record:
+    """A report signed by that key, which names that certificate (DER)."""
+    return record(source=signature(key=key, fingerprint=hashlib.sha256(certificate).hexdigest()))
+
+
+def test_with_the_certificate_that_signed_it_says_that_it_is_this_one() -> None:
+    assert isinstance(ALICE.key, ec.EllipticCurvePrivateKey)
+    (step,) = source_steps(by(ALICE.key, ALICE.der), certificate=ALICE.certificate_pem)
+    assert step.status is Status.CHECKED
+    assert step.text.endswith(", which is the one given by --certificate")
+
+
+@pytest.mark.parametrize(("key", "named"), [(KEY, ALICE.der), (ALICE.key, BOB.der)], ids=["key", "keyid"])
+def test_another_key_or_certificate_than_the_given_one_fails(
+    key: ec.EllipticCurvePrivateKey, named: bytes
+) -> None:
+    made = by(key, named)
+    (step,) = source_steps(made)
+    assert step.status is Status.CHECKED  # nothing but the certificate can tell
+    with pytest.raises(VerificationError, match="it is not signed by that certificate") as failed:
+        list(source_steps(made, certificate=ALICE.certificate_pem))
+    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert hashlib.sha256(ALICE.der).hexdigest() in str(failed.value.expected)
+    assert hashlib.sha256(named).hexdigest() in str(failed.value.got)
+    assert hashlib.sha256(spki).hexdigest() in str(failed.value.got)
+
+
+def test_an_unsigned_report_and_no_certificate_fail_where_one_is_demanded() -> None:
+    for made in (record(), Record("statement", "k", NOW, {"event_id": "e"})):
+        with pytest.raises(VerificationError, match="got no signature"):
+            list(source_steps(made, certificate=ALICE.certificate_pem))
+    with pytest.raises(VerificationError, match="the certificate cannot be read"):
+        list(source_steps(record(source=signature()), certificate=b"none"))
 
 
 def test_an_unsigned_one_is_not_checked_and_other_kinds_have_no_such_step() -> None:
@@ -107,6 +148,11 @@ def test_a_signature_in_the_xml_is_checked_where_the_original_is_at_hand() -> No
     assert statuses(list(source_steps(record(raw, source)))) == [("source", Status.NOT_CHECKED)]
     steps = list(source_steps(record(raw, source), raw))
     assert statuses(steps) == [("source", Status.CHECKED), ("content", Status.CHECKED)]
+    assert f"; not whose key that is: compare the certificate {source['certificate']}" in steps[0].text
+    named = list(source_steps(record(raw, source), raw, ALICE.certificate_pem))
+    assert "which is the one given by --certificate" in named[0].text
+    with pytest.raises(VerificationError, match="it is not signed by that certificate"):
+        list(source_steps(record(raw, source), raw, BOB.certificate_pem))
 
 
 @pytest.mark.parametrize(
@@ -142,6 +188,13 @@ def test_the_command_has_a_line_for_it(files: Path) -> None:
     assert code == 3  # the trust file names no chain
     assert "checked      source      signed by key" in said
     assert "checked      content     request, time and every reading" in said
+
+
+def test_the_command_fails_at_another_certificate(files: Path) -> None:
+    (files / "pem").write_bytes(ALICE.certificate_pem)
+    code, said = verify(files, "--certificate", str(files / "pem"))
+    assert code == 1
+    assert "FAILED       source      it is not signed by that certificate" in said
 
 
 def test_the_command_fails_at_another_original(files: Path) -> None:
