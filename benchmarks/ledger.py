@@ -13,6 +13,8 @@ own on the same chain. The last line is one JSON object; `--write FILE` keeps it
     proof_ms_at_1e6         to make an inclusion path from the stored tiles, and to check it
     catchup_1e6_s           until a million leaves that waited for a chain are anchored, by one transaction;
                             catchup_1e6_from_outbox_s: with making them leaves first
+    sealed_receipt_bytes_*  of a receipt from a million leaves with three cosignatures and four seals, by the
+                            accounts of the chain; sealed_verify_ms_* to verify it
     poll_ratio_*            a poll's median time beside a chain that answers nobody, against one that is well
     ratio_vs_tx_per_hash    records a second on anvil against one transaction for each hash there
 """
@@ -34,7 +36,7 @@ sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__fi
 from benchmarks.ledger_flow import Chain, flow  # noqa: E402 - see above
 from benchmarks.ledger_peer import one_by_one  # noqa: E402 - see above
 from benchmarks.ledger_poll import poll_cost  # noqa: E402 - see above
-from benchmarks.ledger_tree import million, tree_cost  # noqa: E402 - see above
+from benchmarks.ledger_tree import million, sealed_receipts, tree_cost  # noqa: E402 - see above
 from ledger.chain import CHAIN_ID  # noqa: E402 - see above
 from tests.ledger.anvil import anvil  # noqa: E402 - see above
 
@@ -70,7 +72,7 @@ async def measure(directory: Path, arguments: argparse.Namespace) -> dict[str, f
         result["tx_per_hash_per_s_embedded"] = round(
             await one_by_one(place(directory, "peer-embedded"), chain, arguments.hashes), 1
         )
-        result |= tree_cost()
+        result |= tree_cost() | sealed_receipts()
         if arguments.million:
             result |= await million(place(directory, "million"), chain, arguments.million)
     with anvil(directory) as url:

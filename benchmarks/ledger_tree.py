@@ -14,10 +14,12 @@ from benchmarks.ledger_flow import START, Chain, Site, records
 from ledger import store, tile
 from ledger.merkle import inclusion_ranges, leaf_hash, range_hash, root_from_inclusion
 from ledger.verify import verify_receipt
+from tests.ledger.evidence import VALIDATOR_KEYS, WITNESSES, evidence
 
 BATCH = 10_000
 ROUNDS = 20
 PROOFS = 200
+ACCOUNTS = (12, 300, 1000)
 
 
 def tree_cost() -> dict[str, float]:
@@ -110,3 +112,20 @@ async def receipts_of(site: Site, count: int) -> dict[str, float]:
         "verify_ms": round(statistics.median(verified_s) * 1000, 2),
         "receipt_ms_at_1e6": round(statistics.median(made_s) * 1000, 2),
     }
+
+
+def sealed_receipts() -> dict[str, float]:
+    """How large a receipt from a million leaves is with three cosignatures and four seals, and how long its
+    verification takes, on chains of more and more accounts; the median.
+    """
+    told: dict[str, float] = {}
+    for accounts in ACCOUNTS:
+        case = evidence(777_777, 10**6, witnesses=WITNESSES, sealers=VALIDATOR_KEYS, accounts=accounts)
+        spent = []
+        for _ in range(ROUNDS):
+            begun = time.perf_counter()
+            assert verify_receipt(case.record, case.receipt, case.trust).complete
+            spent.append(time.perf_counter() - begun)
+        told[f"sealed_receipt_bytes_{accounts}_accounts"] = len(case.receipt.to_file())
+        told[f"sealed_verify_ms_{accounts}_accounts"] = round(statistics.median(spent) * 1000, 2)
+    return told
