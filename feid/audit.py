@@ -27,8 +27,13 @@ from ven.store import Recollection
 
 PATIENCE = timedelta(hours=1)
 """How long after a deed the log may be without it: facts are sealed in minutes."""
-MARGIN = timedelta(minutes=5)
-"""Between the two clocks, and between the doing and its acknowledgement."""
+MARGIN = timedelta(minutes=20)
+"""How far the box's clock and the log's may be apart without an alarm: a quarter hour, which lies between two
+checkpoints, and five minutes for the clocks and for what comes between doing and acknowledgement.
+
+By a clock that is slow, what was just done seems older than what the log holds already, until it is sealed
+itself. Well below `PATIENCE`: what is really missing is told an hour later at most.
+"""
 
 
 class Fault(StrEnum):
