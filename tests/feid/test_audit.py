@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable
+from configparser import ConfigParser
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 from feid import outcome
 from feid.audit import Fault, Present, Tally, compare
 from feid.voice import Desk
-from flexpact.commands.feid_audit import app
+from flexpact.commands.feid_audit import EXIT_ALARM, EXIT_NOT_CHECKED, app
 from ledger.checkpoint import Checkpoint, SigningKey
 from ledger.receipt import Anchor, Receipt
 from ledger.record import Record
@@ -32,6 +33,7 @@ from ven.saved import Saved
 from ven.store import Recollection, Store
 from ven.voice import Voice
 
+UNIT = Path(__file__).parents[2] / "deploy" / "flexpact-feid-audit.service"
 LONG_AGO = "2020-01-01T00:00:00Z"
 VEN, MINUTE = "ven-1", timedelta(minutes=1)
 KEY, OTHER = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
@@ -358,6 +360,15 @@ def test_an_audit_that_cannot_be_made_is_no_alarm_and_says_why(
     assert code == 2
     assert said in output
     assert box.status() is None
+
+
+def test_the_unit_fails_for_an_alarm_and_tries_again_what_could_not_be_made() -> None:
+    unit = ConfigParser(interpolation=None)
+    unit.read_string(UNIT.read_text(encoding="utf-8"))
+    assert unit["Service"]["RestartPreventExitStatus"] == str(EXIT_ALARM)
+    assert unit["Service"]["SuccessExitStatus"] == str(EXIT_NOT_CHECKED)
+    assert unit["Service"]["Restart"] == "on-failure"  # what is left: EXIT_NOT_MADE, and a crash
+    assert "StartLimitBurst" in unit["Unit"]
 
 
 def test_a_box_that_is_not_registered_needs_its_id(tmp_path: Path) -> None:
