@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from aiohttp import web
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from aggregator.errors import RequestRefusedError
+from ledger.agreement import salted_digest
 from vtn.store import Database
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class DisputeBody(_Body):
     """The body of POST /agreements/{id}/dispute."""
 
     event_id: str = Field(min_length=1, max_length=256)
-    reason: str = Field(min_length=1, max_length=4096, description="only its SHA-256 goes to the chain")
+    reason: str = Field(min_length=1, max_length=4096, description="its salted SHA-256 goes to the chain")
 
 
 class AgreementApi:
@@ -129,11 +129,12 @@ class AgreementApi:
         return await self._one(request)
 
     async def dispute(self, request: web.Request) -> web.StreamResponse:
-        """Contest a settlement."""
+        """Contest a settlement; the answer holds the salt of the reason, which is kept nowhere else."""
         body = DisputeBody.model_validate_json(await request.read())
-        reason = hashlib.sha256(body.reason.encode()).hexdigest()
-        await self._book.order(self._db, request.match_info["id"], "dispute", reason, body.event_id)
-        return await self._one(request)
+        agreement_id, (salt, digest) = request.match_info["id"], salted_digest(body.reason)
+        await self._book.order(self._db, agreement_id, "dispute", digest.hex(), body.event_id)
+        shown = await self._book.agreement(self._db, agreement_id)
+        return web.json_response({**shown, "reason_salt": salt.hex()})
 
     async def _one(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(await self._book.agreement(self._db, request.match_info["id"]))

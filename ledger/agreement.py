@@ -192,6 +192,12 @@ def salted_id(salt: bytes, *names: str) -> bytes:
     return hashlib.sha256(b"\x02" + salt + named).digest()
 
 
+def salted_digest(text: str) -> tuple[bytes, bytes]:
+    """Fresh salt, and the SHA-256 of salt and text: a short text alone could be guessed from its hash."""
+    salt = new_salt()
+    return salt, hashlib.sha256(salt + text.encode()).digest()
+
+
 def to_json(value: Terms | Standing | Booking | Revision | Settled) -> str:
     """A value as canonical JSON, bytes as hexadecimal digits."""
     return json.dumps(asdict(value), sort_keys=True, default=bytes.hex)

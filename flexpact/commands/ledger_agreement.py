@@ -1,7 +1,6 @@
 """`flexpact ledger agreement`: agreements on a chain, by the running aggregator or with a party's own key."""
 
 import asyncio
-import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
@@ -242,13 +241,13 @@ def close(
 def dispute(  # noqa: PLR0917 - the command line passes them by name
     agreement_id: Id,
     event: Annotated[str, typer.Argument(help="The event's key, or its id with --socket.")],
-    reason: Annotated[str, typer.Option(help="Why; only the SHA-256 of it goes to the chain.")],
+    reason: Annotated[str, typer.Option(help="Why; only the SHA-256 of salt and text goes to the chain.")],
     socket: Socket = None,
     rpc: Rpc = None,
     contract: Contract = None,
     key_file: KeyFile = None,
 ) -> None:
-    """Contest a settlement inside its window, as the node or the aggregator."""
+    """Contest a settlement inside its window, as the node or the aggregator; keep the salt with the text."""
     if socket is not None:
         body = {"event_id": event, "reason": reason}
         show(ask("ledger", socket, "POST", f"/agreements/{_id(agreement_id).hex()}/dispute", body))
@@ -261,7 +260,7 @@ def resolve(  # noqa: PLR0917 - the command line passes them by name
     agreement_id: Id,
     event_key: Key,
     outcome: Annotated[OutcomeName, typer.Option(help="Which rule decides.")],
-    finding: Annotated[str, typer.Option(help="Why; only the SHA-256 of it goes to the chain.")],
+    finding: Annotated[str, typer.Option(help="Why; only the SHA-256 of salt and text goes to the chain.")],
     rpc: NeedRpc,
     contract: NeedContract,
     key_file: NeedKey,
@@ -269,7 +268,7 @@ def resolve(  # noqa: PLR0917 - the command line passes them by name
         int, typer.Option(min=-MOST_WH - 1, max=MOST_WH, help="What was delivered, in Wh.")
     ] = 0,
 ) -> None:
-    """Decide a dispute for ever, as the arbiter."""
+    """Decide a dispute for ever, as the arbiter; keep the salt with the text."""
     from ledger.agreement import Outcome  # noqa: PLC0415 - see above
 
     decided = Outcome[outcome.name]
@@ -340,4 +339,9 @@ def _address(name: str, text: str) -> bytes:
 
 
 def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
+    """What goes to the chain of a text; its salt is printed before anything is sent."""
+    from ledger.agreement import salted_digest  # noqa: PLC0415 - see above
+
+    salt, digest = salted_digest(text)
+    typer.echo(f"salt: {salt.hex()}")
+    return digest

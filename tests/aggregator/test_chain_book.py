@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -231,11 +232,15 @@ async def test_a_stranger_who_reads_the_chain_finds_nobodys_name_and_no_record(a
     await agreed.platform.settled(2)
     await agreed.platform.post("/seal", {"timeout_s": 60})
     (event,) = (await agreed.platform.get(f"/agreements/{agreement_id}"))["events"]
-    ids = [bytes.fromhex(text) for text in (agreement_id, event["event_key"])]
-    await agreed.act("node", "dispute", *ids, bytes(32))
+    reason = "the meter stood still"
+    body = {"event_id": event["event_id"], "reason": reason}
+    told = await agreed.platform.post(f"/agreements/{agreement_id}/dispute", body)
+    salt = bytes.fromhex(told["reason_salt"])
     database = agreed.platform.settings.database
     public = b"".join([*chain_scan.said(agreed.chain), *chain_scan.tree(database)])
     assert bytes.fromhex(event["measurement_hash"]) in public
+    assert sha256(salt + reason.encode()).digest() in public
+    assert sha256(reason.encode()).digest() not in public
     hidden = [(name, form) for name in chain_scan.names(database) for form in chain_scan.forms(name)]
     assert len(hidden) > 300
     assert [name for name, form in hidden if form in public] == []

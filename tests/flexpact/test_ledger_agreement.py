@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from typer.testing import CliRunner
 
 from flexpact.cli import build
 from flexpact.pki import issue, make_authority
+from ledger.agreement_contract import NAME
+from ledger.contract_node import ContractNode
+from ledger.interface import interface
 from openadr.certificate import KeyKind
 from tests.ledger.parties import DAY_S, Programme, made_template
 
@@ -71,6 +75,8 @@ async def test_a_party_sees_the_money_and_takes_it_and_is_told_what_is_wrong(pro
     code, said = await run("suspend", "ab" * 32)
     assert (code, "give --socket, or --rpc, --contract and --key-file" in said) == (2, True)
 
+    await contested(programme, where)
+
     # the arbiter stops the agreement, and the node ends it
     arbiter = ("--key-file", str(programme.folder / "arbiter.key"))
     assert await run("suspend", agreement_id, "--reason", "4", *where, *arbiter) == (0, "suspend: done\n")
@@ -84,6 +90,25 @@ async def test_a_party_sees_the_money_and_takes_it_and_is_told_what_is_wrong(pro
     assert (told["paid_minor"], told["node_token_balance_minor"]) == (2100, 2100)
     assert json.loads((await run("list", *where))[1]) == [agreement_id]
     await deployed_by_hand(programme)
+
+
+async def contested(programme: Programme, where: tuple[str, ...]) -> None:
+    """The node contests another event and the arbiter decides; the chain has salted hashes of their words."""
+    await programme.statement(programme.agreement_id, "event-2")
+    await programme.step()
+    event_key = (await programme.account("event-2")).event_key.hex()
+    decided = ("--finding", "no", "--outcome", "measured", "--delivered-wh", "70001")
+    words = {"dispute": ("node", "--reason", "no"), "resolve": ("arbiter", *decided)}
+    for (function, (who, *said)), topic in zip(words.items(), ("Disputed", "Resolved"), strict=True):
+        key = ("--key-file", str(programme.folder / f"{who}.key"))
+        code, printed = await run(function, programme.agreement_id.hex(), event_key, *said, *where, *key)
+        salt, done = printed.removeprefix("salt: ").splitlines()
+        assert (code, done) == (0, f"{function}: done")
+        async with ContractNode.open(programme.server.url, 30) as node:
+            newest = (await node.newest()).number
+            address = programme.deployed.agreement
+            (entry,) = await node.events(address, interface(NAME).topic(topic), 0, newest)
+        assert entry.data == sha256(bytes.fromhex(salt) + b"no").digest()
 
 
 async def deployed_by_hand(programme: Programme) -> None:
