@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import delete
 
 from aggregator import booking, store
+from aggregator.api_agreements import OfferBody
 from ledger import agreement_store
 from ledger.agreement_contract import AgreementContract, call
 from ledger.agreement_schema import call_table, settlement_table
@@ -170,12 +171,18 @@ async def test_a_suspended_node_is_not_called_and_the_operator_is_told_the_claus
     assert [node["ven_name"] for node in answer["nodes"]] == ["node-1"]
 
 
-async def test_an_offer_of_a_time_that_cannot_be_is_refused_and_not_kept(agreed: Agreed) -> None:
+async def test_an_offer_that_the_contract_cannot_hold_is_refused_and_not_kept(
+    agreed: Agreed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offered = OfferBody.offer
     for name in ("starts_at", "expires_at"):
         for wrong in ("1026-01-20T00:00:00Z", "9999-12-31T23:59:59-14:00"):
             refused = await agreed.offer(status=400, **{name: wrong})
             assert refused["error"].startswith(f"{name}: Input should be ")
             assert f"(given '{wrong}')" in refused["error"]
+    monkeypatch.setattr(OfferBody, "offer", lambda body: replace(offered(body), payment_term_s=2**32))
+    refused = await agreed.offer(status=400)
+    assert refused["error"] == "DRAgreement.propose: paymentTermS: 4294967296 is no uint32"
     assert (await agreed.platform.get("/agreements"))["agreements"] == []
 
 
