@@ -265,12 +265,17 @@ def _broken(connection: sqlite3.Connection) -> list[str]:
     ).fetchall()
     if [row[0] for row in leaves] != list(range(len(leaves))):
         faults.append("leaf indices have gaps")
-    sealed = connection.execute("SELECT seq FROM agg_position WHERE name = ?", (audit.JOURNAL,)).fetchone()
-    done = _column(
-        connection, f"SELECT key FROM vtn_journal WHERE seq <= {sealed[0] if sealed else 0} ORDER BY seq"
-    )
-    if [row[1] for row in leaves] != done:
+    sealed = dict(connection.execute("SELECT name, seq FROM agg_position").fetchall())
+    keys = [row[1] for row in leaves]
+    own = [key for key in keys if key.startswith("checkpoint/")]
+    up_to = sealed.get(audit.JOURNAL, 0)
+    facts = _column(connection, f"SELECT key FROM vtn_journal WHERE seq <= {up_to} ORDER BY seq")
+    if [key for key in keys if not key.startswith("checkpoint/")] != facts:
         faults.append("the log does not hold exactly the facts that are marked as sealed")
+    up_to = sealed.get(audit.CHECKPOINTS, 0)
+    signed = _column(connection, f"SELECT size FROM ledger_checkpoint WHERE size <= {up_to} ORDER BY size")
+    if own != [f"checkpoint/{size}" for size in signed]:
+        faults.append("the log does not hold exactly the checkpoints that are marked as sealed")
     hashes = [merkle.leaf_hash(salt, canonical) for _, _, salt, canonical in leaves]
     for note in _column(connection, "SELECT note FROM ledger_checkpoint"):
         checkpoint = Checkpoint.parse(note)
