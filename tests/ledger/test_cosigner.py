@@ -132,7 +132,7 @@ async def test_a_database_that_is_older_than_what_was_published_is_told(
     assert state.status is CosignStatus.REFUSED
     assert "it answers 422" in state.text
     assert not await side.lines(forked)
-    assert len(side.asked.kept()) == 1
+    assert side.asked.kept() == []  # a bad proof proves nothing: anybody can send one
     assert (await side.step(cosigner)).status is CosignStatus.REFUSED
     await side.database.close()
     side.database = newer
