@@ -186,9 +186,7 @@ def trust(
         if chain_file is not None:
             chain_part = ChainTrust.from_section(read_evidence("trust", chain_file, MAX_FILE_BYTES))
         elif receipt is not None:
-            anchor = Receipt.from_file(read_evidence("receipt", receipt, MAX_FILE_BYTES)).anchor
-            block = None if sealers else anchor.block().hash
-            chain_part = ChainTrust(anchor.chain_id, anchor.contract, block, sealers)
+            chain_part = _chain_of(receipt, sealers)
         elif chain_id is not None and contract is not None:
             block = parse_hex("header", header, 32) if header is not None else None
             chain_part = ChainTrust(chain_id, parse_hex("contract", contract, ADDRESS_BYTES), block, sealers)
@@ -199,6 +197,13 @@ def trust(
         return text
 
     typer.echo(_or_one_sentence(make), nl=False)
+
+
+def _chain_of(receipt: Path, sealers: tuple[bytes, ...]) -> ChainTrust:
+    """The chain that a receipt names, and its block unless validators are trusted."""
+    anchor = Receipt.from_file(read_evidence("receipt", receipt, MAX_FILE_BYTES)).anchor
+    block = None if sealers else anchor.block().hash
+    return ChainTrust(anchor.chain_id, anchor.contract, block, sealers)
 
 
 def _log_key(text: str) -> LogKey:

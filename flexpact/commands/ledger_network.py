@@ -81,15 +81,20 @@ def init(
         files = network_files(made, now)
         show(out, [file.path for file in files])
         typer.echo(f"chain {chain_id}, contract 0x{made.contract.hex()}, admin {made.admin.text}")
-        typer.echo(
-            f"{validators} validator{'s' * (validators > 1)}: blocks need {made.quorum},"
-            f" {made.may_rest} may be down, {made.may_lie} false"
-        )
-        for warning in made.warnings():
-            typer.echo(f"WARNING: {warning}", err=True)
+        _say_what_holds(made, validators)
         if not dry_run:
             write(out, files, [validator.name for validator in made.validators])
             typer.echo(f"written; {out / 'README.md'} says how to start it")
+
+
+def _say_what_holds(made: plan.Network, validators: int) -> None:
+    """How many validators may fail, and what else stands against the network."""
+    typer.echo(
+        f"{validators} validator{'s' * (validators > 1)}: blocks need {made.quorum},"
+        f" {made.may_rest} may be down, {made.may_lie} false"
+    )
+    for warning in made.warnings():
+        typer.echo(f"WARNING: {warning}", err=True)
 
 
 @network.command(epilog=NOT_RUN)

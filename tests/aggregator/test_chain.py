@@ -103,4 +103,5 @@ async def test_without_news_the_chain_is_still_looked_at(anchored: Platform, cha
     await anchored.until("/status", lambda s: s["chain"]["status"] == "idle")
     await chain.switch_off()
     await anchored.clock.move(anchored.clock.now + LOOK_AGAIN)
-    await anchored.until("/status", lambda s: s["chain"]["status"] == "chain down")
+    status = await anchored.until("/status", lambda s: s["chain"]["status"] != "idle")
+    assert status["chain"]["status"] == "chain down"
