@@ -45,7 +45,9 @@ class Outcome(IntEnum):
 
 
 class Status(IntEnum):
-    """Where a settlement stands: open ones can be revised and disputed inside the window."""
+    """Where a settlement stands: open ones can be revised and disputed inside the window, disputed ones
+    resolved inside the window that the dispute has opened.
+    """
 
     NONE = 0
     OPEN = 1
@@ -157,8 +159,9 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """One event's money as a block shows it. `final_at`: from when on it can be paid, 0 while it is disputed;
-    `due_at`: until when it must be, 0 if nothing is to be paid.
+    """One event's money as a block shows it. `final_at`: from when on it can be paid, a dispute if nobody
+    decides it; `due_at`: until when it must be, 0 if nothing is to be paid. `penalty_waived`: it owes nothing
+    because the agreement was suspended or in arrears between the notification and the start.
     """
 
     booking_hash: bytes
@@ -174,6 +177,7 @@ class Settled:
     penalty_minor: int
     final_at: int
     due_at: int
+    penalty_waived: bool = False
 
     @property
     def amount_minor(self) -> int:

@@ -72,8 +72,8 @@ class AgreementContract:
         held = await self._ask("settlementOf", agreement_id, event_key, block=block, none_if="NotBooked")
         if held is None:
             return None
-        (*facts, _, revision, outcome, status), *money_and_times = held
-        values: list[Any] = [*facts, revision, Outcome(outcome), Status(status), *money_and_times]
+        (*facts, _, revision, outcome, status, waived), *money_and_times = held
+        values: list[Any] = [*facts, revision, Outcome(outcome), Status(status), *money_and_times, waived]
         return Settled(*values)
 
     async def terms_hash(self, agreement_id: bytes) -> bytes:

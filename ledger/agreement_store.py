@@ -1,16 +1,17 @@
-"""All SQL of agreements: the local mirror of what the contract holds, what is to be booked, and the signed
-calls; the tables are in `agreement_schema`. Functions take the caller's connection and never commit.
+"""All SQL of agreements and of what is to be booked under them: the local mirror of what the contract holds.
+The tables are in `agreement_schema`; calls and orders are in `call_store`. Functions take the caller's
+connection and never commit.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.agreement import (
@@ -29,13 +30,16 @@ from ledger.agreement import (
     terms_from,
     to_json,
 )
-from ledger.agreement_schema import agreement_table, call_table, order_table, settlement_table
+from ledger.agreement_schema import agreement_table, settlement_table
 from ledger.record import parse_time, time_text
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An agreement and what the chain showed of it last; `standing` None: it is not there."""
+    """An agreement and what the chain showed of it last; `standing` None: it is not there.
+
+    `accepted_at`: when the node accepted it, as the chain showed once, in seconds since 1970; 0 if never.
+    """
 
     agreement_id: bytes
     subject: str
@@ -43,6 +47,7 @@ class Held:
     standing: Standing | None
     text: str
     seen_at: datetime
+    accepted_at: int = 0
 
     def is_over(self, now: datetime) -> bool:
         """Whether it is over for ever, by what the chain showed."""
@@ -64,29 +69,6 @@ class Account:
     settled: Settled | None
     state: str
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Something that the aggregator's operator wants done."""
-
-    order_id: int
-    kind: str
-    agreement_id: bytes
-    event_key: bytes | None
-    argument: str
-    state: str = "open"
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SignedCall:
-    """A signed transaction whose outcome is not yet known."""
-
-    call_id: int
-    goal: str
-    nonce: int
-    raw_transaction: bytes
 
 
 async def add_agreement(conn: AsyncConnection, subject: str, terms: Terms, now: datetime) -> bytes:
@@ -114,6 +96,21 @@ async def agreements(conn: AsyncConnection, subject: str | None = None) -> list[
     return [_held(row) for row in await conn.execute(query)]
 
 
+async def newest(conn: AsyncConnection, limit: int, offset: int = 0) -> tuple[list[Held], int]:
+    """A page of agreements, those made last first, and how many there are in all."""
+    t = agreement_table
+    count = int((await conn.execute(select(func.count()).select_from(t))).scalar_one())
+    query = select(t).order_by(t.c.number.desc()).limit(limit).offset(offset)
+    return [_held(row) for row in await conn.execute(query)], count
+
+
+async def find(conn: AsyncConnection, agreement_id: bytes) -> Held | None:
+    """The agreement of that id."""
+    t = agreement_table
+    row = (await conn.execute(select(t).where(t.c.agreement_id == agreement_id))).one_or_none()
+    return None if row is None else _held(row)
+
+
 async def drop_refused(conn: AsyncConnection, subject: str) -> None:
     """Forget offers to a node that the contract refused and under which nothing was booked."""
     t, booked = agreement_table, select(settlement_table.c.agreement_id)
@@ -129,13 +126,24 @@ async def in_force(conn: AsyncConnection, subject: str) -> Held | None:
     return None if row is None else _held(row)
 
 
-async def see_agreement(
-    conn: AsyncConnection, agreement_id: bytes, standing: Standing | None, now: datetime
-) -> None:
-    """Note what the chain shows of an agreement."""
-    values = {"standing": to_json(standing) if standing else None, "seen_at": time_text(now)}
+async def all_in_force(conn: AsyncConnection) -> dict[str, Held]:
+    """The same of every node that has one."""
     t = agreement_table
-    await conn.execute(update(t).where(t.c.agreement_id == agreement_id).values(**values))
+    numbers = select(func.max(t.c.number)).where(t.c.standing.is_not(None)).group_by(t.c.subject)
+    return {row.subject: _held(row) for row in await conn.execute(select(t).where(t.c.number.in_(numbers)))}
+
+
+async def see_agreements(conn: AsyncConnection, seen: Mapping[bytes, Standing | None], now: datetime) -> None:
+    """Note what the chain shows of agreements, by id; an acceptance that it showed is never forgotten."""
+    t = agreement_table
+    for agreement_id, standing in seen.items():
+        values: dict[str, Any] = {
+            "standing": to_json(standing) if standing else None,
+            "seen_at": time_text(now),
+        }
+        if standing is not None and standing.accepted_at:
+            values["accepted_at"] = standing.accepted_at
+        await conn.execute(update(t).where(t.c.agreement_id == agreement_id).values(**values))
 
 
 async def tell_agreement(conn: AsyncConnection, agreement_id: bytes, said: str) -> None:
@@ -149,11 +157,16 @@ async def add_account(
 ) -> bool:
     """Keep what is to be booked of an event, by the names of node and event; False if it is kept already,
     which then stays as it was.
+
+    The event's key follows from the agreement's salt: a database that was restored from before the booking
+    makes the same key again, and the contract shows what is booked under it.
     """
     subject, event_id = names
     if await account(conn, subject, event_id) is not None:
         return False
-    salt = new_salt()
+    t = agreement_table
+    query = select(t.c.salt).where(t.c.agreement_id == agreement_id)
+    salt = salted_id((await conn.execute(query)).scalar_one(), "salt of event", subject, event_id)
     first = Revision(1, booking.outcome, booking.delivered_wh, booking.measurement_hash)
     row = {
         "subject": subject,
@@ -202,11 +215,14 @@ async def accounts(conn: AsyncConnection, agreement_id: bytes | None = None) -> 
     return [_account(row) for row in await conn.execute(query)]
 
 
-async def due_accounts(conn: AsyncConnection, now: datetime, limit: int) -> list[Account]:
-    """Events at which the chain is to be looked at by now, those that wait longest first."""
+async def due_accounts(conn: AsyncConnection, now: datetime, limit: int, skip: int = 0) -> list[Account]:
+    """Events at which the chain is to be looked at by now, those that wait longest first, without the first
+    `skip` of them.
+    """
     t = settlement_table
     query = select(t).where(t.c.state == "open", t.c.look_at <= _seconds(now))
-    return [_account(row) for row in await conn.execute(query.order_by(t.c.look_at).limit(limit))]
+    query = query.order_by(t.c.look_at, t.c.subject, t.c.event_id)
+    return [_account(row) for row in await conn.execute(query.limit(limit).offset(skip))]
 
 
 async def see_account(
@@ -214,20 +230,25 @@ async def see_account(
     seen: Account,
     settled: Settled | None,
     *,
+    block: tuple[int, bytes],
     look_at: datetime | None,
     said: str = "",
-    block: tuple[int, bytes] | None = None,
 ) -> None:
-    """Note what the chain shows of an event, and when to look again. None: it is paid and nothing is left, in
-    `block`. Nothing happens if a revision came meanwhile.
+    """Note what the chain shows of an event after a block, and when to look again; None: it is paid and
+    nothing is left. Nothing happens if a revision came meanwhile.
+
+    What it says of the penalty for the first time, or otherwise than before, is `unread`.
     """
+    before = seen.settled
+    is_news = settled is not None and (before is None or before.penalty_waived is not settled.penalty_waived)
     values = {
         "settled": to_json(settled) if settled else None,
         "text": said,
         "state": "open" if look_at else "paid",
-        "seen_block": block[0] if block else None,
-        "seen_hash": block[1] if block else None,
+        "seen_block": block[0],
+        "seen_hash": block[1],
         **({"look_at": _seconds(look_at)} if look_at else {}),
+        **({"unread": 1} if is_news else {}),
     }
     known = settlement_table.c.revisions == _revisions_text(seen.revisions)
     await conn.execute(
@@ -235,8 +256,23 @@ async def see_account(
     )
 
 
-async def newest_paid_in(conn: AsyncConnection) -> tuple[int, bytes] | None:
-    """Number and hash of the newest block that showed a settlement as done."""
+async def unread(conn: AsyncConnection) -> list[Account]:
+    """Events of which nobody has read yet what the chain says of the penalty."""
+    t = settlement_table
+    query = select(t).where(text("unread = 1")).order_by(t.c.event_id, t.c.subject)
+    return [_account(row) for row in await conn.execute(query)]
+
+
+async def mark_read(conn: AsyncConnection, seen: Sequence[Account]) -> None:
+    """Note that this was read; what the chain has shown since stays unread."""
+    for one in seen:
+        same = settlement_table.c.settled == (to_json(one.settled) if one.settled else None)
+        query = update(settlement_table).where(_is(one.subject, one.event_id), same)
+        await conn.execute(query.values(unread=0))
+
+
+async def newest_seen_in(conn: AsyncConnection) -> tuple[int, bytes] | None:
+    """Number and hash of the newest block in which an event was looked at."""
     t = settlement_table
     query = select(t.c.seen_block, t.c.seen_hash).where(t.c.seen_block.is_not(None))
     row = (await conn.execute(query.order_by(t.c.seen_block.desc()).limit(1))).one_or_none()
@@ -244,84 +280,10 @@ async def newest_paid_in(conn: AsyncConnection) -> tuple[int, bytes] | None:
 
 
 async def reopen(conn: AsyncConnection, block: int, now: datetime) -> None:
-    """What was done by that block is to be looked at again: the chain no longer has the block."""
+    """What was seen in that block is to be looked at again: the chain no longer has the block."""
     t = settlement_table
     values = {"state": "open", "look_at": _seconds(now), "seen_block": None, "seen_hash": None}
     await conn.execute(update(t).where(t.c.seen_block == block).values(**values))
-
-
-async def add_order(conn: AsyncConnection, order: Order, now: datetime) -> int:
-    """Keep an order; its number."""
-    row = {
-        "kind": order.kind,
-        "agreement_id": order.agreement_id,
-        "event_key": order.event_key,
-        "argument": order.argument,
-        "state": order.state,
-        "text": order.text,
-        "made_at": time_text(now),
-    }
-    (number,) = (await conn.execute(insert(order_table).values(row))).inserted_primary_key or (0,)
-    return int(number)
-
-
-async def orders(conn: AsyncConnection, *, open_only: bool = True) -> list[Order]:
-    """Orders in the order in which they came."""
-    t = order_table
-    columns = (t.c.order_id, t.c.kind, t.c.agreement_id, t.c.event_key, t.c.argument, t.c.state, t.c.text)
-    query = select(*columns).order_by(t.c.order_id)
-    if open_only:
-        query = query.where(t.c.state == "open")
-    return [Order(*row) for row in await conn.execute(query)]
-
-
-async def end_order(conn: AsyncConnection, order_id: int, state: str, said: str) -> None:
-    """Note that an order is `done` or `refused`, and why."""
-    t = order_table
-    await conn.execute(update(t).where(t.c.order_id == order_id).values(state=state, text=said))
-
-
-async def signed_call(conn: AsyncConnection) -> SignedCall | None:
-    """The transaction whose outcome is not yet known, if there is one."""
-    t = call_table
-    query = select(t.c.call_id, t.c.goal, t.c.nonce, t.c.raw_transaction).where(t.c.state == "signed")
-    row = (await conn.execute(query)).one_or_none()
-    return None if row is None else SignedCall(*row)
-
-
-async def add_call(conn: AsyncConnection, goal: str, nonce: int, raw: bytes, now: datetime) -> bool:
-    """Keep a signed transaction before it is sent; False if another one's outcome is not yet known."""
-    if await signed_call(conn) is not None:
-        return False
-    row = {
-        "goal": goal,
-        "state": "signed",
-        "nonce": nonce,
-        "raw_transaction": raw,
-        "changed_at": time_text(now),
-    }
-    await conn.execute(insert(call_table).values(row))
-    return True
-
-
-async def end_call(conn: AsyncConnection, call_id: int, state: str, now: datetime) -> None:
-    """Note that a signed transaction is `mined`, or `dropped` because it can no more come to pass."""
-    values = {"state": state, "changed_at": time_text(now)}
-    await conn.execute(update(call_table).where(call_table.c.call_id == call_id).values(**values))
-
-
-async def was_proposed(conn: AsyncConnection, agreement_id: bytes) -> bool:
-    """Whether an agreement's proposal was mined once, whatever the chain shows now."""
-    t = call_table
-    mined = (t.c.goal == f"propose {agreement_id.hex()}") & (t.c.state == "mined")
-    return (await conn.execute(select(t.c.call_id).where(mined).limit(1))).first() is not None
-
-
-async def count_calls(conn: AsyncConnection) -> dict[str, int]:
-    """How many transactions there were, by state."""
-    t = call_table
-    rows = await conn.execute(select(t.c.state, func.count()).group_by(t.c.state))
-    return {row[0]: row[1] for row in rows}
 
 
 async def complaints(conn: AsyncConnection) -> list[str]:
@@ -349,7 +311,8 @@ def _revisions_text(revisions: Sequence[Revision]) -> str:
 def _held(row: Row[Any]) -> Held:
     standing = standing_from(json.loads(row.standing)) if row.standing else None
     terms = terms_from(json.loads(row.terms))
-    return Held(row.agreement_id, row.subject, terms, standing, row.text, parse_time(row.seen_at))
+    seen_at, accepted_at = parse_time(row.seen_at), row.accepted_at or 0
+    return Held(row.agreement_id, row.subject, terms, standing, row.text, seen_at, accepted_at)
 
 
 def _account(row: Row[Any]) -> Account:

@@ -93,6 +93,7 @@ def _event(booked: Booked, settled: Settled | None) -> dict[str, Any]:
         "delivered_wh": settled.delivered_wh,
         "incentive_minor": settled.incentive_minor,
         "penalty_minor": settled.penalty_minor,
+        "penalty_waived": settled.penalty_waived,
         "amount_minor": settled.amount_minor,
         "final_at": time_or_none(settled.final_at),
         "due_at": time_or_none(settled.due_at),

@@ -26,10 +26,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from web3.types import Wei
 
 from ledger import store
+from ledger.chain_key import ChainKey
 from ledger.checkpoint import Checkpoint
-from ledger.errors import ChainError, ChainUnavailableError, ForeignHeadError, VerificationError
+from ledger.errors import (
+    ChainError,
+    ChainUnavailableError,
+    ForeignHeadError,
+    TokenError,
+    VerificationError,
+)
 from ledger.merkle import EMPTY_ROOT
-from ledger.node import ChainKey, Head, Node, NodeRefusedError, publish_call, publish_transaction, raised_fees
+from ledger.node import Head, Node, NodeRefusedError, publish_call, publish_transaction, raised_fees
 from ledger.receipt import Anchor, commitment, parse_hex
 from ledger.settings import LOOK_AGAIN, AnchorSettings
 from ledger.state import ADDRESS_BYTES
@@ -124,7 +131,7 @@ class Anchorer:
 
     def __init__(self, settings: AnchorSettings) -> None:
         self._settings = settings
-        self._key = ChainKey.load(settings.key_file)
+        self._key = ChainKey.load(settings.key)
         self._contract = parse_hex("settings", settings.contract, ADDRESS_BYTES)
         self._state: AnchorState | None = None
         self._node: Node | None = None
@@ -152,7 +159,7 @@ class Anchorer:
             status, text = await self._advance(db, now)
         except ChainUnavailableError as error:
             status, text = AnchorStatus.CHAIN_DOWN, str(error)
-        except (ChainError, VerificationError) as error:
+        except (ChainError, TokenError, VerificationError) as error:
             status, text = AnchorStatus.FAILED, str(error)
         previous = self._state
         since = previous.since if previous and previous.status is status else now

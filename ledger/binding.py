@@ -2,22 +2,24 @@
 
 The chain sees the public key and hashes of it and of the certificate, never the certificate itself. It checks
 that the key signed the binding; that the hash is of a certificate with that key is for whoever has the
-certificate: `check_binding`.
+certificate: the admin before he registers a party (`check_offered`), anybody afterwards (`check_binding`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from enum import IntEnum
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ledger.errors import KeyFileError, VerificationError
+from ledger.errors import KeyFileError, MalformedError, VerificationError
 from ledger.state import keccak256
 
 BINDING = keccak256(b"flexpact certificate binding v1")
@@ -45,6 +47,22 @@ class Binding:
     certificate: bytes
     key: bytes
     signature: bytes
+
+    def to_json(self) -> str:
+        """What a party sends to the admin; nothing of it is secret."""
+        fields = {"certificate": self.certificate, "key": self.key, "signature": self.signature}
+        return json.dumps({name: f"0x{value.hex()}" for name, value in fields.items()})
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Binding:
+        """The binding that a party has sent; MalformedError names the field that is none."""
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise MalformedError(STEP, f"no JSON: {text[:80]!r}") from error
+        if not isinstance(fields, dict):
+            raise MalformedError(STEP, f"no JSON object: {text[:80]!r}")
+        return cls(*(_field(fields, name) for name in ("certificate", "key", "signature")))
 
 
 def certificate_hash(certificate: x509.Certificate) -> bytes:
@@ -119,6 +137,60 @@ def check_binding(certificate: x509.Certificate, certificate_on_chain: bytes, ke
     ):
         if expected != got:
             raise VerificationError(STEP, text, expected=expected.hex(), got=got.hex())
+
+
+def check_offered(
+    certificate: x509.Certificate,
+    offered: Binding,
+    *,
+    chain_id: int,
+    registry: bytes,
+    account: bytes,
+    role: Role,
+) -> None:
+    """Nothing if a binding is of this certificate, and its key signed it for that account, role, registry and
+    chain; VerificationError says what it is not. The contract sees no certificate and cannot check the first.
+    """
+    for text, expected, got in (
+        ("the binding is of another certificate", certificate_hash(certificate), offered.certificate),
+        ("the binding has another key", public_key(certificate), offered.key),
+    ):
+        if expected != got:
+            raise VerificationError(STEP, text, expected=expected.hex(), got=got.hex())
+    message = binding_message(chain_id, registry, account, role, offered.certificate)
+    if not _is_signed(certificate.public_key(), offered.signature, message):
+        for_ = f"account 0x{account.hex()} as {role.name.lower()} in 0x{registry.hex()} on chain {chain_id}"
+        raise VerificationError(
+            STEP,
+            "the certificate's key signed something else",
+            expected=for_,
+            got=f"signature {offered.signature.hex()}",
+        )
+
+
+def _is_signed(key: object, signature: bytes, message: bytes) -> bool:
+    try:
+        if isinstance(key, rsa.RSAPublicKey):
+            key.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
+        elif isinstance(key, ec.EllipticCurvePublicKey) and len(signature) == 64:
+            r, s = int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
+            key.verify(encode_dss_signature(r, s), message, ec.ECDSA(hashes.SHA256()))
+            return s <= P256_ORDER // 2
+        else:
+            return False
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _field(fields: dict[str, object], name: str) -> bytes:
+    text = fields.get(name)
+    try:
+        if isinstance(text, str) and text.startswith("0x"):
+            return bytes.fromhex(text[2:])
+    except ValueError:
+        pass
+    raise MalformedError(STEP, f"{name}: not 0x and hexadecimal digits: {str(text)[:80]!r}")
 
 
 def _word(value: int) -> bytes:

@@ -1,7 +1,8 @@
-"""The log's own rows as records: what was signed and anchored is sealed into the log that it belongs to.
+"""The log's own rows as records: what was signed, cosigned and anchored is sealed into the log that it
+belongs to.
 
-A checkpoint's time and the course of an anchor stand in no signature and in no block. Sealed with the next
-facts, they cannot be changed either without a trace.
+A checkpoint's time, the course of an anchor and who has cosigned stand in no signature and in no block.
+Sealed with the next facts, they cannot be changed either without a trace.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from ledger.record import Record, parse_time
 
-CHECKPOINT, ANCHOR = "checkpoint", "anchor"
+CHECKPOINT, ANCHOR, COSIGNATURE = "checkpoint", "anchor", "cosignature"
 """The kinds of these records."""
 _OWN_LINES = 5
 """Lines of a note up to the log's own signature; witnesses may add theirs at any time."""
@@ -23,6 +24,12 @@ def checkpoint_record(row: Mapping[str, Any]) -> Record:
     note = "\n".join(row["note"].split("\n")[:_OWN_LINES])
     body = {"size": row["size"], "commitment": row["commitment"].hex(), "note": note}
     return Record(CHECKPOINT, f"checkpoint/{row['size']}", parse_time(row["published_at"]), body)
+
+
+def cosignature_record(row: Mapping[str, Any]) -> Record:
+    """The record of a row of `ledger_cosignature`."""
+    body = {name: row[name] for name in ("number", "size", "witness", "line")}
+    return Record(COSIGNATURE, f"cosignature/{row['number']}", parse_time(row["received_at"]), body)
 
 
 def anchor_record(row: Mapping[str, Any]) -> Record:

@@ -17,7 +17,7 @@ from itertools import islice
 
 from ledger import offline, tile
 from ledger.checkpoint import Checkpoint
-from ledger.erasure import erased_key, read_erased
+from ledger.erasure import KIND, erased_key, is_authorised, read_erased
 from ledger.errors import TamperedError, VerificationError
 from ledger.merkle import HASH_BYTES, inclusion_ranges, range_hash, root_from_inclusion
 from ledger.receipt import Receipt, commitment
@@ -77,7 +77,7 @@ def check_log(
     inside = checked_heads(conn, trust)
     tree, signed, lost = Tree(), 0, 0
     demanded = sorted(outside, key=lambda head: head.size)
-    hashes = _leaf_hashes(conn)
+    hashes = _leaf_hashes(conn, trust)
     head = next(inside, None)
     while batch := list(islice(hashes, tile.WIDTH)):
         number = tree.size // tile.WIDTH
@@ -130,9 +130,12 @@ def checked_heads(conn: sqlite3.Connection, trust: Trust | None) -> Iterator[Hea
         yield Head(checkpoint.size, checkpoint.root, record, lost=lost)
 
 
-def _leaf_hashes(conn: sqlite3.Connection) -> Iterator[bytes]:
-    """The hash of each leaf as its row gives it; TamperedError at the first row that is missing or broken."""
-    erased = read_erased(conn)
+def _leaf_hashes(conn: sqlite3.Connection, trust: Trust | None) -> Iterator[bytes]:
+    """The hash of each leaf as its row gives it; TamperedError at the first row that is missing or broken, or
+    with `trust` that tells of an erasure and was not signed when it was made.
+    """
+    keys = None if trust is None else [known.key for known in trust.keys]
+    erased = read_erased(conn, keys=keys)
     for expected, (index, key, salt, canonical) in enumerate(offline.leaves(conn)):
         if index != expected:
             missing = index > expected and _in_its_tile(conn, expected)
@@ -145,9 +148,12 @@ def _leaf_hashes(conn: sqlite3.Connection) -> Iterator[bytes]:
             yield _hash_in_its_tile(conn, index)
             continue
         if not (isinstance(salt, bytes) and isinstance(canonical, bytes) and len(salt) == SALT_BYTES):
-            raise TamperedError(record, "payload or salt is gone, and no record says that it was erased")
+            said = "no record says" if trust is None else "no record that the log's key signed says"
+            raise TamperedError(record, f"payload or salt is gone, and {said} that it was erased")
         if _key_of(canonical) != key:
             raise TamperedError(record, "its key is not that of its record")
+        if keys is not None and key.startswith(f"{KIND}/") and not is_authorised(index, canonical, keys):
+            raise TamperedError(record, "it tells of an erasure, and no key of the log signed it")
         yield sha256(b"\x00" + salt + canonical).digest()
 
 
@@ -214,7 +220,7 @@ def _signed_as_the_rows_say(conn: sqlite3.Connection, trust: Trust | None, index
     head = next((head for head in checked_heads(conn, trust) if head.size > index), None)
     if head is None:
         return False
-    tree, hashes = Tree(), _leaf_hashes(conn)
+    tree, hashes = Tree(), _leaf_hashes(conn, trust)
     try:
         while tree.size < head.size and (batch := list(islice(hashes, tile.WIDTH))):
             tree.add(batch)

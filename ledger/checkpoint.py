@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -112,10 +113,29 @@ class VerifierKey:
         Ed25519PublicKey.from_public_bytes(self.public).verify(signature, text)
 
 
+class NoteSigner(Protocol):
+    """A key that signs notes under a name, wherever its private half lies."""
+
+    @property
+    def name(self) -> str:
+        """The log's or the witness's name."""
+
+    @property
+    def kind(self) -> bytes:
+        """`ED25519` or `COSIGNATURE`."""
+
+    @property
+    def verifier(self) -> VerifierKey:
+        """The public half."""
+
+    def sign(self, text: bytes) -> bytes:
+        """The 64-byte Ed25519 signature of `text`."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class SigningKey:
-    """A log's own key, or a witness's; its file form is `PRIVATE+KEY+name+id+seed`, as in other transparency
-    logs.
+    """A log's own key, or a witness's, kept in a file; its file form is `PRIVATE+KEY+name+id+seed`, as in
+    other transparency logs.
     """
 
     name: str
@@ -179,7 +199,7 @@ class Cosignature:
     signature: bytes
 
     @classmethod
-    def sign(cls, checkpoint: Checkpoint, key: SigningKey, at: datetime) -> Cosignature:
+    def sign(cls, checkpoint: Checkpoint, key: NoteSigner, at: datetime) -> Cosignature:
         """The line of the witness with that key, at that time (its fraction of a second is dropped)."""
         if key.kind != COSIGNATURE:
             raise ValueError(f"a witness signs with a key of its own kind, not with {key.name}'s")
@@ -244,7 +264,7 @@ class Checkpoint:
     cosignatures: tuple[Cosignature, ...] = ()
 
     @classmethod
-    def sign(cls, size: int, root: bytes, key: SigningKey) -> Checkpoint:
+    def sign(cls, size: int, root: bytes, key: NoteSigner) -> Checkpoint:
         """The checkpoint of a log of that size and root, signed with the log's key, which bears its name."""
         if key.kind != ED25519:
             raise ValueError(f"a log signs with a key of its own kind, not with {key.name}'s")

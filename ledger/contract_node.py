@@ -11,11 +11,13 @@ from typing import Any, TypeVar, cast
 from eth_typing import BlockNumber, HexStr
 from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
+from web3.exceptions import TransactionNotFound
 from web3.types import BlockIdentifier, FilterParams, TxParams
 
 from ledger import contracts
+from ledger.chain_key import ChainKey
 from ledger.errors import ChainError
-from ledger.node import GWEI, LOG_BLOCKS, ChainKey, Node, NodeRefusedError
+from ledger.node import GWEI, LOG_BLOCKS, Node, NodeRefusedError
 from ledger.state import keccak256
 
 Result = TypeVar("Result")
@@ -101,6 +103,32 @@ class ContractNode(Node):
                 found.append(Entry(topics, bytes(entry["data"]), entry["blockNumber"]))
         return found
 
+    async def named(self, places: Sequence[bytes], first: int, last: int) -> frozenset[bytes]:
+        """What events of some contracts in the blocks `first` to `last` name first: their second topic."""
+        found: set[bytes] = set()
+        for start in range(first, last + 1, LOG_BLOCKS):
+            query: FilterParams = {
+                "address": [_address(contract) for contract in places],
+                "fromBlock": BlockNumber(start),
+                "toBlock": BlockNumber(min(start + LOG_BLOCKS - 1, last)),
+            }
+            entries = await self._ask(self._web3.eth.get_logs(query))
+            found |= {bytes(entry["topics"][1]) for entry in entries if len(entry["topics"]) > 1}
+        return frozenset(found)
+
+    async def mined(self, raw: bytes) -> tuple[bool, int, bytes] | None:
+        """Whether a signed transaction had its effect, and the block with its hash; None while the chain has
+        none such.
+        """
+        return await self._ask(self._outcome(HexBytes(keccak256(raw))))
+
+    async def _outcome(self, digest: HexBytes) -> tuple[bool, int, bytes] | None:
+        try:
+            receipt = await self._web3.eth.get_transaction_receipt(digest)
+        except TransactionNotFound:
+            return None
+        return receipt["status"] == 1, receipt["blockNumber"], bytes(receipt["blockHash"])
+
     async def transact(self, key: ChainKey, contract: bytes, data: bytes) -> None:
         """Send a call and wait until it is mined, with effect. RevertedCallError with the contract's error if
         it would be refused; nothing is sent then.
@@ -127,6 +155,7 @@ class ContractNode(Node):
         """The receipt of a transaction that had its effect."""
         base_fee = (await self.newest()).base_fee
         tip = GWEI if base_fee else 0
+        gas = await self._or_reverted(self._web3.eth.estimate_gas(call, "pending"))
         transaction = {
             **call,
             "type": 2,
@@ -135,7 +164,8 @@ class ContractNode(Node):
             "nonce": await self._ask(self._web3.eth.get_transaction_count(_address(key.address))),
             "maxFeePerGas": 2 * base_fee + tip,
             "maxPriorityFeePerGas": tip,
-            "gas": await self._or_reverted(self._web3.eth.estimate_gas(call, "pending")),
+            # A block later what is stored can be more, such as a lift in another second than its suspension.
+            "gas": gas + gas // 2,
         }
         del transaction["from"]
         raw = key.sign(cast("TxParams", transaction))

@@ -1,15 +1,17 @@
 """The table of cosignatures that witnesses gave for the log's checkpoints, and its SQL.
 
-A row is one witness's line for one checkpoint; a witness is named by its public key in text form. Functions
-take the caller's connection and never commit.
+A row is one witness's line for one checkpoint; a witness is named by its public key in text form. Rows are
+numbered as they come, so that they can be sealed. Functions take the caller's connection and never commit.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Column, Integer, MetaData, Table, Text, select, text
+from sqlalchemy import Column, Integer, MetaData, Table, Text, UniqueConstraint, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.checkpoint import MAX_SIGNATURES, Checkpoint, Cosignature
@@ -20,10 +22,13 @@ metadata = MetaData()
 cosignature_table = Table(
     "ledger_cosignature",
     metadata,
-    Column("size", Integer, primary_key=True, autoincrement=False),
-    Column("witness", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("size", Integer, nullable=False),
+    Column("witness", Text, nullable=False),
     Column("line", Text, nullable=False),
     Column("received_at", Text, nullable=False),
+    UniqueConstraint("size", "witness", name="ledger_cosignature_once"),
+    sqlite_autoincrement=True,
 )
 
 
@@ -39,12 +44,23 @@ _ADD = text(
 )
 
 
+async def rows(conn: AsyncConnection, after: int, limit: int) -> list[Mapping[str, Any]]:
+    """Rows numbered above `after` as they are stored, oldest first."""
+    c = cosignature_table.c
+    found = await conn.execute(
+        select(cosignature_table).where(c.number > after).order_by(c.number).limit(limit)
+    )
+    return [dict(row) for row in found.mappings()]
+
+
 async def cosigned(conn: AsyncConnection, checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint with the cosignatures that are there for it."""
-    c = cosignature_table.c
-    query = select(c.line).where(c.size == checkpoint.size).order_by(c.received_at, c.witness)
-    lines = (await conn.execute(query.limit(MAX_SIGNATURES - 1))).scalars()
+    lines = (await conn.exec_driver_sql(LINES, (checkpoint.size, MAX_SIGNATURES - 1))).scalars()
     return replace(checkpoint, cosignatures=tuple(map(Cosignature.parse, lines)))
+
+
+LINES = "SELECT line FROM ledger_cosignature WHERE size = ? ORDER BY received_at, witness LIMIT ?"
+"""Lines of cosignatures of a checkpoint by its size, and how many at most."""
 
 
 async def next_uncosigned(conn: AsyncConnection, at_least: int, witness: str) -> Checkpoint | None:

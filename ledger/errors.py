@@ -4,6 +4,7 @@ LedgerError
 ├── RecordError             a value without canonical bytes (float, null ...): our caller's mistake
 │   └── KeyConflictError    the same natural key was appended before with another content
 ├── KeyFileError            a key file that cannot be used
+├── TokenError              a key in a PKCS#11 token that cannot be used
 ├── UnknownLeafError        nobody appended that leaf, or no anchored checkpoint covers it yet
 ├── VerificationError       the evidence does not hold; names the step and both values
 │   ├── MalformedError      a file is not in its one allowed form; names the file and the place
@@ -34,6 +35,10 @@ class KeyConflictError(RecordError):
 
 class KeyFileError(LedgerError):
     """The key file cannot be read or does not hold a key of the expected kind."""
+
+
+class TokenError(LedgerError):
+    """The token does not answer, or does not hold a key of the expected kind; no message shows a PIN."""
 
 
 class UnknownLeafError(LedgerError):

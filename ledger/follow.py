@@ -300,17 +300,15 @@ def _all_anchored(found: Sequence[FoundHead], on_chain: Sequence[Point]) -> None
 
 def _check_seals(anchor: Anchor, chain: ChainTrust) -> None:
     """Nothing if a quorum of the validators that the trust file names sealed the block, or it names none."""
-    if not chain.validators:
+    if not chain.names_validators:
         return
+    validators = chain.validators_of(anchor.block().number)
     sealers = anchor.sealed().sealers() if anchor.vouched_by == VALIDATORS else ()
-    trusted = [address for address in sealers if address in chain.validators]
-    needed = quorum(len(chain.validators))
+    trusted = [address for address in sealers if address in validators.addresses]
+    needed = quorum(len(validators.addresses))
     if len(trusted) < needed:
         raise VerificationError(
-            "seals",
-            f"too few seals of the {len(chain.validators)} validators in the trust file",
-            expected=str(needed),
-            got=str(len(trusted)),
+            "seals", f"too few seals of {validators.text}", expected=str(needed), got=str(len(trusted))
         )
 
 

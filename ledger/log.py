@@ -12,14 +12,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import cosignature_store, store, tile
-from ledger.checkpoint import ED25519, Checkpoint, SigningKey
-from ledger.errors import KeyConflictError, UnknownLeafError
-from ledger.merkle import Range, consistency_ranges, inclusion_ranges, leaf_hash, range_hash
+from ledger import erasure, offline, proof, store, tile
+from ledger.checkpoint import ED25519, Checkpoint, NoteSigner, VerifierKey, to_base64
+from ledger.errors import KeyConflictError, KeyFileError, TamperedError
+from ledger.merkle import Range, consistency_ranges, leaf_hash, range_hash
+from ledger.note import DASH
 from ledger.receipt import VALIDATORS, Anchor, Receipt
 from ledger.record import Record
 from ledger.trust import ChainTrust, LogKey, Trust, WitnessTrust
@@ -35,17 +37,26 @@ TURN = 256
 
 class Log:
     """An append-only log named `origin`, whose checkpoints are signed with `key` (which bears the same
-    name) and cosigned by the witnesses that are asked, if there are any.
+    name) and cosigned by the witnesses that are asked, if there are any. `former` are the keys before it.
     """
 
-    def __init__(self, origin: str, key: SigningKey, witness: WitnessTrust | None = None) -> None:
+    def __init__(
+        self,
+        origin: str,
+        key: NoteSigner,
+        witness: WitnessTrust | None = None,
+        former: Sequence[LogKey] = (),
+    ) -> None:
         if key.name != origin:
             raise ValueError(f"the key belongs to the log {key.name!r}, not to {origin!r}")
         if key.kind != ED25519:
             raise ValueError(f"the key of {key.name!r} is a witness's, not a log's")
+        if key.verifier in [known.key for known in former]:
+            raise KeyFileError(f"the key {key.verifier.id.hex()} of {origin!r} is among its former keys too")
         self.origin = origin
         self._key = key
         self._witness = witness
+        self._former = tuple(former)
 
     async def append(self, records: Sequence[Record], conn: AsyncConnection) -> list[int]:
         """The leaf index of each record, new or old. The write becomes durable with the caller's commit.
@@ -70,11 +81,21 @@ class Log:
         return indices
 
     async def publish(self, conn: AsyncConnection, now: datetime) -> Checkpoint | None:
-        """A new signed checkpoint over all leaves, or None if there is nothing new to sign."""
+        """A new signed checkpoint over all leaves, or None if there is nothing new to sign. TamperedError if
+        one of the new leaves tells of an erasure that no key of this log signed: somebody else wrote it.
+        """
         size = await store.log_size(conn)
         newest = await store.newest_checkpoint(conn)
-        if size == (newest.size if newest else 0):
+        signed = newest.size if newest else 0
+        if size == signed:
             return None
+        # What an earlier key signed just before a rotation is ours; a lost one is anybody's.
+        ours = [self._key.verifier, *(known.key for known in self._former if known.lost_at is None)]
+        for leaf in await store.leaves_from(conn, signed, f"{erasure.KIND}/"):
+            if not erasure.is_authorised(leaf.index, leaf.canonical or b"", ours):
+                raise TamperedError(
+                    f"ledger_leaf {leaf.index}", "it tells of an erasure that the log's key did not sign"
+                )
         (root,) = await _hashes(conn, [(0, size)])
         checkpoint = Checkpoint.sign(size, root, self._key)
         await store.add_checkpoint(conn, checkpoint, now)
@@ -82,8 +103,7 @@ class Log:
 
     async def anchored(self, conn: AsyncConnection) -> tuple[Checkpoint, Anchor] | None:
         """The newest anchored checkpoint, with the cosignatures that are there for it, and its anchor."""
-        found = await store.newest_anchor(conn)
-        return found and (await cosignature_store.cosigned(conn, found[0]), found[1])
+        return await proof.visit(conn, proof.anchored)
 
     async def receipt(
         self, conn: AsyncConnection, index: int, under: tuple[Checkpoint, Anchor] | None = None
@@ -94,26 +114,12 @@ class Log:
 
         UnknownLeafError if there is no such leaf, if it is not anchored yet, or if the record was erased.
         """
-        stored = await store.leaf(conn, index)
-        if stored is None:
-            raise UnknownLeafError(f"the log has no leaf {index}")
-        under = under or await self.anchored(conn)
-        if under is None or under[0].size <= index:
-            raise UnknownLeafError(
-                f"leaf {index} is not anchored yet: {under[0].size if under else 0} leaves are"
-            )
-        if stored.canonical is None or stored.salt is None:
-            raise UnknownLeafError(f"the record of leaf {index} was erased")
-        checkpoint, anchor = under
-        path = await _hashes(conn, inclusion_ranges(index, checkpoint.size))
-        return Record.from_canonical(stored.canonical, stored.salt), Receipt(
-            index, tuple(path), checkpoint, anchor
-        )
+        return await proof.visit(conn, partial(proof.receipt, index=index, under=under))
 
     async def trust(self, conn: AsyncConnection, valid_from: datetime | None = None) -> Trust:
-        """The trust file for receipts given now: our key, contract and block of the newest anchor, if there
-        is one, and the witnesses that are asked. Where validators seal, it names those of that block: an
-        auditor puts in whom he trusts.
+        """The trust file for receipts given now: our key and those before it, contract and block of the
+        newest anchor, if there is one, and the witnesses that are asked. Where validators seal, it names
+        those of that block: an auditor puts in whom he trusts.
         """
         anchored = await store.newest_anchor(conn)
         chain = None
@@ -121,11 +127,27 @@ class Log:
             anchor = anchored[1]
             validators = anchor.sealed().validators if anchor.vouched_by == VALIDATORS else ()
             chain = ChainTrust(anchor.chain_id, anchor.contract, anchor.block().hash, validators)
-        return Trust((LogKey(self._key.verifier, valid_from),), chain, self._witness)
+        return Trust((LogKey(self._key.verifier, valid_from), *self._former), chain, self._witness)
+
+    @property
+    def verifier(self) -> VerifierKey:
+        """The public half of the log's key."""
+        return self._key.verifier
+
+    def attest(self, text: str) -> str:
+        """The log's signature line under a text of ours (C2SP signed note); a token may take a while.
+
+        ValueError for a text that could be taken for a checkpoint, or is not whole lines.
+        """
+        if not text.endswith("\n") or text.startswith(f"{self.origin}\n"):
+            raise ValueError("a text that is signed ends its line and does not begin with the log's name")
+        raw = self._key.verifier.id + self._key.sign(text.encode())
+        return f"{DASH} {self.origin} {to_base64(raw)}"
 
     async def consistency(self, conn: AsyncConnection, old_size: int, new_size: int) -> list[bytes]:
         """The proof that the tree of `new_size` leaves only adds to that of `old_size`."""
-        return await _hashes(conn, consistency_ranges(old_size, new_size))
+        spans = consistency_ranges(old_size, new_size)
+        return await proof.visit(conn, partial(offline.hashes, spans=spans))
 
 
 async def _leaves(records: Sequence[Record]) -> list[store.LeafRow]:

@@ -10,12 +10,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 import aiohttp
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
 from eth_typing import BlockNumber, HexStr
 from hexbytes import HexBytes
 from web3 import AsyncHTTPProvider, AsyncWeb3
@@ -23,8 +20,8 @@ from web3.exceptions import BlockNotFound, ContractLogicError, Web3Exception, We
 from web3.types import BlockIdentifier, FilterParams, RPCEndpoint, TxParams, Wei
 
 from ledger import contracts
-from ledger.errors import ChainError, ChainUnavailableError, KeyFileError, VerificationError
-from ledger.keyfile import read_secret, write_secret
+from ledger.chain_key import ChainKey
+from ledger.errors import ChainError, ChainUnavailableError, VerificationError
 from ledger.receipt import AGGREGATOR, SLOT, VALIDATORS, Anchor
 from ledger.seal import SealedHeader
 from ledger.stack import restore_recursion_limit
@@ -74,38 +71,6 @@ class Published:
     block: int
 
 
-class ChainKey:
-    """A secp256k1 key that sends transactions."""
-
-    def __init__(self, account: LocalAccount) -> None:
-        self._account = account
-
-    @classmethod
-    def load(cls, path: Path) -> ChainKey:
-        """The key in a file of 64 hexadecimal digits; KeyFileError if it holds none."""
-        text = read_secret(path)
-        try:
-            return cls(Account.from_key(bytes.fromhex(text)))
-        except ValueError as error:
-            raise KeyFileError(f"{path} holds no chain key of 64 hexadecimal digits") from error
-
-    @classmethod
-    def create(cls, path: Path) -> ChainKey:
-        """A fresh key in a new file; KeyFileError if the file exists."""
-        account = Account.create()
-        write_secret(path, bytes(account.key).hex())
-        return cls(account)
-
-    @property
-    def address(self) -> bytes:
-        """The account's address."""
-        return bytes.fromhex(self._account.address[2:])
-
-    def sign(self, transaction: TxParams) -> bytes:
-        """The signed transaction's bytes, as they are sent."""
-        return bytes(self._account.sign_transaction(cast("dict[str, Any]", transaction)).raw_transaction)
-
-
 class Node:
     """One JSON-RPC node."""
 
@@ -125,8 +90,11 @@ class Node:
     async def connect(cls, url: str, timeout_s: float) -> Self:
         """A node whose connections are kept; `close` it."""
         node = cls(url, timeout_s)
-        # web3's own session would open a connection for each call.
-        await node._provider.cache_async_session(aiohttp.ClientSession(raise_for_status=True))
+        async with contextlib.AsyncExitStack() as unless_kept:  # who connects may be cancelled meanwhile
+            # web3's own session would open a connection for each call.
+            session = await unless_kept.enter_async_context(aiohttp.ClientSession(raise_for_status=True))
+            await node._provider.cache_async_session(session)
+            unless_kept.pop_all()
         return node
 
     @classmethod

@@ -108,6 +108,14 @@ def checkpoint_note(conn: sqlite3.Connection, size: object) -> str | None:
     return None if row is None else str(row[0])
 
 
+def cosignatures(conn: sqlite3.Connection) -> Iterator[dict[str, Any]]:
+    """Each row of the cosignatures by column, in the order of their numbers."""
+    cursor = conn.execute("SELECT * FROM ledger_cosignature ORDER BY number")
+    names = [column[0] for column in cursor.description]
+    for row in cursor:
+        yield dict(zip(names, row, strict=True))
+
+
 def anchors(conn: sqlite3.Connection) -> Iterator[dict[str, Any]]:
     """Each row of the anchors by column, in the order of their numbers."""
     cursor = conn.execute("SELECT * FROM ledger_anchor ORDER BY anchor_id")

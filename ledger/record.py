@@ -26,6 +26,7 @@ MAX_INTEGER = 2**53 - 1
 MAX_DEPTH = 32
 MAX_FILE_BYTES = 4 * 1024 * 1024
 
+_UTC_OFFSET = len("+00:00")
 _TYPE_NAMES = {float: "a float", bool: "true or false", type(None): "null", bytes: "bytes"}
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _KEPT_SHAPES = 4096
@@ -36,6 +37,12 @@ _shapes: dict[tuple[str, ...], tuple[list[str], str]] = {}
 def new_salt() -> bytes:
     """32 fresh random bytes: without them a short record could be found by trying all likely values."""
     return os.urandom(SALT_BYTES)
+
+
+def new_salts(count: int) -> list[bytes]:
+    """As many salts."""
+    drawn = os.urandom(count * SALT_BYTES)
+    return [drawn[at : at + SALT_BYTES] for at in range(0, len(drawn), SALT_BYTES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +127,7 @@ def time_text(at: datetime) -> str:
         if at.utcoffset() is None:
             raise RecordError(f"time {at.isoformat()} has no time zone")
         at = at.astimezone(UTC)
-    return f"{at.date().isoformat()}T{at.time().isoformat()}Z"
+    return f"{at.isoformat()[:-_UTC_OFFSET]}Z"
 
 
 def parse_time(text: str) -> datetime:

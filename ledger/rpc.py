@@ -252,18 +252,26 @@ def _place(block: BlockAPI) -> dict[str, Any]:
 
 
 def _logs_between(chain: EmbeddedChain, query: dict[str, Any]) -> list[dict[str, Any]]:
-    """The logs of one contract with that first topic; a query must name both and a range of blocks."""
-    (topic,), place = query["topics"], query["address"]
-    (address,) = place if isinstance(place, list) else [place]
-    contract, newest = _bytes(address), chain.head().block_number
+    """The logs of some contracts, all or those with one first topic; a query must name the contracts and a
+    range of blocks.
+    """
+    topics, place = query.get("topics") or [], query["address"]
+    if len(topics) > 1 or place == []:
+        raise ValueError("a contract and at most one topic are expected")
+    places = {_bytes(address) for address in (place if isinstance(place, list) else [place])}
+    newest = chain.head().block_number
     first, last = (_number(query[end], newest) for end in ("fromBlock", "toBlock"))
     found: list[dict[str, Any]] = []
     for number in range(first, min(last, newest) + 1):
         header = chain.header(number)
-        if contract in BloomFilter(header.bloom):
+        if any(contract in BloomFilter(header.bloom) for contract in places):
             block = chain.block(header)
             found += _logs(block, chain.receipt(block))
-    return [entry for entry in found if _bytes(entry["address"]) == contract and entry["topics"][0] == topic]
+    return [
+        entry
+        for entry in found
+        if _bytes(entry["address"]) in places and (not topics or entry["topics"][0] == topics[0])
+    ]
 
 
 def _number(block: str, newest: int) -> int:

@@ -16,7 +16,8 @@ from ledger.agreement_contract import (
     propose_call,
     revise_call,
 )
-from ledger.agreement_store import Account, Order
+from ledger.agreement_store import Account
+from ledger.call_store import Order
 
 LOOK_AGAIN_S = 3600
 """When what needs a person is tried again by itself."""
@@ -30,6 +31,7 @@ class Goal:
     """A call that would bring the contract to what is wanted; the name is the same after a restart."""
 
     name: str
+    agreement_id: bytes
     data: bytes
 
 
@@ -46,7 +48,7 @@ class Next:
 
 def propose(agreement_id: bytes, terms: Terms) -> Goal:
     """The call that offers an agreement."""
-    return Goal(f"propose {agreement_id.hex()}", propose_call(agreement_id, terms))
+    return Goal(f"propose {agreement_id.hex()}", agreement_id, propose_call(agreement_id, terms))
 
 
 def next_for(account: Account, settled: Settled | None, terms: Terms, now: int) -> Next:
@@ -69,15 +71,15 @@ def _payment(account: Account, settled: Settled, now: int, said: str) -> Next:
     """What follows once the contract holds the newest revision that it takes."""
     if settled.status is Status.PAID:
         return Next(None, None, said)
-    if settled.status is Status.DISPUTED:
-        return Next(None, now + DISPUTE_LOOK_S, said)
     if now < settled.final_at:
-        return Next(None, settled.final_at, said)
+        disputed = settled.status is Status.DISPUTED  # the arbiter may decide at any time
+        return Next(None, min(now + DISPUTE_LOOK_S, settled.final_at) if disputed else settled.final_at, said)
     return Next(_call("pay", account, call("pay", *_ids(account))), None, said)
 
 
 def _call(kind: str, account: Account, data: bytes) -> Goal:
-    return Goal(f"{kind} {account.agreement_id.hex()} {account.event_key.hex()}", data)
+    name = f"{kind} {account.agreement_id.hex()} {account.event_key.hex()}"
+    return Goal(name, account.agreement_id, data)
 
 
 def _ids(account: Account) -> tuple[bytes, bytes]:
@@ -92,7 +94,12 @@ def order_goal(order: Order) -> Goal:
         arguments.append(int(order.argument))
     elif order.kind == "dispute":
         arguments.append(bytes.fromhex(order.argument))
-    return Goal(f"{order.kind} {order.order_id}", call(order.kind, *arguments))
+    return Goal(order_name(order), order.agreement_id, call(order.kind, *arguments))
+
+
+def order_name(order: Order) -> str:
+    """The name of the goal of an order."""
+    return f"{order.kind} {order.agreement_id.hex()} {order.order_id}"
 
 
 def is_carried_out(order: Order, standing: Standing, settled: Settled | None) -> bool:
@@ -126,6 +133,10 @@ def _contradiction(account: Account, settled: Settled) -> str:
 
 
 def _too_late(account: Account, settled: Settled, revision: Revision, closes_at: int) -> str:
+    """What the contract will never hear of; empty where it says the same already, as after a waiver."""
+    newest = account.revisions[-1]
+    if (newest.outcome, newest.delivered_wh) == (settled.outcome, settled.delivered_wh):
+        return ""
     closed = datetime.fromtimestamp(closes_at, UTC).isoformat()
     why = f"the window closed at {closed}"
     if settled.status in (Status.DISPUTED, Status.RESOLVED):

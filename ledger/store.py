@@ -157,6 +157,13 @@ async def leaf(conn: AsyncConnection, index: int) -> StoredLeaf | None:
     return None if row is None else StoredLeaf(*row)
 
 
+async def leaves_from(conn: AsyncConnection, first: int, prefix: str) -> list[StoredLeaf]:
+    """The leaves from an index on whose key begins with that text, which is ASCII."""
+    t, after = leaf_table, prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    query = select(t).where(t.c.leaf_index >= first, t.c.key >= prefix, t.c.key < after)
+    return [StoredLeaf(*row) for row in await conn.execute(query.order_by(t.c.leaf_index))]
+
+
 async def add_leaves(conn: AsyncConnection, first: int, rows: Sequence[LeafRow]) -> int:
     """Insert leaves whose key is new, numbered from `first`; how many that were."""
     if not rows:
@@ -203,14 +210,14 @@ _ADD_LEAF = "INSERT INTO ledger_leaf VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NO
 
 async def tiles(conn: AsyncConnection, places: Iterable[Place]) -> dict[Place, bytes]:
     """The content of tiles."""
-    wanted = json.dumps(list(places))
-    return {(row.level, row.tile_index): row.hashes for row in await conn.execute(_TILES, {"places": wanted})}
+    rows = await conn.exec_driver_sql(_TILES, (json.dumps(list(places)),))
+    return {(row.level, row.tile_index): row.hashes for row in rows}
 
 
-_TILES = text(
-    "SELECT level, tile_index, hashes FROM json_each(:places) "
-    "JOIN ledger_tile ON level = value->>0 AND tile_index = value->>1"
-)
+_TILES = """
+    SELECT level, tile_index, hashes FROM json_each(?)
+    JOIN ledger_tile ON level = value->>0 AND tile_index = value->>1
+"""
 
 
 async def put_tiles(conn: AsyncConnection, changed: Mapping[Place, bytes]) -> None:
@@ -345,15 +352,15 @@ async def anchors(conn: AsyncConnection, below: int, limit: int) -> list[tuple[i
 
 async def newest_anchor(conn: AsyncConnection) -> tuple[Checkpoint, Anchor] | None:
     """The largest anchored checkpoint and its proof."""
-    query = (
-        select(checkpoint_table.c.note, anchor_table.c.proof)
-        .join(anchor_table, anchor_table.c.size == checkpoint_table.c.size)
-        .where(anchor_table.c.state == "anchored")
-        .order_by(anchor_table.c.size.desc())
-        .limit(1)
-    )
-    row = (await conn.execute(query)).one_or_none()
+    row = (await conn.exec_driver_sql(NEWEST_ANCHOR)).one_or_none()
     return None if row is None else (Checkpoint.parse(row.note), Anchor.parse(row.proof))
+
+
+NEWEST_ANCHOR = """
+    SELECT published.note, anchor.proof FROM ledger_anchor AS anchor
+    JOIN ledger_checkpoint AS published ON published.size = anchor.size
+    WHERE anchor.state = 'anchored' ORDER BY anchor.size DESC LIMIT 1
+"""
 
 
 async def anchored_size(conn: AsyncConnection) -> int:

@@ -9,6 +9,7 @@ the tile.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 
 from ledger.merkle import HASH_BYTES, Range, Subtree, subtrees
@@ -17,6 +18,11 @@ HEIGHT = 8
 WIDTH = 1 << HEIGHT
 LEVELS = 8
 """Tile levels up to 2^64 leaves."""
+
+_KEPT_TILES = 64
+"""Tiles whose inner hashes are kept, a megabyte: the upper ones are those of nearly every proof. They are
+found by their content, so a tile that changed, or a change that was undone, never gives an old hash.
+"""
 
 Place = tuple[int, int]
 """(level, tile index)."""
@@ -69,18 +75,30 @@ def place_of(subtree: Subtree) -> Place:
 def subtree_hash(subtree: Subtree, tiles: Mapping[Place, bytes]) -> bytes:
     """The root of a complete subtree, from the tile that holds it."""
     level, index = subtree
-    width = 1 << level % HEIGHT
-    start = (index * width) % WIDTH
-    content = tiles[place_of(subtree)][start * HASH_BYTES : (start + width) * HASH_BYTES]
-    return _root(content)
+    row = _rows(tiles[place_of(subtree)])[level % HEIGHT]
+    start = (index << level % HEIGHT) % WIDTH >> level % HEIGHT
+    return row[start * HASH_BYTES : (start + 1) * HASH_BYTES]
+
+
+@lru_cache(maxsize=_KEPT_TILES)
+def _rows(content: bytes) -> list[bytes]:
+    """The hashes of a tile, the complete ones above each two of them, and so on."""
+    rows = [content]
+    while len(rows) < HEIGHT:
+        rows.append(_above(rows[-1]))
+    return rows
 
 
 def _root(content: bytes) -> bytes:
     """`merkle.complete_root` of hashes that lie behind each other, a tenth faster."""
     while len(content) > HASH_BYTES:
-        pairs = range(0, len(content), 2 * HASH_BYTES)
-        content = b"".join([sha256(b"\x01" + content[at : at + 2 * HASH_BYTES]).digest() for at in pairs])
+        content = _above(content)
     return content
+
+
+def _above(content: bytes) -> bytes:
+    pairs = range(2 * HASH_BYTES, len(content) + 1, 2 * HASH_BYTES)
+    return b"".join([sha256(b"\x01" + content[at - 2 * HASH_BYTES : at]).digest() for at in pairs])
 
 
 def split(content: bytes) -> list[bytes]:

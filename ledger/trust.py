@@ -1,5 +1,6 @@
 """`trust.toml`: what an auditor takes as given: the log's keys and their times, the chain's contract with a
-block header or the validators, and the witnesses. Format `flexpact-trust/v1`.
+block header or the validators (one list, or a set for each stretch of blocks), and the witnesses. Format
+`flexpact-trust/v1`.
 
 It is read as strictly as a receipt: a file that differs from what `text` writes is refused, so that a slip
 of one character cannot pass for trust. Its second line is a check value over all lines below, because many
@@ -13,9 +14,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import pairwise
 
-from ledger.checkpoint import COSIGNATURE, ED25519, KINDS, VerifierKey
-from ledger.errors import MalformedError
+from ledger.checkpoint import COSIGNATURE, ED25519, KINDS, MAX_SIZE, VerifierKey
+from ledger.errors import MalformedError, VerificationError
 from ledger.receipt import parse_hex
 from ledger.record import first_difference
 from ledger.state import ADDRESS_BYTES
@@ -55,25 +57,71 @@ class LogKey:
 
 
 @dataclass(frozen=True, slots=True)
+class ValidatorSet:
+    """Validators of a chain, a quorum of whom seals each block from `from_block` on, until the next set
+    begins. Without `from_block` they are those of every block.
+    """
+
+    addresses: tuple[bytes, ...]
+    from_block: int | None = None
+
+    @property
+    def text(self) -> str:
+        """Who they are, in a sentence."""
+        since = "" if self.from_block is None else f" from block {self.from_block} on"
+        return f"the {len(self.addresses)} validators{since} in the trust file"
+
+    def lines(self) -> list[str]:
+        """The section of a set that begins at a block."""
+        addresses = _list("addresses", (f"0x{address.hex()}" for address in self.addresses))
+        return ["[[chain.validators]]", f"from_block = {self.from_block}", addresses]
+
+
+@dataclass(frozen=True, slots=True)
 class ChainTrust:
     """The contract that holds the log's checkpoints, and what makes a block header of its chain believable.
 
     `header` is the hash of a block that the auditor trusts. `validators` are the addresses of which a quorum
-    must have sealed the header. Where both are given, both must hold.
+    must have sealed the header, whichever block it is of; `validator_sets` stand in their place where they
+    changed, in ascending order of blocks. Where a block and validators are given, both must hold.
     """
 
     id: int
     contract: bytes
     header: bytes | None = None
     validators: tuple[bytes, ...] = ()
+    validator_sets: tuple[ValidatorSet, ...] = ()
+
+    @property
+    def names_validators(self) -> bool:
+        """Whether a block needs seals to be believed."""
+        return bool(self.validators or self.validator_sets)
+
+    def validators_of(self, block: int) -> ValidatorSet:
+        """The validators of whom a quorum must have sealed the block of that number, nobody if the file names
+        none; VerificationError if all sets begin later.
+        """
+        if not self.validator_sets:
+            return ValidatorSet(self.validators)
+        holding = [each for each in self.validator_sets if (each.from_block or 0) <= block]
+        if not holding:
+            raise VerificationError(
+                "seals",
+                "no validators in the trust file are those of this block",
+                expected=f"a block from {self.validator_sets[0].from_block} on",
+                got=f"block {block}",
+            )
+        return holding[-1]
 
     def lines(self) -> list[str]:
-        """The section of `trust.toml`."""
+        """The section of `trust.toml`, with a section of its own for each set of validators."""
         lines = ["[chain]", f"id = {self.id}", f'contract = "0x{self.contract.hex()}"']
         if self.header is not None:
             lines.append(f'header = "0x{self.header.hex()}"')
         if self.validators:
             lines.append(_list("validators", (f"0x{address.hex()}" for address in self.validators)))
+        for each in self.validator_sets:
+            lines += ["", *each.lines()]
         return lines
 
     @classmethod
@@ -206,14 +254,53 @@ def _chain(table: Mapping[str, object]) -> ChainTrust:
     if type(number) is not int or number < 1:
         raise MalformedError(STEP, f"the chain's id is not a positive number: {number!r}")
     header = parse_hex(STEP, _text(table, "header"), 32) if "header" in table else None
-    validators = _texts(table, "validators") if "validators" in table else []
-    _different("validator", validators)
+    validators, sets = _validators(table["validators"]) if "validators" in table else ((), ())
     return ChainTrust(
-        number,
-        parse_hex(STEP, _text(table, "contract"), ADDRESS_BYTES),
-        header,
-        tuple(parse_hex(STEP, text, ADDRESS_BYTES) for text in validators),
+        number, parse_hex(STEP, _text(table, "contract"), ADDRESS_BYTES), header, validators, sets
     )
+
+
+def _validators(value: object) -> tuple[tuple[bytes, ...], tuple[ValidatorSet, ...]]:
+    """One list for all blocks, or sets that each begin at a block."""
+    if not isinstance(value, list) or not any(isinstance(each, dict) for each in value):
+        return _addresses({"validators": value}, "validators"), ()
+    if not all(isinstance(each, dict) for each in value):
+        raise MalformedError(STEP, "validators are neither a list of texts nor sections [[chain.validators]]")
+    sets = tuple(_validator_set(table) for table in value)
+    for before, after in pairwise(sets):
+        if (after.from_block or 0) <= (before.from_block or 0):
+            raise MalformedError(
+                STEP,
+                "the sets of validators are not in the order of their blocks",
+                expected=f"from_block above {before.from_block}",
+                got=str(after.from_block),
+            )
+        if set(before.addresses) == set(after.addresses):
+            raise MalformedError(
+                STEP,
+                f"the set from block {after.from_block} on is the one before it again",
+                expected="other validators",
+                got=f"those from block {before.from_block} on",
+            )
+    return (), sets
+
+
+def _validator_set(table: Mapping[str, object]) -> ValidatorSet:
+    _known(table, {"from_block", "addresses"}, set(), "[[chain.validators]]")
+    block = table["from_block"]
+    if type(block) is not int or not 0 <= block <= MAX_SIZE:
+        raise MalformedError(
+            STEP, "from_block is not the number of a block", expected=f"0 to {MAX_SIZE}", got=repr(block)[:80]
+        )
+    if table["addresses"] == []:
+        raise MalformedError(STEP, f"the set of validators from block {block} on is empty")
+    return ValidatorSet(_addresses(table, "addresses"), block)
+
+
+def _addresses(table: Mapping[str, object], name: str) -> tuple[bytes, ...]:
+    texts = _texts(table, name)
+    _different("validator", texts)
+    return tuple(parse_hex(STEP, text, ADDRESS_BYTES) for text in texts)
 
 
 def _witness(table: Mapping[str, object]) -> WitnessTrust:

@@ -150,7 +150,7 @@ def anchor_steps(receipt: Receipt, trust: Trust) -> Iterator[Step]:
     _same("contract", "another contract", f"0x{trust.chain.contract.hex()}", f"0x{anchor.contract.hex()}")
     _same("contract", "another storage slot", str(SLOT), str(anchor.slot))
     yield _checked("contract", f"0x{anchor.contract.hex()} on chain {anchor.chain_id}")
-    if sealed or trust.chain.validators:
+    if sealed or trust.chain.names_validators:
         yield _seals(anchor, trust.chain)
     header = anchor.block()
     yield _header(header, anchor.vouched_by, trust.chain)
@@ -169,29 +169,29 @@ def anchor_steps(receipt: Receipt, trust: Trust) -> Iterator[Step]:
 
 
 def _seals(anchor: Anchor, chain: ChainTrust) -> Step:
-    needed = quorum(len(chain.validators))
+    # The number is among what the seals are over, so a block cannot be shown as one of another set's time.
+    validators = chain.validators_of(anchor.block().number)
+    needed = quorum(len(validators.addresses))
     if anchor.vouched_by != VALIDATORS:
         raise VerificationError(
             "seals",
             f"only the {anchor.vouched_by} vouches for the header",
-            expected=f"seals of {needed} of {len(chain.validators)} validators",
+            expected=f"seals of {needed} of {len(validators.addresses)} validators",
             got="none",
         )
     sealed = anchor.sealed()
-    if not chain.validators:
+    if not chain.names_validators:
         return _not_checked("seals", f"{len(sealed.seals)} seals, and the trust file names no validators")
     sealers = sealed.sealers()
-    trusted = [address for address in sealers if address in chain.validators]
+    trusted = [address for address in sealers if address in validators.addresses]
     if len(trusted) < needed:
         raise VerificationError(
-            "seals",
-            f"too few seals of the {len(chain.validators)} validators in the trust file",
-            expected=str(needed),
-            got=str(len(trusted)),
+            "seals", f"too few seals of {validators.text}", expected=str(needed), got=str(len(trusted))
         )
     names = ", ".join(f"0x{address.hex()}" for address in trusted)
     others = _ignored(len(sealers) - len(trusted), "seals")
-    return _checked("seals", f"{needed} needed, sealed by {names}{others}")
+    since = "" if validators.from_block is None else f" of {validators.text}"
+    return _checked("seals", f"{needed} needed{since}, sealed by {names}{others}")
 
 
 def _header(header: Header, vouched_by: str, chain: ChainTrust) -> Step:
@@ -200,14 +200,14 @@ def _header(header: Header, vouched_by: str, chain: ChainTrust) -> Step:
         expected, got = f"0x{chain.header.hex()}", f"0x{header.hash.hex()}"
         _same("header", "the receipt rests on another block", expected, got)
         return _checked("header", f"block {header.number} is the trusted one; {vouch} for it")
-    if chain.validators:
+    if chain.names_validators:
         return _checked("header", f"block {header.number} at {_time(header.timestamp)}, as its seals say")
     return _not_checked("header", f"the trust file names no block; only {vouch} for block {header.number}")
 
 
 def _validity(key: LogKey, receipt: Receipt, trust: Trust) -> Step:
     """Whether the key counted when the checkpoint was anchored: the only time that somebody else gave."""
-    if trust.chain is None or (trust.chain.header is None and not trust.chain.validators):
+    if trust.chain is None or (trust.chain.header is None and not trust.chain.names_validators):
         if key.lost_at is not None:
             raise VerificationError(
                 "validity",

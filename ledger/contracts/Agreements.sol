@@ -10,8 +10,9 @@ import {IParticipantRegistry} from "./IParticipantRegistry.sol";
 /// @title Agreements: who has agreed on what, where it stands, and which calls it allows
 /// @notice The aggregator proposes, the node accepts. An agreement is suspended by hand (aggregator or arbiter),
 /// while the registry suspends a party, and by time alone while a due payment is missing.
-/// @dev A clause is judged by what stood at the start of the call, never by when a transaction arrived: past
-/// suspensions are kept with their times, and looked up in the logarithm of their number.
+/// @dev A clause is judged by what stood when the node was notified, never by when a transaction arrived: past
+/// suspensions are kept with their times, and looked up in the logarithm of their number. The notification's time
+/// is the aggregator's word; `_wasInterrupted` says where that word alone must not cost the node anything.
 abstract contract Agreements is IDRAgreement {
     using Checkpoints for Checkpoints.Trace208;
     using DueQueue for DueQueue.Queue;
@@ -21,6 +22,9 @@ abstract contract Agreements is IDRAgreement {
     int256 private constant UTC_OFFSET_LIMIT_S = 14 hours;
     /// @dev Energy asked for is rounded to whole Wh: half a Wh, in watt seconds.
     uint256 private constant HALF_WH = 1800;
+    /// @dev A trace keeps when a spell began above these bits, and in them what it is: 0 once it is over.
+    uint256 private constant KIND_BITS = 8;
+    uint8 private constant UNPAID = 1;
 
     /// @notice Who may act.
     IParticipantRegistry public immutable registry;
@@ -30,14 +34,14 @@ abstract contract Agreements is IDRAgreement {
     mapping(bytes32 id => mapping(int256 day => uint256)) internal _calls;
     /// @dev What is to be paid and when.
     mapping(bytes32 id => DueQueue.Queue) internal _due;
-    /// @dev Who had suspended it by hand from when on.
+    /// @dev Spells of suspension by hand; the kind is who suspended it.
     mapping(bytes32 id => Checkpoints.Trace208) private _suspensions;
-    /// @dev Since when a payment was missing, 0 from when none was; written by the payment that was missing.
+    /// @dev Spells in which a payment was missing; written by the payment that was missing.
     mapping(bytes32 id => Checkpoints.Trace208) private _arrears;
 
     /// @param registry_ Who may act.
     constructor(IParticipantRegistry registry_) {
-        require(address(registry_) != address(0), ZeroAddress());
+        if (address(registry_) == address(0)) revert ZeroAddress();
         registry = registry_;
     }
 
@@ -49,7 +53,7 @@ abstract contract Agreements is IDRAgreement {
         bytes32 given = keccak256(abi.encode(terms));
         if (_agreements[id].terms.aggregator != address(0)) {
             bytes32 proposed = termsHashOf(id);
-            require(proposed != given, AlreadyProposed(id));
+            if (proposed == given) revert AlreadyProposed(id);
             revert ProposedDifferently(proposed, given);
         }
         _checkTerms(terms);
@@ -64,9 +68,9 @@ abstract contract Agreements is IDRAgreement {
         Agreement storage agreement = _known(id);
         _onlyBy(agreement.terms.node);
         State state = stateOf(id);
-        require(state == State.Proposed, StateForbids(state, State.Proposed));
+        if (state != State.Proposed) revert StateForbids(state, State.Proposed);
         bytes32 proposed = termsHashOf(id);
-        require(proposed == termsHash, ProposedDifferently(proposed, termsHash));
+        if (proposed != termsHash) revert ProposedDifferently(proposed, termsHash);
         _requireParties(agreement.terms);
         agreement.acceptedAt = _now();
         emit Accepted(id);
@@ -79,8 +83,8 @@ abstract contract Agreements is IDRAgreement {
         Agreement storage agreement = _known(id);
         _onlyByParty(agreement.terms);
         State state = stateOf(id);
-        require(state < State.Expired, StateForbids(state, State.Active));
-        require(agreement.closesAt == 0, AlreadyClosing(agreement.closesAt));
+        if (state >= State.Expired) revert StateForbids(state, State.Active);
+        if (agreement.closesAt != 0) revert AlreadyClosing(agreement.closesAt);
         uint256 closesAt = block.timestamp + (state == State.Proposed ? 0 : agreement.terms.noticeS);
         uint256 expiresAt = agreement.terms.expiresAt;
         agreement.closesAt = (closesAt < expiresAt ? closesAt : expiresAt).toUint48();
@@ -94,8 +98,8 @@ abstract contract Agreements is IDRAgreement {
     function suspend(bytes32 id, uint16 reason) external {
         Suspender caller = _suspender(id);
         Suspender suspender = _suspendedBy(id);
-        require(suspender < caller, AlreadySuspended(suspender, caller));
-        _suspensions[id].push(_now(), uint208(caller));
+        if (suspender >= caller) revert AlreadySuspended(suspender, caller);
+        _suspensions[id].push(_now(), _spell(block.timestamp, uint8(caller)));
         emit Suspended(id, reason);
     }
 
@@ -104,9 +108,12 @@ abstract contract Agreements is IDRAgreement {
     function lift(bytes32 id) external {
         Suspender caller = _suspender(id);
         Suspender suspender = _suspendedBy(id);
-        require(suspender != Suspender.Nobody, NotSuspended(id));
-        require(suspender <= caller, CallerMayNot(msg.sender, _agreements[id].terms.arbiter));
-        _suspensions[id].push(_now(), uint208(Suspender.Nobody));
+        if (suspender == Suspender.Nobody) revert NotSuspended(id);
+        if (suspender > caller) revert CallerMayNot(msg.sender, _agreements[id].terms.arbiter);
+        uint208 spell = _suspensions[id].latest();
+        // What was suspended for no second leaves nothing.
+        if (_beganAt(spell) == block.timestamp) spell = _suspensions[id].upperLookup(_now() - 1);
+        _suspensions[id].push(_now(), _spell(_beganAt(spell), uint8(Suspender.Nobody)));
         emit Lifted(id);
     }
 
@@ -130,32 +137,19 @@ abstract contract Agreements is IDRAgreement {
         return _calls[id][day];
     }
 
-    /// @notice Nothing if the agreement allows a call; else the error of the first clause against it. A call in
-    /// the future is judged by what stands now.
+    /// @notice Nothing if the agreement allows a call; else the error of the first clause against it. What stands
+    /// now decides about a notification that is still to come.
     /// @param id The agreement.
     /// @param startsAt When the call starts.
     /// @param durationS How long it is.
     /// @param notifiedAt When the node is notified.
     /// @param requestedWh Energy asked for.
     function checkCall(bytes32 id, uint48 startsAt, uint32 durationS, uint48 notifiedAt, uint48 requestedWh)
-        public
+        external
         view
     {
-        Agreement storage agreement = _known(id);
-        Terms storage terms = agreement.terms;
-        _checkTime(id, agreement, startsAt, durationS);
-        _requireParties(terms);
-        Suspender suspender = Suspender(_suspensions[id].upperLookup(startsAt));
-        require(suspender == Suspender.Nobody, InSuspension(startsAt, suspender));
-        uint256 since = _arrearsSince(id, startsAt);
-        require(since == 0, InArrears(startsAt, since));
-        uint256 capacityWs = uint256(terms.capacityW) * durationS;
-        bool fits = uint256(requestedWh) * 1 hours <= capacityWs + HALF_WH;
-        require(fits, CapacityExceeded(requestedWh, capacityWs / 1 hours));
-        uint256 noticeS = startsAt > notifiedAt ? startsAt - notifiedAt : 0;
-        require(noticeS >= terms.noticeS, NoticeTooShort(noticeS, terms.noticeS));
-        uint256 calls = _calls[id][dayOf(id, startsAt)];
-        require(calls < terms.maxCallsPerDay, CallsExceeded(calls + 1, terms.maxCallsPerDay));
+        _checkClauses(id, startsAt, durationS, notifiedAt, requestedWh);
+        _requireParties(_agreements[id].terms);
     }
 
     /// @param id The agreement.
@@ -186,28 +180,60 @@ abstract contract Agreements is IDRAgreement {
         return (local + 1 days) / 1 days - 1;
     }
 
-    /// @dev Take an entry out of what is due; if that ends the arrears, keep how long they lasted.
-    function _takeFromDue(bytes32 id, uint32 ticket) internal {
+    /// @dev Take an entry out of what is due; if that ends the arrears, keep how long they lasted. Arrears that
+    /// lasted no second leave nothing.
+    function _takeFromDue(bytes32 id, uint24 ticket) internal {
         uint256 since = _arrearsSince(id, block.timestamp);
         _due[id].remove(ticket);
         if (since == 0) return;
-        if (_arrears[id].latest() == 0) {
-            _arrears[id].push(uint48(since), uint208(since));
+        bool kept = uint8(_arrears[id].latest()) == UNPAID;
+        if (!kept && since < block.timestamp) {
+            _arrears[id].push(uint48(since), _spell(since, UNPAID));
+            kept = true;
         }
         uint256 next = _due[id].earliest();
         if (next == 0 || next > block.timestamp) {
-            _arrears[id].push(_now(), 0);
+            if (kept) _arrears[id].push(_now(), _spell(since, 0));
             emit ArrearsCleared(id);
         }
     }
 
+    /// @dev All clauses but that of the parties, of whom the registry keeps no past.
+    function _checkClauses(bytes32 id, uint48 startsAt, uint32 durationS, uint48 notifiedAt, uint48 requestedWh)
+        internal
+        view
+    {
+        Agreement storage agreement = _known(id);
+        Terms storage terms = agreement.terms;
+        _checkTime(id, agreement, startsAt, durationS);
+        _checkStanding(id, notifiedAt < startsAt ? notifiedAt : startsAt);
+        uint256 capacityWs = uint256(terms.capacityW) * durationS;
+        bool fits = uint256(requestedWh) * 1 hours <= capacityWs + HALF_WH;
+        if (!fits) revert CapacityExceeded(requestedWh, capacityWs / 1 hours);
+        uint256 noticeS = startsAt > notifiedAt ? startsAt - notifiedAt : 0;
+        if (noticeS < terms.noticeS) revert NoticeTooShort(noticeS, terms.noticeS);
+        uint256 calls = _calls[id][dayOf(id, startsAt)];
+        if (calls >= terms.maxCallsPerDay) revert CallsExceeded(calls + 1, terms.maxCallsPerDay);
+    }
+
+    /// @dev Whether a suspension by hand, or arrears, began between a notification and the start, both included.
+    /// Who gives an earlier notification than the true one to get round a suspension always ends up here.
+    function _wasInterrupted(bytes32 id, uint48 notifiedAt, uint48 startsAt) internal view returns (bool) {
+        uint256 suspendedAt = _beganAt(_suspensions[id].upperLookup(startsAt));
+        if (suspendedAt != 0 && suspendedAt >= notifiedAt) return true;
+        uint256 missingAt = _beganAt(_arrears[id].upperLookup(startsAt));
+        if (missingAt != 0 && missingAt >= notifiedAt) return true;
+        uint256 dueAt = _due[id].earliest();
+        return dueAt != 0 && dueAt >= notifiedAt && dueAt <= startsAt;
+    }
+
     function _known(bytes32 id) internal view returns (Agreement storage agreement) {
         agreement = _agreements[id];
-        require(agreement.terms.aggregator != address(0), UnknownAgreement(id));
+        if (agreement.terms.aggregator == address(0)) revert UnknownAgreement(id);
     }
 
     function _onlyBy(address required) internal view {
-        require(msg.sender == required, CallerMayNot(msg.sender, required));
+        if (msg.sender != required) revert CallerMayNot(msg.sender, required);
     }
 
     function _onlyByParty(Terms storage terms) internal view {
@@ -215,7 +241,7 @@ abstract contract Agreements is IDRAgreement {
     }
 
     function _requireActive(address account, IParticipantRegistry.Role role) internal view {
-        require(registry.isActive(account, role), PartyNotActive(account, role));
+        if (!registry.isActive(account, role)) revert PartyNotActive(account, role);
     }
 
     function _now() internal view returns (uint48) {
@@ -223,21 +249,21 @@ abstract contract Agreements is IDRAgreement {
     }
 
     function _checkTerms(Terms calldata terms) private view {
-        require(terms.node != terms.aggregator, PartiesNotDistinct(terms.node));
+        if (terms.node == terms.aggregator) revert PartiesNotDistinct(terms.node);
         bool apart = terms.arbiter != terms.aggregator && terms.arbiter != terms.node;
-        require(apart, PartiesNotDistinct(terms.arbiter));
+        if (!apart) revert PartiesNotDistinct(terms.arbiter);
         _requireActive(terms.aggregator, IParticipantRegistry.Role.Aggregator);
         _requireActive(terms.node, IParticipantRegistry.Role.VirtualNode);
         _requireActive(terms.arbiter, IParticipantRegistry.Role.Dso);
-        require(terms.expiresAt > terms.startsAt, ExpiryNotAfterStart(terms.expiresAt, terms.startsAt));
-        require(terms.expiresAt > block.timestamp, ExpiryPassed(terms.expiresAt, block.timestamp));
-        require(terms.thresholdPpm <= WHOLE_PPM, ThresholdAboveOne(terms.thresholdPpm, WHOLE_PPM));
+        if (terms.expiresAt <= terms.startsAt) revert ExpiryNotAfterStart(terms.expiresAt, terms.startsAt);
+        if (terms.expiresAt <= block.timestamp) revert ExpiryPassed(terms.expiresAt, block.timestamp);
+        if (terms.thresholdPpm > WHOLE_PPM) revert ThresholdAboveOne(terms.thresholdPpm, WHOLE_PPM);
         // A settlement can be paid in time only between the end of its window and the end of its term.
         bool payable_ = terms.paymentTermS > terms.disputeWindowS;
-        require(payable_, TermNotAfterWindow(terms.paymentTermS, terms.disputeWindowS));
+        if (!payable_) revert TermNotAfterWindow(terms.paymentTermS, terms.disputeWindowS);
         int256 offset = terms.utcOffsetS;
         bool onEarth = offset <= UTC_OFFSET_LIMIT_S && offset >= -UTC_OFFSET_LIMIT_S;
-        require(onEarth, UtcOffsetTooLarge(offset, UTC_OFFSET_LIMIT_S));
+        if (!onEarth) revert UtcOffsetTooLarge(offset, UTC_OFFSET_LIMIT_S);
     }
 
     function _checkTime(bytes32 id, Agreement storage agreement, uint256 startsAt, uint256 durationS)
@@ -245,14 +271,24 @@ abstract contract Agreements is IDRAgreement {
         view
     {
         uint256 from = agreement.acceptedAt;
-        require(from != 0, StateForbids(stateOf(id), State.Active));
+        if (from == 0) revert StateForbids(stateOf(id), State.Active);
         if (from < agreement.terms.startsAt) from = agreement.terms.startsAt;
-        require(durationS != 0, PeriodEmpty(startsAt));
-        require(startsAt >= from, BeforeStart(startsAt, from));
+        if (durationS == 0) revert PeriodEmpty(startsAt);
+        if (startsAt < from) revert BeforeStart(startsAt, from);
         uint256 endsAt = startsAt + durationS;
-        require(endsAt <= agreement.terms.expiresAt, AfterExpiry(endsAt, agreement.terms.expiresAt));
+        if (endsAt > agreement.terms.expiresAt) revert AfterExpiry(endsAt, agreement.terms.expiresAt);
         bool open = agreement.closesAt == 0 || startsAt < agreement.closesAt;
-        require(open, AfterClose(startsAt, agreement.closesAt));
+        if (!open) revert AfterClose(startsAt, agreement.closesAt);
+    }
+
+    /// @dev Nothing if calls were allowed in some part of a second: whether a notification came before or after
+    /// what happened in the same second nobody can tell, and the node must not lose by it.
+    function _checkStanding(bytes32 id, uint48 at) private view {
+        Suspender suspender = _suspendedBy(id, at);
+        bool suspended = suspender != Suspender.Nobody && _suspendedBy(id, at - 1) != Suspender.Nobody;
+        if (suspended) revert InSuspension(at, suspender);
+        uint256 since = _arrearsSince(id, at);
+        if (since != 0 && since != at) revert InArrears(at, since);
     }
 
     function _requireParties(Terms storage terms) private view {
@@ -275,20 +311,32 @@ abstract contract Agreements is IDRAgreement {
             caller = Suspender.Arbiter;
         }
         State state = stateOf(id);
-        require(state == State.Active || state == State.Suspended, StateForbids(state, State.Active));
+        if (state != State.Active && state != State.Suspended) revert StateForbids(state, State.Active);
     }
 
     function _suspendedBy(bytes32 id) private view returns (Suspender) {
-        return Suspender(_suspensions[id].latest());
+        return Suspender(uint8(_suspensions[id].latest()));
+    }
+
+    function _suspendedBy(bytes32 id, uint48 at) private view returns (Suspender) {
+        return Suspender(uint8(_suspensions[id].upperLookup(at)));
     }
 
     /// @dev Since when a payment was missing at an instant, 0 if none was; an instant to come is as now.
     function _arrearsSince(bytes32 id, uint256 at) private view returns (uint256 since) {
         if (at > block.timestamp) at = block.timestamp;
-        since = _arrears[id].upperLookup(uint48(at));
-        if (since == 0) {
-            uint256 dueAt = _due[id].earliest();
-            if (dueAt != 0 && dueAt <= at) since = dueAt;
-        }
+        uint208 spell = _arrears[id].upperLookup(uint48(at));
+        if (uint8(spell) == UNPAID) return _beganAt(spell);
+        uint256 dueAt = _due[id].earliest();
+        if (dueAt != 0 && dueAt <= at) since = dueAt;
+    }
+
+    /// @dev As a trace keeps it.
+    function _spell(uint256 beganAt, uint8 kind) private pure returns (uint208) {
+        return uint208(beganAt << KIND_BITS) | kind;
+    }
+
+    function _beganAt(uint208 spell) private pure returns (uint256) {
+        return spell >> KIND_BITS;
     }
 }

@@ -20,7 +20,7 @@ contract CheckpointLog {
 
     /// @param publisher_ The account that may publish.
     constructor(address publisher_) {
-        require(publisher_ != address(0), "log: publisher is the zero address");
+        if (publisher_ == address(0)) revert("log: publisher is the zero address");
         publisher = publisher_;
         head = _commitment(0, sha256(""));
     }
@@ -31,9 +31,9 @@ contract CheckpointLog {
     /// @param size The new size.
     /// @param root The new root.
     function publish(uint64 expectedSize, bytes32 expectedRoot, uint64 size, bytes32 root) external {
-        require(msg.sender == publisher, "log: caller is not the publisher");
-        require(head == _commitment(expectedSize, expectedRoot), "log: head is not the expected checkpoint");
-        require(size > expectedSize, "log: checkpoint does not grow the log");
+        if (msg.sender != publisher) revert("log: caller is not the publisher");
+        if (head != _commitment(expectedSize, expectedRoot)) revert("log: head is not the expected checkpoint");
+        if (size <= expectedSize) revert("log: checkpoint does not grow the log");
         head = _commitment(size, root);
         emit Published(size, root);
     }

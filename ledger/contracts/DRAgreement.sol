@@ -12,9 +12,10 @@ import {IParticipantRegistry} from "./IParticipantRegistry.sol";
 import {Settlement} from "./Settlement.sol";
 
 /// @title DRAgreement: agreements between aggregators and nodes, their calls and their money
-/// @notice Each event is booked once, after it is over, if no clause stood against it at its time. Its settlement
-/// can be disputed for a window from its last change on, is then paid, and is due a payment term after the
-/// last change; the term is longer than the window. What is due and unpaid suspends the agreement.
+/// @notice Each event is booked once, after it is over, if no clause stood against it when the node was notified.
+/// Its settlement can be disputed for a window from its last change on, is then paid, and is due a payment term
+/// after the last change; the term is longer than the window. A dispute is such a change: the arbiter decides in
+/// its window, or what was booked stands. What is due and unpaid suspends the agreement.
 /// @dev Every sum is computed from what is stored, none is given. What was done before is refused with an error of
 /// its own (`Already...`), what contradicts it with another (`...Differently`), so that a sender that lost count
 /// can tell them apart.
@@ -32,7 +33,7 @@ contract DRAgreement is Agreements, ReentrancyGuard {
     /// @param registry_ Who may act.
     /// @param token_ In what incentives are paid; this contract must be a minter of it.
     constructor(IParticipantRegistry registry_, IEnergyToken token_) Agreements(registry_) {
-        require(address(token_) != address(0), ZeroAddress());
+        if (address(token_) == address(0)) revert ZeroAddress();
         token = token_;
     }
 
@@ -41,21 +42,24 @@ contract DRAgreement is Agreements, ReentrancyGuard {
     /// @param eventKey Salted hash of the event, made off chain.
     /// @param booking What happened.
     function book(bytes32 id, bytes32 eventKey, Booking calldata booking) external {
-        _onlyBy(_known(id).terms.aggregator);
+        address aggregator = _known(id).terms.aggregator;
+        _onlyBy(aggregator);
         Settled storage settled = _settlements[id][eventKey];
         bytes32 given = keccak256(abi.encode(booking));
         if (settled.status != Status.None) {
-            require(settled.bookingHash != given, AlreadyBooked(id, eventKey));
+            if (settled.bookingHash == given) revert AlreadyBooked(id, eventKey);
             revert BookedDifferently(settled.bookingHash, given);
         }
         uint256 endsAt = uint256(booking.startsAt) + booking.durationS;
-        require(endsAt <= block.timestamp, EventNotOver(endsAt, block.timestamp));
-        checkCall(id, booking.startsAt, booking.durationS, booking.notifiedAt, booking.requestedWh);
+        if (endsAt > block.timestamp) revert EventNotOver(endsAt, block.timestamp);
+        _requireActive(aggregator, IParticipantRegistry.Role.Aggregator);
+        _checkClauses(id, booking.startsAt, booking.durationS, booking.notifiedAt, booking.requestedWh);
         ++_calls[id][dayOf(id, booking.startsAt)];
         settled.bookingHash = given;
         settled.bookedAt = _now();
         settled.requestedWh = booking.requestedWh;
         settled.revision = 1;
+        settled.penaltyWaived = _wasInterrupted(id, booking.notifiedAt, booking.startsAt);
         _settle(id, settled, Status.Open, booking.outcome, booking.deliveredWh);
         emit Booked(id, eventKey, booking.signalHash, booking.responseHash, booking.measurementHash);
     }
@@ -81,11 +85,11 @@ contract DRAgreement is Agreements, ReentrancyGuard {
         Settled storage settled = _booked(id, eventKey);
         bytes32 given = keccak256(abi.encode(revision, outcome, deliveredWh, measurementHash));
         if (revision == settled.revision && settled.changeHash != 0) {
-            require(settled.changeHash != given, AlreadyRevised(revision));
+            if (settled.changeHash == given) revert AlreadyRevised(revision);
             revert RevisedDifferently(settled.changeHash, given);
         }
         uint256 expected = uint256(settled.revision) + 1;
-        require(revision == expected, RevisionNotNext(revision, expected));
+        if (revision != expected) revert RevisionNotNext(revision, expected);
         _requireStatus(settled, Status.Open);
         _requireOpenWindow(terms, settled.bookedAt);
         settled.changeHash = given;
@@ -95,7 +99,8 @@ contract DRAgreement is Agreements, ReentrancyGuard {
         emit Revised(id, eventKey, measurementHash);
     }
 
-    /// @notice Contest a settlement; by either party inside the window. It is not due until it is resolved.
+    /// @notice Contest a settlement once; by either party inside the window. Window and payment term begin anew:
+    /// until the window ends the arbiter can decide, then what was booked stands and is paid.
     /// @param id The agreement.
     /// @param eventKey The event.
     /// @param reasonHash Of what the party says.
@@ -105,12 +110,13 @@ contract DRAgreement is Agreements, ReentrancyGuard {
         Settled storage settled = _booked(id, eventKey);
         _requireStatus(settled, Status.Open);
         _requireOpenWindow(terms, settled.changedAt);
-        settled.status = Status.Disputed;
         _unqueue(id, settled);
+        _settle(id, settled, Status.Disputed, settled.outcome, settled.deliveredWh);
         emit Disputed(id, eventKey, reasonHash);
     }
 
-    /// @notice Decide a dispute for ever; by the arbiter. The payment term begins.
+    /// @notice Decide a dispute for ever; by the arbiter, inside the window that the dispute has opened. The
+    /// payment term begins anew. The arbiter has the evidence before him: a penalty that was waived counts again.
     /// @param id The agreement.
     /// @param eventKey The event.
     /// @param outcome Which rule decides.
@@ -119,16 +125,19 @@ contract DRAgreement is Agreements, ReentrancyGuard {
     function resolve(bytes32 id, bytes32 eventKey, Outcome outcome, int48 deliveredWh, bytes32 findingHash)
         external
     {
-        address arbiter = _known(id).terms.arbiter;
-        _onlyBy(arbiter);
-        _requireActive(arbiter, IParticipantRegistry.Role.Dso);
+        Terms storage terms = _known(id).terms;
+        _onlyBy(terms.arbiter);
+        _requireActive(terms.arbiter, IParticipantRegistry.Role.Dso);
         Settled storage settled = _booked(id, eventKey);
         _requireStatus(settled, Status.Disputed);
+        _requireOpenWindow(terms, settled.changedAt);
+        settled.penaltyWaived = false;
+        _unqueue(id, settled);
         _settle(id, settled, Status.Resolved, outcome, deliveredWh);
         emit Resolved(id, eventKey, findingHash);
     }
 
-    /// @notice Pay a settlement that can no longer be disputed; by the aggregator. What the node earned is
+    /// @notice Pay a settlement that can no longer be disputed or decided otherwise; by the aggregator. What the node earned is
     /// minted for it less its debt, what it owes becomes debt.
     /// @param id The agreement.
     /// @param eventKey The event.
@@ -136,19 +145,17 @@ contract DRAgreement is Agreements, ReentrancyGuard {
         Agreement storage agreement = _known(id);
         _onlyBy(agreement.terms.aggregator);
         Settled storage settled = _booked(id, eventKey);
-        require(settled.status != Status.Paid, AlreadyPaid(id, eventKey));
+        if (settled.status == Status.Paid) revert AlreadyPaid(id, eventKey);
         if (settled.status != Status.Resolved) {
-            _requireStatus(settled, Status.Open);
             uint256 finalAt = uint256(settled.changedAt) + agreement.terms.disputeWindowS;
-            require(block.timestamp >= finalAt, WindowOpen(finalAt, block.timestamp));
+            if (block.timestamp < finalAt) revert WindowOpen(finalAt, block.timestamp);
         }
         settled.status = Status.Paid;
         if (settled.ticket != 0) {
             _takeFromDue(id, settled.ticket);
             settled.ticket = 0;
         }
-        (int256 incentive, int256 penalty) =
-            amountsOf(id, settled.outcome, settled.requestedWh, settled.deliveredWh);
+        (int256 incentive, int256 penalty) = _amounts(id, settled);
         uint256 minted = _credit(agreement, incentive - penalty);
         emit Paid(id, eventKey);
         if (minted != 0) token.mint(address(this), minted);
@@ -161,7 +168,7 @@ contract DRAgreement is Agreements, ReentrancyGuard {
         address node = agreement.terms.node;
         _onlyBy(node);
         uint256 amount = agreement.withdrawable;
-        require(amount != 0, NothingToWithdraw(id));
+        if (amount == 0) revert NothingToWithdraw(id);
         agreement.withdrawable = 0;
         emit Withdrawn(id);
         IERC20(address(token)).safeTransfer(node, amount);
@@ -172,18 +179,19 @@ contract DRAgreement is Agreements, ReentrancyGuard {
     /// @return settled What was booked.
     /// @return incentive What the node earns by it, in minor units.
     /// @return penalty What it owes by it.
-    /// @return finalAt From when on it can be paid; 0 if it is disputed or paid.
-    /// @return dueAt Until when it must be paid; 0 if nothing is to be paid, or it is disputed or paid.
+    /// @return finalAt From when on it can be paid; 0 if it is paid. Disputed: if nobody decides.
+    /// @return dueAt Until when it must be paid; 0 if nothing is to be paid, or it is paid.
     function settlementOf(bytes32 id, bytes32 eventKey)
         external
         view
         returns (Settled memory settled, int256 incentive, int256 penalty, uint256 finalAt, uint256 dueAt)
     {
         Terms storage terms = _known(id).terms;
-        settled = _booked(id, eventKey);
-        (incentive, penalty) = amountsOf(id, settled.outcome, settled.requestedWh, settled.deliveredWh);
+        Settled storage kept = _booked(id, eventKey);
+        settled = kept;
+        (incentive, penalty) = _amounts(id, kept);
         if (settled.status == Status.Resolved) finalAt = settled.changedAt;
-        else if (settled.status == Status.Open) finalAt = uint256(settled.changedAt) + terms.disputeWindowS;
+        else if (settled.status != Status.Paid) finalAt = uint256(settled.changedAt) + terms.disputeWindowS;
         if (settled.ticket != 0) dueAt = uint256(settled.changedAt) + terms.paymentTermS;
     }
 
@@ -210,12 +218,12 @@ contract DRAgreement is Agreements, ReentrancyGuard {
         private
     {
         bool measured = outcome == Outcome.Measured || outcome == Outcome.Test;
-        require(measured || deliveredWh == 0, NothingMeasured(outcome, deliveredWh));
+        if (!measured && deliveredWh != 0) revert NothingMeasured(outcome, deliveredWh);
         settled.status = status;
         settled.outcome = outcome;
         settled.deliveredWh = deliveredWh;
         settled.changedAt = _now();
-        (int256 incentive, int256 penalty) = amountsOf(id, outcome, settled.requestedWh, deliveredWh);
+        (int256 incentive, int256 penalty) = _amounts(id, settled);
         if (incentive > penalty) {
             uint256 dueAt = block.timestamp + _agreements[id].terms.paymentTermS;
             settled.ticket = _due[id].append(dueAt.toUint48());
@@ -243,17 +251,27 @@ contract DRAgreement is Agreements, ReentrancyGuard {
         return earned - offset;
     }
 
+    /// @dev What a settlement says now in money.
+    function _amounts(bytes32 id, Settled storage settled)
+        private
+        view
+        returns (int256 incentive, int256 penalty)
+    {
+        (incentive, penalty) = amountsOf(id, settled.outcome, settled.requestedWh, settled.deliveredWh);
+        if (settled.penaltyWaived) penalty = 0;
+    }
+
     function _booked(bytes32 id, bytes32 eventKey) private view returns (Settled storage settled) {
         settled = _settlements[id][eventKey];
-        require(settled.status != Status.None, NotBooked(id, eventKey));
+        if (settled.status == Status.None) revert NotBooked(id, eventKey);
     }
 
     function _requireStatus(Settled storage settled, Status required) private view {
-        require(settled.status == required, StatusForbids(settled.status, required));
+        if (settled.status != required) revert StatusForbids(settled.status, required);
     }
 
     function _requireOpenWindow(Terms storage terms, uint256 since) private view {
         uint256 closedAt = since + terms.disputeWindowS;
-        require(block.timestamp < closedAt, WindowClosed(closedAt, block.timestamp));
+        if (block.timestamp >= closedAt) revert WindowClosed(closedAt, block.timestamp);
     }
 }

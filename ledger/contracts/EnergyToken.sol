@@ -45,7 +45,7 @@ contract EnergyToken is ERC20Permit, Ownable2Step, IEnergyToken {
         ERC20Permit(name_)
         Ownable(admin)
     {
-        require(decimals_ <= MAX_DECIMALS, TooManyDecimals(decimals_));
+        if (decimals_ > MAX_DECIMALS) revert TooManyDecimals(decimals_);
         _digits = decimals_;
     }
 
@@ -59,7 +59,7 @@ contract EnergyToken is ERC20Permit, Ownable2Step, IEnergyToken {
 
     /// @inheritdoc IEnergyToken
     function mint(address to, uint256 amount) external {
-        require(isMinter[msg.sender], NotMinter(msg.sender));
+        if (!isMinter[msg.sender]) revert NotMinter(msg.sender);
         _mint(to, amount);
     }
 

@@ -29,8 +29,8 @@ interface IDRAgreement {
         Unmeasured
     }
 
-    /// @notice Where a settlement stands. Open ones can be revised and disputed inside the window, a resolved
-    /// one is final.
+    /// @notice Where a settlement stands. Open ones can be revised and disputed inside the window, disputed ones
+    /// can be resolved inside the window that the dispute has opened; a resolved one is final.
     enum Status {
         None,
         Open,
@@ -114,17 +114,19 @@ interface IDRAgreement {
         Outcome outcome;
     }
 
-    /// @notice One event's money, as it was last booked, revised or resolved.
+    /// @notice One event's money, as it was last booked, revised, disputed or resolved.
     /// @param bookingHash keccak256(abi.encode(booking)) of the first booking.
     /// @param changeHash Of the last revision, 0 before the first.
     /// @param bookedAt When it was booked.
-    /// @param changedAt When it was last booked, revised or resolved; window and term count from here.
+    /// @param changedAt When it was last booked, revised, disputed or resolved; window and term count from here.
     /// @param requestedWh Energy asked for.
     /// @param deliveredWh Energy delivered.
     /// @param ticket Its place among what is to be paid, 0 if it is not due one day.
     /// @param revision 1 for the booking.
     /// @param outcome Which rule decided it.
     /// @param status Where it stands.
+    /// @param penaltyWaived Whether it owes nothing, because the agreement was suspended or in arrears between the
+    /// notification and the start, and nobody has shown the notification to the arbiter.
     struct Settled {
         bytes32 bookingHash;
         bytes32 changeHash;
@@ -132,10 +134,11 @@ interface IDRAgreement {
         uint48 changedAt;
         uint48 requestedWh;
         int48 deliveredWh;
-        uint32 ticket;
+        uint24 ticket;
         uint16 revision;
         Outcome outcome;
         Status status;
+        bool penaltyWaived;
     }
 
     /// @notice Why an agreement stands where it stands.
@@ -196,7 +199,7 @@ interface IDRAgreement {
     /// @param measurementHash Of the statement with its measurement.
     event Revised(bytes32 indexed id, bytes32 indexed eventKey, bytes32 measurementHash);
 
-    /// @notice A party contests a settlement.
+    /// @notice A party contests a settlement; the arbiter has the dispute window to decide.
     /// @param id The agreement.
     /// @param eventKey The event.
     /// @param reasonHash Of what the party says.
@@ -286,11 +289,11 @@ interface IDRAgreement {
     /// @notice Clause close: the call starts after the agreement was closed.
     error AfterClose(uint256 startsAt, uint256 closesAt);
 
-    /// @notice Clause suspension: the agreement was suspended by hand when the call started.
-    error InSuspension(uint256 startsAt, Suspender suspender);
+    /// @notice Clause suspension: the agreement was suspended by hand when the node was notified.
+    error InSuspension(uint256 notifiedAt, Suspender suspender);
 
-    /// @notice Clause payment: a due payment was missing when the call started.
-    error InArrears(uint256 startsAt, uint256 unpaidSince);
+    /// @notice Clause payment: a due payment was missing when the node was notified.
+    error InArrears(uint256 notifiedAt, uint256 unpaidSince);
 
     /// @notice An event is booked after its end.
     error EventNotOver(uint256 endsAt, uint256 timestamp);
@@ -316,10 +319,10 @@ interface IDRAgreement {
     /// @notice Revisions follow one another.
     error RevisionNotNext(uint256 revision, uint256 expected);
 
-    /// @notice Too late to revise or dispute.
+    /// @notice Too late to revise, dispute or resolve.
     error WindowClosed(uint256 closedAt, uint256 timestamp);
 
-    /// @notice Too early to pay: it can still be disputed.
+    /// @notice Too early to pay: it can still be disputed, or decided by the arbiter.
     error WindowOpen(uint256 closesAt, uint256 timestamp);
 
     /// @notice Not where the settlement stands now.

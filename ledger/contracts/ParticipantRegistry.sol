@@ -106,10 +106,10 @@ contract ParticipantRegistry is Ownable2Step, IParticipantRegistry {
         bytes calldata key,
         bytes calldata signature
     ) external onlyOwner {
-        require(account != address(0), ZeroValue());
-        require(role != Role.None, RoleMissing());
+        if (account == address(0)) revert ZeroValue();
+        if (role == Role.None) revert RoleMissing();
         Participant storage participant = _participants[account];
-        require(participant.role == Role.None, AlreadyRegistered(account));
+        if (participant.role != Role.None) revert AlreadyRegistered(account);
         participant.role = role;
         emit Registered(account, role);
         _bind(account, certificate, key, signature);
@@ -133,10 +133,10 @@ contract ParticipantRegistry is Ownable2Step, IParticipantRegistry {
     /// the account itself.
     /// @param account The account.
     function revoke(address account) external {
-        require(msg.sender == owner() || msg.sender == account, NotAllowed(msg.sender));
+        if (msg.sender != owner() && msg.sender != account) revert NotAllowed(msg.sender);
         Participant storage participant = _registered(account);
         bytes32 certificate = participant.certificate;
-        require(certificate != 0, NoCertificate(account));
+        if (certificate == 0) revert NoCertificate(account);
         participant.certificate = 0;
         participant.key = 0;
         emit CertificateRevoked(account, certificate);
@@ -180,14 +180,14 @@ contract ParticipantRegistry is Ownable2Step, IParticipantRegistry {
 
     /// @dev RSA keys have the usual exponent, 65537: with a smaller one a signature could be made up.
     function _bind(address account, bytes32 certificate, bytes calldata key, bytes calldata signature) private {
-        require(certificate != 0, ZeroValue());
-        require(accountOf[certificate] == address(0), CertificateUsed(certificate));
+        if (certificate == 0) revert ZeroValue();
+        if (accountOf[certificate] != address(0)) revert CertificateUsed(certificate);
         Participant storage participant = _participants[account];
         bytes32 digest = bindingDigest(account, participant.role, certificate);
         bool signed = key.length == P256_KEY_BYTES
             ? _signedP256(digest, key, signature)
             : RSA.pkcs1Sha256(digest, signature, hex"010001", key);
-        require(signed, SignatureInvalid());
+        if (!signed) revert SignatureInvalid();
         bytes32 keyHash = keccak256(key);
         accountOf[certificate] = account;
         participant.certificate = certificate;
@@ -205,6 +205,6 @@ contract ParticipantRegistry is Ownable2Step, IParticipantRegistry {
 
     function _registered(address account) private view returns (Participant storage participant) {
         participant = _participants[account];
-        require(participant.role != Role.None, NotRegistered(account));
+        if (participant.role == Role.None) revert NotRegistered(account);
     }
 }

@@ -40,7 +40,7 @@ def network_files(network: Network, now: datetime) -> list[File]:
     log = checkpoint_log(network.admin, network.publisher.address, now)
     block = json.dumps(genesis(network, log), indent=2) + "\n"
     found = [
-        File("README.md", guide(network)),
+        File("README.md", guide(network, owner())),
         File("genesis.json", block),
         File("compose.yaml", service.compose(network, owner())),
         File(service.UNIT, service.unit()),

@@ -10,8 +10,8 @@ from ledger.network.plan import Network
 TEMPLATE = "README.template.md"
 
 
-def guide(network: Network) -> str:
-    """How this network is started, checked, changed, saved and brought back."""
+def guide(network: Network, owner: tuple[int, int]) -> str:
+    """How this network is started, checked, changed, saved and brought back; containers run as `owner`."""
     text = resources.files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8")
     rules, first = network.rules, network.validators[0]
     return Template(text).substitute(
@@ -27,6 +27,7 @@ def guide(network: Network) -> str:
         timeout=rules.request_timeout_s,
         epoch=rules.epoch,
         rpc=first.site.rpc_url,
+        owner=f"{owner[0]}:{owner[1]}",
         peers_hex=f"{len(network.validators) - 1:x}",
         alarm=10 * rules.block_period_s,
         next=len(network.validators) + 1,

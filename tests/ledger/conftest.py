@@ -16,9 +16,10 @@ from web3.types import TxParams, Wei
 from ledger import store
 from ledger.anchor import Anchorer, AnchorState
 from ledger.chain import CHAIN_ID, EmbeddedChain
+from ledger.chain_key import ChainKey
 from ledger.checkpoint import Checkpoint, SigningKey
 from ledger.log import Log
-from ledger.node import ChainKey, Node
+from ledger.node import Node
 from ledger.record import Record
 from ledger.rpc import RpcServer
 from ledger.settings import AnchorSettings
@@ -174,17 +175,22 @@ def anvil_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+ANYWHERE = ("any_site", "any_programme")
+"""The fixtures that need of a chain nothing but its URL."""
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test of `any_site` runs on each chain that we know, or on the one that is given."""
-    if "any_site" in metafunc.fixturenames:
-        given = metafunc.config.getoption("--rpc-url")
-        metafunc.parametrize("any_site", [given] if given else ["embedded", "anvil"], indirect=True)
+    """A test of one of `ANYWHERE` runs on each chain that we know, or on the one that is given."""
+    given = metafunc.config.getoption("--rpc-url")
+    for name in ANYWHERE:
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, [given] if given else ["embedded", "anvil"], indirect=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With a chain given, only what can run on any chain is run."""
     if config.getoption("--rpc-url"):
-        others = [item for item in items if "any_site" not in getattr(item, "fixturenames", ())]
+        others = [item for item in items if not {*ANYWHERE} & {*getattr(item, "fixturenames", ())}]
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in others]
 

@@ -161,12 +161,13 @@ def sealed_header(
     sealers: Sequence[PrivateKey] = tuple(VALIDATOR_KEYS),
     round_number: int = 0,
     vote: Sequence[Item] = (),
+    validators: Sequence[bytes] = VALIDATOR_ADDRESSES,
     **changes: object,
 ) -> bytes:
     """A QBFT header with the seals of these keys."""
 
     def extra(seals: Sequence[bytes]) -> bytes:
-        parts: list[Item] = [VANITY, list(VALIDATOR_ADDRESSES), list(vote)]
+        parts: list[Item] = [VANITY, list(validators), list(vote)]
         return rlp_encode([*parts, encode_integer(round_number), list(seals)])
 
     digest = keccak256(header(state_root, extra(()), **changes))  # type: ignore[arg-type] # by name

@@ -139,6 +139,16 @@ class AnvilGround:
         """What the next block asks of a unit of gas, in wei."""
         await self._ask("anvil_setNextBlockBaseFeePerGas", hex(base_fee))
 
+    async def let_pass(self, seconds: int) -> None:
+        """A block, so many seconds later."""
+        await self._ask("evm_increaseTime", seconds)
+        await self._ask("evm_mine")
+
+    async def every(self, seconds: int) -> None:
+        """A block so often from now on."""
+        await self._ask("evm_setAutomine", False)
+        await self._ask("evm_setIntervalMining", seconds)
+
     async def mine_again(self, depth: int) -> None:
         """Replace the last blocks by others with the same transactions."""
         newest, moved = int(await self._ask("eth_blockNumber"), 16), []

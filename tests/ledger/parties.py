@@ -14,12 +14,13 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from flexpact.pki import issue, make_authority
 from ledger import agreement_store as store
+from ledger import call_store
 from ledger.agreement import Booking, Outcome, Revision, Settled, Terms
 from ledger.agreement_contract import AgreementContract, call
 from ledger.binding import Role
 from ledger.chain import CHAIN_ID, EmbeddedChain
+from ledger.chain_key import ChainKey
 from ledger.contract_node import ContractNode
-from ledger.node import ChainKey
 from ledger.rpc import RpcServer
 from ledger.settings import SettlerSettings
 from ledger.settler import Settler, SettlerState
@@ -35,39 +36,59 @@ NODE = "ven-1"
 
 async def make_programme(folder: Path) -> Deployed:
     """Deploy the contracts and register the three parties, each with a key file of its name."""
-    now = datetime.now(UTC)
-    make_authority(folder / "pki", now, [KeyKind.EC, KeyKind.RSA])
     chain = EmbeddedChain(folder, lambda: START)
     server = RpcServer(chain)
     await server.start()
-    admin = ChainKey.create(folder / "admin.key")
-    async with ContractNode.open(server.url, 30) as node:
-        made = await deploy_agreements(node, admin, "EUR", 2)
-        for name, role in ROLES.items():
-            account = ChainKey.create(folder / f"{name}.key").address
-            kind = KeyKind.EC if name == "node" else KeyKind.RSA  # the chain checks RSA faster
-            found = issue(folder / "pki", name, now, server=False, kind=kind)
-            certificate = x509.load_pem_x509_certificates(found.cert.read_bytes())[0]
-            key = load_pem_private_key(found.key.read_bytes(), None)
-            party = Party(account, role, certificate, key)  # type: ignore[arg-type] # as issued
-            await register(node, admin, made.registry, party)
+    make_keys(folder)
+    made = await deploy_programme(folder, server.url, KeyKind.EC)
     await server.stop()
     chain.close()
     return made
 
 
+def make_keys(folder: Path) -> list[bytes]:
+    """A key file for each account; the accounts."""
+    return [ChainKey.create(folder / f"{name}.key").address for name in ("admin", *ROLES)]
+
+
+async def deploy_programme(folder: Path, url: str, node_key: KeyKind) -> Deployed:
+    """The contracts on a chain with the parties registered, by the keys in the folder."""
+    now = datetime.now(UTC)
+    make_authority(folder / "pki", now, [KeyKind.EC, KeyKind.RSA])
+    admin = ChainKey.load(folder / "admin.key")
+    async with ContractNode.open(url, 30) as node:
+        made = await deploy_agreements(node, admin, "EUR", 2)
+        for name, role in ROLES.items():
+            account = ChainKey.load(folder / f"{name}.key").address
+            kind = node_key if name == "node" else KeyKind.RSA  # the chain checks RSA faster
+            found = issue(folder / "pki", name, now, server=False, kind=kind)
+            certificate = x509.load_pem_x509_certificates(found.cert.read_bytes())[0]
+            key = load_pem_private_key(found.key.read_bytes(), None)
+            party = Party(account, role, certificate, key)  # type: ignore[arg-type] # as issued
+            await register(node, admin, made.registry, party)
+    return made
+
+
 @dataclass
-class Programme:
-    """An aggregator's database, the chain, and its parties."""
+class AnyProgramme:
+    """An aggregator's database, a chain somewhere, and its parties."""
 
     folder: Path
     database: Database
     clock: SteppedClock
     deployed: Deployed
-    chain: EmbeddedChain
-    server: RpcServer
-    settlers: list[Settler] = field(default_factory=list)
-    agreement_id: bytes = b""
+    settlers: list[Settler] = field(default_factory=list, kw_only=True)
+    agreement_id: bytes = field(default=b"", kw_only=True)
+
+    @property
+    def url(self) -> str:
+        """Where the chain is."""
+        raise NotImplementedError
+
+    @property
+    def chain_id(self) -> int:
+        """Which it is."""
+        return CHAIN_ID
 
     def key(self, name: str) -> ChainKey:
         return ChainKey.load(self.folder / f"{name}.key")
@@ -75,8 +96,8 @@ class Programme:
     def settler(self, **changes: object) -> Settler:
         """A fresh settler, as after a restart."""
         values: dict[str, object] = {
-            "rpc_url": self.server.url,
-            "chain_id": CHAIN_ID,
+            "rpc_url": self.url,
+            "chain_id": self.chain_id,
             "contract": f"0x{self.deployed.agreement.hex()}",
             "key_file": self.folder / "aggregator.key",
         }
@@ -112,11 +133,11 @@ class Programme:
 
     async def act(self, who: str, function: str, *arguments: object) -> None:
         """A party's own transaction."""
-        async with ContractNode.open(self.server.url, 30) as node:
+        async with ContractNode.open(self.url, 30) as node:
             await node.transact(self.key(who), self.deployed.agreement, call(function, *arguments))
 
     async def accept(self, agreement_id: bytes) -> None:
-        async with ContractNode.open(self.server.url, 30) as node:
+        async with ContractNode.open(self.url, 30) as node:
             terms_hash = await AgreementContract(node, self.deployed.agreement).terms_hash(agreement_id)
         await self.act("node", "accept", agreement_id, terms_hash)
 
@@ -161,18 +182,30 @@ class Programme:
     async def settled(self, event_id: str = "event-1") -> Settled | None:
         """What the contract itself holds."""
         kept = await self.account(event_id)
-        async with ContractNode.open(self.server.url, 30) as node:
+        async with ContractNode.open(self.url, 30) as node:
             contract = AgreementContract(node, self.deployed.agreement)
             return await contract.settled(kept.agreement_id, kept.event_key)
 
     async def balance(self, name: str) -> int:
-        async with ContractNode.open(self.server.url, 30) as node:
+        async with ContractNode.open(self.url, 30) as node:
             contract = AgreementContract(node, self.deployed.agreement)
             return await contract.token_balance(self.key(name).address)
 
     async def calls(self) -> dict[str, int]:
         async with self.database.read() as conn:
-            return await store.count_calls(conn)
+            return await call_store.count_calls(conn)
+
+
+@dataclass
+class Programme(AnyProgramme):
+    """The same with the embedded chain, in one process."""
+
+    chain: EmbeddedChain
+    server: RpcServer
+
+    @property
+    def url(self) -> str:
+        return self.server.url
 
     def blocks(self) -> int:
         return self.chain.head().block_number

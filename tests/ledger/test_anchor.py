@@ -6,8 +6,9 @@ import pytest
 
 from ledger import store
 from ledger.anchor import ALARM_AFTER, AnchorStatus
+from ledger.chain_key import ChainKey
 from ledger.merkle import EMPTY_ROOT
-from ledger.node import ChainKey, Node, publish_call, publish_transaction
+from ledger.node import Node, publish_call, publish_transaction
 from ledger.rpc import RpcServer
 from ledger.settings import LOOK_AGAIN
 from ledger.verify import verify_receipt

@@ -8,9 +8,10 @@ import pytest
 
 from ledger.anchor import Anchorer, AnchorStatus
 from ledger.chain import EmbeddedChain
+from ledger.chain_key import ChainKey
 from ledger.errors import KeyFileError
 from ledger.merkle import EMPTY_ROOT
-from ledger.node import ChainKey, Node, publish_call, publish_transaction
+from ledger.node import Node, publish_call, publish_transaction
 from ledger.rpc import RpcServer
 from tests.ledger.conftest import Site, nothing_is_signed
 from tests.ledger.line import Line

@@ -10,11 +10,14 @@ import pytest
 
 from ledger import store
 from ledger.anchor import Anchorer, AnchorState, AnchorStatus
+from ledger.chain_key import ChainKey
+from ledger.checkpoint import SigningKey
 from ledger.merkle import EMPTY_ROOT
-from ledger.node import ChainKey, Node, publish_call, publish_transaction
+from ledger.node import Node, publish_call, publish_transaction
 from ledger.receipt import commitment
 from ledger.verify import verify_receipt
-from tests.ledger.conftest import ChainSite, laid_line, nothing_is_signed
+from tests.ledger.conftest import ORIGIN, ChainSite, laid_line, nothing_is_signed
+from tests.ledger.test_independent import HEADER, LEAF, run
 
 MAX_GAS = 36_000
 PATIENCE_S = 60
@@ -66,14 +69,29 @@ async def test_a_fresh_contract_holds_the_empty_tree(any_site: ChainSite) -> Non
         assert await node.block_hash(head.number + 100_000) is None
 
 
-async def test_a_checkpoint_is_anchored_and_a_receipt_verifies_offline(any_site: ChainSite) -> None:
+async def test_a_checkpoint_is_anchored_and_a_receipt_verifies_offline_by_the_scripts_too(
+    any_site: ChainSite,
+) -> None:
     await any_site.append("a", "b", "c")
     await any_site.publish()
     state = await settled(any_site)
     assert (state.status, state.anchored) == (AnchorStatus.IDLE, 3), state.text
     async with any_site.database.read() as conn:
         made, receipt = await any_site.log.receipt(conn, 1)
-        assert verify_receipt(made, receipt, await any_site.log.trust(conn)).complete
+        trust = await any_site.log.trust(conn)
+    assert verify_receipt(made, receipt, trust).complete
+    files = {"record.json": made.to_file(), "receipt": receipt.to_file(), "trust.toml": trust.to_file()}
+    for name, content in files.items():
+        (any_site.directory / name).write_bytes(content)
+    record_file, receipt_file, trust_file = (str(any_site.directory / name) for name in files)
+    key, other = (str(key.verifier) for key in (any_site.log, SigningKey.generate(ORIGIN)))
+    found = run(LEAF, [[record_file, receipt_file, known] for known in (key, other)])
+    assert [code for code, _ in found] == [0, 1]
+    block = f"0x{receipt.anchor.block().hash.hex()}"
+    where = ["--chain", str(any_site.chain_id), "--contract", f"0x{any_site.contract.hex()}", "--block"]
+    known = [[*where, block], ["--trust", trust_file], [*where, f"0x{'00' * 32}"]]
+    found = run(HEADER, [[receipt_file, *words] for words in known])
+    assert [code for code, _ in found] == [0, 0, 1]
 
 
 async def test_a_backlog_is_one_transaction(any_site: ChainSite) -> None:

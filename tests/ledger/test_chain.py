@@ -17,9 +17,10 @@ from sqlalchemy import select
 from ledger import store
 from ledger.anchor import AnchorStatus
 from ledger.chain import CHAIN_ID, MAX_TRANSACTION_GAS, EmbeddedChain, RefusedError, RevertedError
+from ledger.chain_key import ChainKey
 from ledger.errors import ChainError, ChainUnavailableError
 from ledger.keyvalue import SqliteStore
-from ledger.node import ChainKey, Node
+from ledger.node import Node
 from ledger.state import prove, rlp_encode
 from ledger.verify import verify_receipt
 from tests.ledger.conftest import START, Site, SteppedClock

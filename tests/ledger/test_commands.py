@@ -274,6 +274,37 @@ def test_trust_in_validators_and_witnesses_names_no_block() -> None:
     assert "--needed is more than" in ledger(*arguments, "--needed", "4").output
 
 
+def test_trust_in_validators_that_changed_has_a_set_for_each_stretch_of_blocks() -> None:
+    one, two, three = ("0x" + digit * 40 for digit in "123")
+    said = [one, f"{two} until 1200", f"{three} from 1200"]
+    chain = ["--chain-id", "5", "--contract", "0x" + "22" * 20]
+    options = [word for text in said for word in ("--validator", text)]
+    done = ledger("trust", "--key", str(LOG_KEY), *chain, *options)
+    trust = Trust.from_file(done.output.encode()).chain
+    assert trust is not None
+    assert trust.validators == ()
+    found = [(each.from_block, [f"0x{a.hex()}" for a in each.addresses]) for each in trust.validator_sets]
+    assert found == [(0, [one, two]), (1200, [one, three])]
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("until 5", "the set of validators from block 5 on is empty"),
+        ("from 5 until 5", "--validator ends before it begins: from 5, until 5"),
+        ("since 5", "--validator is ADDRESS, then from BLOCK, until BLOCK as needed, not"),
+        ("from 05", "not a plain decimal number: '05'"),
+        ("from 5 from 6", "--validator is ADDRESS, then"),
+    ],
+)
+def test_a_validators_blocks_make_sense_or_make_no_trust_file(said: str, reason: str) -> None:
+    chain = ["--chain-id", "5", "--contract", "0x" + "22" * 20]
+    done = ledger("trust", "--key", str(LOG_KEY), *chain, "--validator", f"0x{'11' * 20} {said}")
+    assert done.exit_code == 1
+    assert reason in done.output
+    assert "[log]" not in done.output
+
+
 def test_trust_in_several_keys_of_the_log() -> None:
     new = SigningKey.generate(LOG_KEY.name).verifier
     done = ledger(

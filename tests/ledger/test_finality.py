@@ -9,9 +9,10 @@ import pytest
 
 from ledger import store
 from ledger.anchor import Anchorer, AnchorState, AnchorStatus
+from ledger.chain_key import ChainKey
 from ledger.checkpoint import SigningKey
 from ledger.log import Log
-from ledger.node import GWEI, ChainKey, Node
+from ledger.node import GWEI, Node
 from ledger.settings import LOOK_AGAIN
 from ledger.state import Header
 from tests.ledger.conftest import ORIGIN, ChainSite, SteppedClock, nothing_is_signed

@@ -17,6 +17,7 @@ from aggregator.public_log import PublicLog
 from aggregator.settings import PublicSettings
 from flexpact.commands import ledger_follow
 from ledger.chain import EmbeddedChain
+from ledger.chain_key import ChainKey
 from ledger.checkpoint import Checkpoint, SigningKey
 from ledger.cosigner import Cosigner
 from ledger.errors import ForkError, LedgerError, VerificationError
@@ -24,9 +25,9 @@ from ledger.follow import STATE_FILE, Follower
 from ledger.head_source import FolderSource, UrlSource, tile_path
 from ledger.log import Log
 from ledger.merkle import EMPTY_ROOT
-from ledger.node import PUBLISHED, ChainKey, Node, publish_call, publish_transaction
+from ledger.node import PUBLISHED, Node, publish_call, publish_transaction
 from ledger.rpc import RpcServer
-from ledger.trust import ChainTrust, LogKey, Trust
+from ledger.trust import ChainTrust, LogKey, Trust, ValidatorSet
 from ledger.verify import Status, Step
 from tests.ledger.conftest import ORIGIN, Site, SteppedClock
 from tests.ledger.line import Line
@@ -304,6 +305,9 @@ async def test_another_chain_another_key_and_missing_seals_are_told(scene: Scene
         await scene.look(trust=replace(scene.trust, chain=replace(chain, id=5)))
     with pytest.raises(VerificationError, match="too few seals"):
         await scene.look(trust=replace(scene.trust, chain=replace(chain, validators=(bytes(20),))))
+    later = (ValidatorSet((bytes(20),), 10**9),)
+    with pytest.raises(VerificationError, match="expected a block from 1000000000 on, got block"):
+        await scene.look(trust=replace(scene.trust, chain=replace(chain, validator_sets=later)))
     with pytest.raises(VerificationError, match=r"/checkpoint: signed by another key"):
         await scene.look(trust=replace(scene.trust, keys=(LogKey(SigningKey.generate(ORIGIN).verifier),)))
     with pytest.raises(LedgerError, match="names no chain"):
@@ -341,16 +345,8 @@ async def test_the_command_says_it_in_its_exit_code_and_keeps_both_sides(
 
     arguments = ("--from", scene.url, "--trust", str(tmp_path / "trust.toml"), "--rpc", scene.site.url)
     more = ("--dir", str(scene.folder), "--once")
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "flexpact",
-        "ledger",
-        "follow",
-        *arguments,
-        *more,
-        stdout=asyncio.subprocess.PIPE,
-    )
+    command = (sys.executable, "-m", "flexpact", "ledger", "follow", *arguments, *more)
+    child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     out, _ = await child.communicate()
     assert child.returncode == 0, out
     assert out.decode().splitlines()[-1].startswith("checked      tree ")

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.ledger.vectors.make import SEALED
+
 ROOT = Path(__file__).parents[2]
 LEAF = ROOT / "docs" / "verify" / "leaf_to_checkpoint.py"
 HEADER = ROOT / "docs" / "verify" / "checkpoint_to_header.py"
-EXAMPLE = Path(__file__).parent / "example"
+EVIDENCE = ROOT / "docs" / "evidence.md"
 VECTORS = Path(__file__).parent / "vectors"
 OURS = ["openadr", "vtn", "ven", "feid", "aggregator", "ledger", "flexpact", "tests"]
 OUTSIDERS = {LEAF: ["cryptography"], HEADER: []}
@@ -59,11 +62,13 @@ def run(script: Path, runs: list[list[str]]) -> list[tuple[int, str]]:
     return found
 
 
-def load(name: str) -> list[dict[str, Any]]:
-    return list(json.loads((VECTORS / name).read_bytes()))
+def load(name: str) -> Any:
+    return json.loads((VECTORS / name).read_bytes())
 
 
-GOOD, BAD = load("good.json"), load("bad.json")
+GOOD: list[dict[str, Any]] = load("good.json")
+BAD: list[dict[str, Any]] = load("bad.json")
+JOINED: dict[str, list[dict[str, Any]]] = load("validator_sets.json")
 LOG_KEY = json.loads((VECTORS / "formats.json").read_bytes())["checkpoint"]["log_key"]
 
 
@@ -95,6 +100,16 @@ def header_runs(folder: Path, cases: list[dict[str, Any]]) -> list[tuple[int, st
     return run(HEADER, runs)
 
 
+def trust_runs(folder: Path, cases: list[dict[str, Any]]) -> list[tuple[int, str]]:
+    """The second script with the case's trust file."""
+    runs = []
+    for number, case in enumerate(cases):
+        _, receipt = files(folder / str(number), case)
+        (folder / str(number) / "trust").write_bytes(case["trust"].encode())
+        runs.append([receipt, "--trust", str(folder / str(number) / "trust")])
+    return run(HEADER, runs)
+
+
 @pytest.mark.goal(51)
 def test_the_scripts_are_short_and_import_nothing_of_ours() -> None:
     assert len(LEAF.read_text("utf-8").splitlines()) <= MAX_LINES
@@ -114,6 +129,40 @@ def test_good_evidence_holds_for_both(tmp_path: Path) -> None:
     blocks = {case["name"]: said for case, (_, said) in zip(GOOD, found, strict=True)}
     # Besu's hash of a block, which leaves out round and seals, was held against the trust file's.
     assert "with 4 seals that are not checked here" in blocks["a trusted block and validators"]
+
+
+def test_good_seals_hold_against_the_validators_of_their_blocks_time(tmp_path: Path) -> None:
+    one_list = [case for case in GOOD if case["name"] == "three seals of four, in the second round"]
+    cases = [*one_list, *JOINED["good"][:1], *JOINED["good"][2:5:2]]
+    found = trust_runs(tmp_path, cases)
+    assert [code for code, _ in found] == [0] * len(cases)
+    said = {case["name"]: text for case, (_, text) in zip(cases, found, strict=True)}
+    assert "sealed by 3 of 4 validators, 3 needed" in said["three seals of four, before a fifth joined"]
+    assert (
+        "sealed by 4 of 5 validators, 4 needed" in said["four seals of five, in the first block of the five"]
+    )
+
+
+def test_bad_seals_and_trust_files_fail_there_too(tmp_path: Path) -> None:
+    bad = [case for case in BAD if case["failed"]["step"] in ("contract", "seals", "header")]
+    same = "the same set again"  # told by flexpact verify alone: it changes no judgement
+    cases = [*bad, *(case for case in JOINED["bad"] if case["name"] != same)]
+    assert len(cases) > 20
+    found = trust_runs(tmp_path, cases)
+    assert [case["name"] for case, (code, _) in zip(cases, found, strict=True) if code != 1] == []
+    said = {case["name"]: text for case, (_, text) in zip(cases, found, strict=True)}
+    assert said["three seals of five: the old quorum in a new block"].startswith(
+        "FAILED: seals: expected 4 of 5 validators, got 3"
+    )
+
+
+def test_a_voucher_that_the_script_does_not_know_is_refused(tmp_path: Path) -> None:
+    anchor = SEALED.receipt.anchor
+    other = replace(SEALED.receipt, anchor=replace(anchor, vouched_by="committee"))
+    (tmp_path / "receipt").write_bytes(other.to_file())
+    ((code, said),) = run(HEADER, [[str(tmp_path / "receipt")]])
+    assert code == 1
+    assert "expected aggregator or validators to vouch for the header, got b'committee'" in said
 
 
 @pytest.mark.goal(51)
@@ -160,3 +209,17 @@ def test_a_changed_byte_is_found_by_one_of_them(kind: str, tmp_path: Path) -> No
     ]
     assert accepted == []
     assert any(at < ends for at in (case["at"] for case in cases)) == (kind == "receipt")
+
+
+def test_the_run_in_the_docs_says_what_it_says_there() -> None:
+    runs = [part.split("\n```")[0] for part in EVIDENCE.read_text("utf-8").split("\n$ python3 docs/verify/")]
+    blocks = "\n".join(f"$ {part}" for part in runs[1:])
+    said = []
+    for line in blocks.splitlines():
+        if not line.startswith("$ "):
+            continue
+        command = [sys.executable, str(ROOT / "docs" / "verify" / line[2:].split()[0]), *line.split()[2:]]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        said.append(f"{line}\n{done.stdout}")
+    assert len(said) == 2
+    assert "".join(said) == f"{blocks}\n"

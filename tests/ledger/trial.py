@@ -16,11 +16,12 @@ from typing import Any
 from sqlalchemy import select
 
 from ledger import store
+from ledger.chain_key import ChainKey
 from ledger.checkpoint import SigningKey
 from ledger.errors import VerificationError
 from ledger.log import Log
 from ledger.merkle import EMPTY_ROOT
-from ledger.node import GWEI, PUBLISHED, ChainKey, Node
+from ledger.node import GWEI, PUBLISHED, Node
 from ledger.receipt import SLOT, commitment
 from ledger.state import Header
 from ledger.verify import verify_receipt

@@ -1,4 +1,5 @@
-"""An anchorer that is killed: `python -m tests.ledger.victim` is the process from which victims are forked.
+"""An anchorer or a settler that is killed: `python -m tests.ledger.victim` is the process from which victims
+are forked.
 
 Each line on its standard input is a list of lives that run at the same time; each is a process of its own,
 which ends by SIGKILL when it comes to its last point, or by itself after its steps. The answer is a line
@@ -20,16 +21,20 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from web3 import AsyncWeb3
 
-from ledger import anchor, store
+from ledger import anchor, call_store, settler, store
 from ledger.anchor import Anchorer, Database
+from ledger.call_store import SignedCall
 from ledger.checkpoint import Checkpoint
-from ledger.node import Node
-from ledger.settings import AnchorSettings
+from ledger.contract_node import ContractNode
+from ledger.in_flight import InFlight
+from ledger.node import Node, transaction_fees
+from ledger.settings import AnchorSettings, SettlerSettings
+from ledger.settler import Settler
 from ledger.store import Transition
 from vtn.store import Database as FileDatabase
 
@@ -47,6 +52,7 @@ class Life:
     steps: int = 1
     gas: int = 0
     mutant: str = ""
+    settles: bool = False
 
 
 @dataclass
@@ -82,11 +88,16 @@ class MortalDatabase:
             yield conn
 
 
-def mortal(fate: Fate) -> type[Node]:
-    class MortalNode(Node):
+NodeKind = TypeVar("NodeKind", bound=Node)
+
+
+def mortal(fate: Fate, kind: type[NodeKind]) -> type[NodeKind]:
+    send = kind.send
+
+    class MortalNode(kind):  # type: ignore[misc,valid-type] # a class that is given
         async def send(self, raw: bytes) -> None:
             fate.point("before sending")
-            await super().send(raw)
+            await send(self, raw)
             fate.point("after sending")
 
     return MortalNode
@@ -153,21 +164,63 @@ MUTANTS: dict[str, type[Anchorer]] = {
 }
 
 
-async def live(life: Life) -> dict[str, Any]:
-    fate = Fate(life.dies_at)
-    anchor.Node = mortal(fate)  # type: ignore[misc] # in this process alone
+class SettlerSendsFirst(InFlight):
+    """Mutant: calls are kept only when they were sent."""
+
+    async def sign(self, db: Database, calls: Any, goals: Any, **more: Any) -> list[SignedCall]:
+        async with ContractNode.open(self._settings.rpc_url, 5) as node:
+            for place, goal in enumerate(goals, more["nonce"] + len(calls)):
+                await node.send(self._signed(place, goal.data, transaction_fees(more["base_fee"])))
+        return await super().sign(db, calls, goals, **more)
+
+
+class SettlerForgets(InFlight):
+    """Mutant: calls whose outcome is unknown after a restart are signed anew, behind them."""
+
+    _first = True
+
+    async def calls(self, db: Database, node: Any, *rest: Any) -> tuple[int, list[SignedCall]]:
+        nonce, calls = await super().calls(db, node, *rest)
+        first, self._first = self._first, False
+        if first and calls:
+            async with db.write() as conn:
+                await call_store.set_calls(conn, calls, "dropped", rest[1])
+            return nonce + len(calls), []
+        return nonce, calls
+
+
+SETTLERS: dict[str, type[InFlight]] = {
+    "": InFlight,
+    "sends before it keeps": SettlerSendsFirst,
+    "forgets what is on its way": SettlerForgets,
+}
+
+
+def anchoring(life: Life, fate: Fate) -> Anchorer:
+    anchor.Node = mortal(fate, Node)  # type: ignore[misc] # in this process alone
     settings = AnchorSettings.model_validate(life.settings)
     if life.gas:
         settings = settings.model_copy(update={"gas": life.gas})
+    return MUTANTS[life.mutant](settings)
+
+
+def settling(life: Life, fate: Fate) -> Settler:
+    settler.ContractNode = mortal(fate, ContractNode)  # type: ignore[misc] # in this process alone
+    settler.InFlight = SETTLERS[life.mutant]  # type: ignore[misc]
+    return Settler(SettlerSettings.model_validate(life.settings))
+
+
+async def live(life: Life) -> dict[str, Any]:
+    fate = Fate(life.dies_at)
+    actor = settling(life, fate) if life.settles else anchoring(life, fate)
     database = await FileDatabase.open(life.database)
-    anchorer = MUTANTS[life.mutant](settings)
     states = []
     try:
         for step in range(life.steps):
-            now = datetime.fromisoformat(life.now) + step * BETWEEN_STEPS
-            states.append(asdict(await anchorer.step(MortalDatabase(database, fate), now)))
+            now = datetime.fromisoformat(life.now) + step * (not life.settles) * BETWEEN_STEPS
+            states.append(asdict(await actor.step(MortalDatabase(database, fate), now)))
     finally:
-        await anchorer.close()
+        await actor.close()
         await database.close()
     return {"states": states, "points": fate.passed}
 

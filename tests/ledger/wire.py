@@ -38,7 +38,7 @@ class Wire:
         self.late: list[bytes] = []
         self.sent: list[bytes] = []
         self.unknown: list[bytes] = []
-        """What was sent and is not in the anchorer's table."""
+        """What was sent and is in no table of the sender."""
         self.url = ""
         self._database = database
         self._over = asyncio.Event()
@@ -101,8 +101,9 @@ class Wire:
     def _note(self, raw: bytes) -> None:
         self.sent.append(raw)
         with closing(sqlite3.connect(self._database)) as conn:
-            query = "SELECT count(*) FROM ledger_anchor WHERE raw_transaction = ?"
-            if not conn.execute(query, (raw,)).fetchone()[0]:
+            tables = ("ledger_anchor", "ledger_agreement_call")
+            queries = [f"SELECT 1 FROM {table} WHERE raw_transaction = ?" for table in tables]
+            if not any(conn.execute(query, (raw,)).fetchone() for query in queries):
                 self.unknown.append(raw)
 
     def _lie(self, call: dict[str, Any], fault: str) -> bytes:

@@ -173,48 +173,78 @@ contract DRAgreementBookingTest is Parties {
         assertState(IDRAgreement.State.Closed);
     }
 
-    function test_aSuspensionByHandForbidsTheEventsThatStartInIt() external {
+    function test_aSuspensionByHandForbidsTheCallsThatAreNotifiedInIt() external {
         uint48 from = uint48(block.timestamp);
-        vm.prank(AGGREGATOR);
-        dr.suspend(ID, 1);
+        suspend(AGGREGATOR);
         vm.warp(from + 100);
-        vm.prank(ARBITER);
-        dr.suspend(ID, 1);
+        suspend(ARBITER);
         vm.warp(from + 200);
-        vm.prank(ARBITER);
-        dr.lift(ID);
+        lift();
         vm.warp(from + 10 hours);
-        refusedInSuspension(from, IDRAgreement.Suspender.Aggregator);
+        refusedInSuspension(from + 1, IDRAgreement.Suspender.Aggregator);
         refusedInSuspension(from + 99, IDRAgreement.Suspender.Aggregator);
         refusedInSuspension(from + 100, IDRAgreement.Suspender.Arbiter);
         refusedInSuspension(from + 199, IDRAgreement.Suspender.Arbiter);
-        book(EVENT, booking(from - 1));
-        book(keccak256("after"), booking(from + 200));
+        book(EVENT, booking(from + NOTICE)); // in that second it was still allowed
+        book(keccak256("after"), booking(from + 200 + NOTICE));
     }
 
-    function refusedInSuspension(uint48 start, IDRAgreement.Suspender suspender) private {
-        vm.expectRevert(abi.encodeWithSelector(IDRAgreement.InSuspension.selector, start, suspender));
-        book(EVENT, booking(start));
+    function refusedInSuspension(uint48 notifiedAt, IDRAgreement.Suspender suspender) private {
+        vm.expectRevert(abi.encodeWithSelector(IDRAgreement.InSuspension.selector, notifiedAt, suspender));
+        book(EVENT, booking(notifiedAt + NOTICE));
     }
 
-    function test_aPartyThatTheRegistrySuspendedBooksNothing() external {
-        suspendParticipant(NODE, true);
+    function test_aCallIsJudgedByItsStartIfItsNotificationIsSaidToBeLater() external {
+        IDRAgreement.Terms memory terms = usualTerms();
+        terms.noticeS = 0;
+        bytes32 id = keccak256("no notice");
+        agree(id, terms);
+        uint48 from = uint48(block.timestamp);
+        vm.prank(ARBITER);
+        dr.suspend(id, 1);
+        from += 50;
+        vm.warp(from + 100);
+        vm.prank(ARBITER);
+        dr.lift(id);
+        vm.warp(from + 3 hours);
+        IDRAgreement.Booking memory late = booking(from);
+        late.notifiedAt = from + 100;
         vm.expectRevert(
-            abi.encodeWithSelector(
-                IDRAgreement.PartyNotActive.selector, NODE, IParticipantRegistry.Role.VirtualNode
-            )
+            abi.encodeWithSelector(IDRAgreement.InSuspension.selector, from, IDRAgreement.Suspender.Arbiter)
         );
-        book(EVENT, booking(START));
+        vm.prank(AGGREGATOR);
+        dr.book(id, EVENT, late);
+    }
+
+    function test_onlyWhatIsToComeNeedsBothPartiesAndABookingTheAggregator() external {
+        suspendParticipant(NODE, true);
+        bytes memory why = abi.encodeWithSelector(
+            IDRAgreement.PartyNotActive.selector, NODE, IParticipantRegistry.Role.VirtualNode
+        );
+        vm.expectRevert(why);
+        dr.checkCall(ID, START + 1 days, 1 hours, START, 10);
+        book(EVENT, booking(START)); // no node gets out of a call by giving its certificate back
         suspendParticipant(NODE, false);
         suspendParticipant(AGGREGATOR, true);
-        vm.expectRevert(
-            abi.encodeWithSelector(
-                IDRAgreement.PartyNotActive.selector, AGGREGATOR, IParticipantRegistry.Role.Aggregator
-            )
+        why = abi.encodeWithSelector(
+            IDRAgreement.PartyNotActive.selector, AGGREGATOR, IParticipantRegistry.Role.Aggregator
         );
-        book(EVENT, booking(START));
+        vm.expectRevert(why);
+        dr.checkCall(ID, START + 1 days, 1 hours, START, 10);
+        vm.expectRevert(why);
+        book(keccak256("later"), booking(START));
         suspendParticipant(AGGREGATOR, false);
-        book(EVENT, booking(START));
+        book(keccak256("later"), booking(START));
+    }
+
+    function suspend(address caller) private {
+        vm.prank(caller);
+        dr.suspend(ID, 1);
+    }
+
+    function lift() private {
+        vm.prank(ARBITER);
+        dr.lift(ID);
     }
 
     // --- how much, how soon, how often
@@ -327,16 +357,22 @@ contract DRAgreementBookingTest is Parties {
 
     // --- calls to come
 
-    function test_aCallToComeIsJudgedByWhatStandsNow() external {
+    function test_aCallToComeIsJudgedByWhatStandsWhenTheNodeIsNotified() external {
         uint48 tomorrow = START + 1 days;
         dr.checkCall(ID, tomorrow, 1 hours, START, 20_000);
-        vm.prank(ARBITER);
-        dr.suspend(ID, 1);
+        uint48 now_ = uint48(block.timestamp);
+        suspend(ARBITER);
+        dr.checkCall(ID, tomorrow, 1 hours, now_, 20_000);
+        refusedCall(tomorrow, now_ + 1);
+        refusedCall(tomorrow, now_ + 1 hours); // nobody knows what will stand then
+    }
+
+    function refusedCall(uint48 startsAt, uint48 notifiedAt) private {
         vm.expectRevert(
             abi.encodeWithSelector(
-                IDRAgreement.InSuspension.selector, tomorrow, IDRAgreement.Suspender.Arbiter
+                IDRAgreement.InSuspension.selector, notifiedAt, IDRAgreement.Suspender.Arbiter
             )
         );
-        dr.checkCall(ID, tomorrow, 1 hours, START, 20_000);
+        dr.checkCall(ID, startsAt, 1 hours, notifiedAt, 20_000);
     }
 }

@@ -108,8 +108,8 @@ contract DRAgreementDisputeTest is Parties {
         dispute(NODE, EVENT);
         dispute(AGGREGATOR, SECOND);
         (,,, uint256 finalAt, uint256 dueAt) = dr.settlementOf(ID, EVENT);
-        vm.assertEq(finalAt, 0);
-        vm.assertEq(dueAt, 0);
+        vm.assertEq(finalAt, booked + WINDOW - 1 + WINDOW);
+        vm.assertEq(dueAt, booked + WINDOW - 1 + TERM);
         refusedStatus(IDRAgreement.Status.Disputed, IDRAgreement.Status.Open);
         dispute(AGGREGATOR, EVENT);
     }
@@ -130,26 +130,83 @@ contract DRAgreementDisputeTest is Parties {
         dispute(caller, EVENT);
     }
 
-    function test_whatIsDisputedIsNotDue() external {
+    function test_aDisputeThatNobodyDecidesFallsBackToWhatWasBooked() external {
         bookUsual(EVENT);
-        vm.warp(booked + 10);
         bookUsual(SECOND);
-        vm.warp(booked + 1 days);
-        bookUsual(THIRD);
-        dispute(NODE, SECOND);
+        uint48 disputed = booked + 1 days;
+        vm.warp(disputed);
         dispute(NODE, EVENT);
-        dispute(NODE, THIRD);
-        vm.assertEq(uint256(dr.standingOf(ID).earliestDueAt), 0);
-        vm.warp(NOON + 29 days);
-        assertState(IDRAgreement.State.Active);
+        dispute(AGGREGATOR, SECOND);
+        vm.warp(disputed + WINDOW - 1);
+        refusedPayment(EVENT, disputed + WINDOW);
+        refusedPayment(SECOND, disputed + WINDOW);
+        vm.warp(disputed + WINDOW);
+        vm.expectRevert(
+            abi.encodeWithSelector(IDRAgreement.WindowClosed.selector, disputed + WINDOW, disputed + WINDOW)
+        );
+        resolve(EVENT, MEASURED, 1);
         refusedStatus(IDRAgreement.Status.Disputed, IDRAgreement.Status.Open);
+        dispute(NODE, EVENT);
+        vm.warp(disputed + TERM - 1);
+        assertState(IDRAgreement.State.Active);
+        vm.warp(disputed + TERM);
+        assertState(IDRAgreement.State.Suspended);
         pay(EVENT);
+        pay(SECOND);
+        assertState(IDRAgreement.State.Active);
+        assertPurse(2 * EARNED, 0);
+    }
+
+    function test_aDisputedPenaltyThatNobodyDecidesBecomesADebt() external {
+        IDRAgreement.Booking memory missed = booking(uint48(block.timestamp) - 1 hours);
+        missed.deliveredWh = 0;
+        book(EVENT, missed);
+        dispute(NODE, EVENT);
+        vm.assertEq(uint256(dr.standingOf(ID).earliestDueAt), 0);
+        vm.warp(booked + WINDOW);
+        pay(EVENT);
+        assertPurse(0, 160);
+    }
+
+    function testFuzz_noDisputeDelaysAPaymentByMoreThanAWindow(uint32 disputedAfter, bool byNode) external {
+        disputedAfter = uint32(bound(disputedAfter, 0, WINDOW - 1));
+        bookUsual(EVENT);
+        (,,, uint256 finalBefore, uint256 dueBefore) = dr.settlementOf(ID, EVENT);
+        vm.warp(booked + disputedAfter);
+        dispute(byNode ? NODE : AGGREGATOR, EVENT);
+        (,,, uint256 finalAt, uint256 dueAt) = dr.settlementOf(ID, EVENT);
+        vm.assertEq(finalAt, finalBefore + disputedAfter);
+        vm.assertEq(dueAt, dueBefore + disputedAfter);
+        vm.assertEq(uint256(dr.standingOf(ID).earliestDueAt), dueAt);
+        vm.warp(finalAt);
+        pay(EVENT);
+        assertPurse(EARNED, 0);
+    }
+
+    function test_whereThereIsNoWindowThereIsNoDispute() external {
+        IDRAgreement.Terms memory terms = usualTerms();
+        terms.disputeWindowS = 0;
+        bytes32 id = keccak256("no window");
+        vm.warp(NOON);
+        agree(id, terms);
+        vm.warp(booked);
+        vm.startPrank(AGGREGATOR);
+        dr.book(id, EVENT, booking(booked - 1 hours));
+        vm.expectRevert(abi.encodeWithSelector(IDRAgreement.WindowClosed.selector, booked, booked));
+        dr.dispute(id, EVENT, keccak256("reason"));
+        dr.pay(id, EVENT);
+        vm.stopPrank();
+    }
+
+    function refusedPayment(bytes32 key, uint256 finalAt) private {
+        vm.expectRevert(abi.encodeWithSelector(IDRAgreement.WindowOpen.selector, finalAt, block.timestamp));
+        pay(key);
     }
 
     function test_theArbiterResolvesForEver() external {
         bookUsual(EVENT);
         dispute(NODE, EVENT);
-        vm.warp(booked + 20 days);
+        vm.warp(booked + WINDOW - 1);
         vm.expectEmit(address(dr));
         emit IDRAgreement.Resolved(ID, EVENT, keccak256("finding"));
         resolve(EVENT, MEASURED, 8_000);
@@ -157,6 +214,7 @@ contract DRAgreementDisputeTest is Parties {
         (,,, uint256 finalAt, uint256 dueAt) = dr.settlementOf(ID, EVENT);
         vm.assertEq(finalAt, block.timestamp);
         vm.assertEq(dueAt, block.timestamp + TERM);
+        vm.assertEq(uint256(dr.standingOf(ID).earliestDueAt), dueAt);
         refusedStatus(IDRAgreement.Status.Resolved, IDRAgreement.Status.Open);
         dispute(NODE, EVENT);
         refusedStatus(IDRAgreement.Status.Resolved, IDRAgreement.Status.Open);
@@ -180,11 +238,11 @@ contract DRAgreementDisputeTest is Parties {
     function test_aResolutionIsPaidInItsTerm() external {
         bookUsual(EVENT);
         dispute(NODE, EVENT);
-        vm.warp(booked + 15 days);
+        vm.warp(booked + 1 days);
         resolve(EVENT, MEASURED, 10_000);
-        vm.warp(booked + 15 days + TERM - 1);
+        vm.warp(booked + 1 days + TERM - 1);
         assertState(IDRAgreement.State.Active);
-        vm.warp(booked + 15 days + TERM);
+        vm.warp(booked + 1 days + TERM);
         assertState(IDRAgreement.State.Suspended);
         pay(EVENT);
         assertState(IDRAgreement.State.Active);

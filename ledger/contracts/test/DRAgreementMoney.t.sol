@@ -167,29 +167,33 @@ contract DRAgreementMoneyTest is Parties {
         assertState(IDRAgreement.State.Suspended);
     }
 
-    function test_anEventThatStartedInArrearsIsNeverBooked() external {
+    function test_aCallThatWasNotifiedInArrearsIsNeverBooked() external {
         bookUsual(EVENT);
         vm.warp(booked + 10);
         bookUsual(SECOND);
         uint48 due = booked + TERM;
         uint48 paid = due + 5 hours;
         vm.warp(paid - 10);
-        refusedInArrears(due, due);
+        refusedInArrears(due + 1, due);
         refusedInArrears(due + 1 hours, due);
         pay(EVENT); // the second is still missing
-        refusedInArrears(due, due);
+        refusedInArrears(due + 1, due);
         vm.warp(paid);
         pay(SECOND);
         vm.warp(paid + 3 days);
-        refusedInArrears(due, due);
+        refusedInArrears(due + 1, due);
         refusedInArrears(paid - 1, due);
-        book(THIRD, booking(due - 1));
-        book(keccak256("when paid"), booking(paid));
+        book(THIRD, booking(due + NOTICE)); // in that second nothing was missing yet
+        book(keccak256("when paid"), booking(paid + NOTICE));
     }
 
-    function refusedInArrears(uint48 start, uint48 since) private {
-        vm.expectRevert(abi.encodeWithSelector(IDRAgreement.InArrears.selector, start, since));
-        book(THIRD, booking(start));
+    function refusedInArrears(uint48 notifiedAt, uint48 since) private {
+        uint256 overAt = uint256(notifiedAt) + NOTICE + 1 hours;
+        uint256 now_ = block.timestamp;
+        if (overAt > now_) vm.warp(overAt);
+        vm.expectRevert(abi.encodeWithSelector(IDRAgreement.InArrears.selector, notifiedAt, since));
+        book(THIRD, booking(notifiedAt + NOTICE));
+        vm.warp(now_);
     }
 
     function test_aCallAfterADueDateToComeIsAllowed() external {
@@ -197,16 +201,36 @@ contract DRAgreementMoneyTest is Parties {
         uint48 later = booked + TERM + 1 days;
         dr.checkCall(ID, later, 1 hours, booked, 10);
         vm.warp(booked + TERM);
-        vm.expectRevert(abi.encodeWithSelector(IDRAgreement.InArrears.selector, later, booked + TERM));
-        dr.checkCall(ID, later, 1 hours, booked, 10);
+        dr.checkCall(ID, later, 1 hours, booked, 10); // the node knows of it
+        uint48 due = booked + TERM;
+        vm.expectRevert(abi.encodeWithSelector(IDRAgreement.InArrears.selector, due + 1, due));
+        dr.checkCall(ID, later, 1 hours, due + 1, 10);
+    }
+
+    function test_aNotificationToComeIsJudgedByWhatStandsNow() external {
+        bookUsual(EVENT);
+        uint48 due = booked + TERM;
+        uint48 notifiedAt = due + 1 hours;
+        dr.checkCall(ID, due + 1 days, 1 hours, notifiedAt, 10); // it may be paid until then
+        vm.warp(due + 1);
+        vm.expectRevert(abi.encodeWithSelector(IDRAgreement.InArrears.selector, notifiedAt, due));
+        dr.checkCall(ID, due + 1 days, 1 hours, notifiedAt, 10);
+        pay(EVENT);
+        dr.checkCall(ID, due + 1 days, 1 hours, notifiedAt, 10);
     }
 
     function test_arrearsThatEndedInTheSecondTheyBeganLeaveNothing() external {
         bookUsual(EVENT);
         vm.warp(booked + TERM);
         pay(EVENT);
-        vm.warp(booked + TERM + 1 hours);
-        book(SECOND, booking(booked + TERM));
+        vm.warp(booked + TERM + 2 hours);
+        IDRAgreement.Booking memory missed = booking(booked + TERM + NOTICE);
+        missed.deliveredWh = 0;
+        book(SECOND, missed);
+        missed.notifiedAt -= 1;
+        book(THIRD, missed);
+        (, , int256 penalty,,) = dr.settlementOf(ID, THIRD);
+        vm.assertEq(penalty, 160);
     }
 
     // --- agreements do not touch one another

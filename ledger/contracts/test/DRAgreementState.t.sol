@@ -266,6 +266,20 @@ contract DRAgreementStateTest is Parties {
         assertState(IDRAgreement.State.Active);
     }
 
+    function test_aSuspensionOfNoSecondLeavesNothing() external {
+        agree(ID, usualTerms());
+        vm.warp(NOON + 5 hours);
+        suspend(AGGREGATOR, 1);
+        lift(AGGREGATOR);
+        vm.warp(NOON + 9 hours);
+        IDRAgreement.Booking memory missed = booking(NOON + 6 hours);
+        missed.notifiedAt = NOON + 4 hours;
+        missed.deliveredWh = 0;
+        book(EVENT, missed);
+        (,, int256 penalty,,) = dr.settlementOf(ID, EVENT);
+        vm.assertEq(penalty, 160);
+    }
+
     function testFuzz_othersNeitherSuspendNorLift(address caller) external {
         vm.assume(caller != AGGREGATOR && caller != ARBITER);
         agree(ID, usualTerms());

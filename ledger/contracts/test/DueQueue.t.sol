@@ -10,7 +10,7 @@ contract DueQueueTest is Test {
 
     DueQueue.Queue private queue;
     uint48[] private dues;
-    uint32[] private tickets;
+    uint24[] private tickets;
 
     function testFuzz_theEarliestIsKnownWhateverLeaves(uint16[24] calldata steps) external {
         uint48 now_ = 1;
@@ -23,7 +23,7 @@ contract DueQueueTest is Test {
                 dues.pop();
             } else {
                 now_ += steps[i] % 5;
-                uint32 ticket = queue.append(now_);
+                uint24 ticket = queue.append(now_);
                 vm.assertTrue(ticket != 0);
                 tickets.push(ticket);
                 dues.push(now_);

@@ -18,7 +18,7 @@ abstract contract Test {
 
     /// @dev A value within [low, high] made of a fuzzed one.
     function bound(uint256 value, uint256 low, uint256 high) internal pure returns (uint256) {
-        uint256 span = high - low + 1;
-        return span == 0 ? value : low + value % span;
+        if (low == 0 && high == type(uint256).max) return value;
+        return low + value % (high - low + 1);
     }
 }

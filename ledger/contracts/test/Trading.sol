@@ -17,6 +17,7 @@ contract Trading is Parties {
         int256 amount;
         uint16 revision;
         IDRAgreement.Status status;
+        bool waived;
     }
 
     struct Span {
@@ -75,14 +76,21 @@ contract Trading is Parties {
         vm.warp(toTheEdge ? dueAt : block.timestamp + bound(seconds_, 1, 1 days));
     }
 
-    function book(uint8 which, uint8 key, uint32 back, uint32 durationS, uint48 requested, int48 delivered)
-        external
-    {
+    function book(
+        uint8 which,
+        uint8 key,
+        uint32 back,
+        uint32 ahead,
+        uint32 durationS,
+        uint48 requested,
+        int48 delivered
+    ) external {
         Model storage model = models[which % AGREEMENTS];
         IDRAgreement.Booking memory booking_;
         booking_.durationS = uint32(bound(durationS, 1, 3 hours));
-        booking_.startsAt = moment(model, back, booking_.durationS);
-        booking_.notifiedAt = booking_.startsAt - NOTICE;
+        uint48 leadS = uint48(ahead % 8 == 0 ? bound(ahead, 0, NOTICE) : NOTICE + bound(ahead, 0, 1 days));
+        booking_.notifiedAt = moment(model, back, leadS + booking_.durationS);
+        booking_.startsAt = booking_.notifiedAt + leadS;
         booking_.requestedWh = uint48(bound(requested, 0, uint256(booking_.durationS) * 21_000 / 3600));
         booking_.deliveredWh = int48(int256(bound(uint48(delivered), 0, 60_000)) - 20_000);
         bytes32 name = keccak256(abi.encode(key % KEYS));
@@ -94,6 +102,7 @@ contract Trading is Parties {
         Item storage item = model.items[model.items.length - 1];
         (item.key, item.bookedAt, item.requestedWh, item.revision) =
             (name, block.timestamp, booking_.requestedWh, 1);
+        item.waived = interrupts(model, booking_.notifiedAt, booking_.startsAt);
         change(model, item, IDRAgreement.Status.Open, IDRAgreement.Outcome.Measured, booking_.deliveredWh);
     }
 
@@ -117,8 +126,8 @@ contract Trading is Parties {
             && block.timestamp < item.changedAt + termsIn(model).disputeWindowS;
         bytes memory data = abi.encodeCall(dr.dispute, (model.id, item.key, bytes32("r")));
         if (!attempt(byNode ? NODE : AGGREGATOR, data, open)) return;
-        item.status = IDRAgreement.Status.Disputed;
-        item.dueAt = 0;
+        (item.status, item.changedAt) = (IDRAgreement.Status.Disputed, block.timestamp);
+        if (item.dueAt != 0) item.dueAt = block.timestamp + termsIn(model).paymentTermS;
     }
 
     function resolve(uint8 which, uint8 pick, bool measured, int48 delivered) external {
@@ -126,14 +135,17 @@ contract Trading is Parties {
         int48 deliveredWh = measured ? int48(int256(bound(uint48(delivered), 0, 30_000)) - 10_000) : int48(0);
         IDRAgreement.Outcome outcome = measured ? IDRAgreement.Outcome.Measured : IDRAgreement.Outcome.OptedOut;
         bytes memory data = abi.encodeCall(dr.resolve, (model.id, item.key, outcome, deliveredWh, bytes32("f")));
-        if (!attempt(ARBITER, data, item.status == IDRAgreement.Status.Disputed)) return;
+        bool open = item.status == IDRAgreement.Status.Disputed
+            && block.timestamp < item.changedAt + termsIn(model).disputeWindowS;
+        if (!attempt(ARBITER, data, open)) return;
+        item.waived = false;
         change(model, item, IDRAgreement.Status.Resolved, outcome, deliveredWh);
     }
 
     function pay(uint8 which, uint8 pick) external {
         (Model storage model, Item storage item) = picked(which, pick);
         bool final_ = item.status == IDRAgreement.Status.Resolved
-            || (item.status == IDRAgreement.Status.Open
+            || ((item.status == IDRAgreement.Status.Open || item.status == IDRAgreement.Status.Disputed)
                 && block.timestamp >= item.changedAt + termsIn(model).disputeWindowS);
         if (!attempt(AGGREGATOR, abi.encodeCall(dr.pay, (model.id, item.key)), final_)) return;
         if (item.dueAt != 0 && item.dueAt < block.timestamp) {
@@ -219,16 +231,35 @@ contract Trading is Parties {
             Item storage item = model.items[i];
             (IDRAgreement.Settled memory settled, int256 incentive, int256 penalty,, uint256 dueAt) =
                 dr.settlementOf(model.id, item.key);
+            vm.assertEq(settled.penaltyWaived, item.waived);
+            if (item.waived) vm.assertEq(penalty, 0, "a waived penalty");
             vm.assertEq(uint256(settled.status), uint256(item.status), "status");
             vm.assertEq(uint256(settled.revision), item.revision, "revision");
             vm.assertEq(incentive - penalty, item.amount, "amount");
             vm.assertEq(dueAt, item.dueAt, "due");
         }
+        checkThatNobodyBlocks(model);
+    }
+
+    /// @dev What is not paid can be paid one day, and is due one day if it earns, whatever anybody does: at most a
+    /// window for revising, one for disputing and one for deciding have to pass before the payment term.
+    function checkThatNobodyBlocks(Model storage model) private view {
+        IDRAgreement.Terms memory terms = termsIn(model);
+        for (uint256 i = 0; i < model.items.length; ++i) {
+            Item storage item = model.items[i];
+            if (item.status == IDRAgreement.Status.Paid) continue;
+            (,,, uint256 finalAt, uint256 dueAt) = dr.settlementOf(model.id, item.key);
+            uint256 latest = item.bookedAt + 3 * uint256(terms.disputeWindowS);
+            vm.assertTrue(finalAt != 0 && finalAt <= latest, "final");
+            vm.assertEq(dueAt != 0, item.amount > 0);
+            vm.assertLe(dueAt, latest + terms.paymentTermS, "due in time");
+            if (dueAt != 0) vm.assertTrue(finalAt < dueAt, "time to pay");
+        }
     }
 
     // --- the model
 
-    /// @dev When an event starts: anywhere in the last two days, or where something began or ended.
+    /// @dev When a node is notified: anywhere in the last two days, or where something began or ended.
     function moment(Model storage model, uint256 seed, uint256 durationS) private view returns (uint48) {
         uint256 edge;
         uint256 spans = model.arrears.length;
@@ -253,6 +284,7 @@ contract Trading is Parties {
     ) private {
         (int256 incentive, int256 penalty) =
             dr.amountsOf(model.id, outcome, uint48(item.requestedWh), deliveredWh);
+        if (item.waived) penalty = 0;
         (item.status, item.changedAt, item.amount) = (status, block.timestamp, incentive - penalty);
         item.dueAt = incentive > penalty ? block.timestamp + termsIn(model).paymentTermS : 0;
     }
@@ -268,10 +300,10 @@ contract Trading is Parties {
         uint256 start = asked.startsAt;
         if (start < NOON || start + asked.durationS > NOON + 30 days) return false;
         if (model.closesAt != 0 && start >= model.closesAt) return false;
-        if (within(model.suspensions, start) || within(model.arrears, start)) return false;
-        if (model.suspender != IDRAgreement.Suspender.Nobody && start >= model.suspendedAt) return false;
-        uint256 dueAt = earliestDue(model);
-        if (dueAt != 0 && start >= dueAt) return false;
+        uint256 at = asked.notifiedAt;
+        if (start - at < NOTICE) return false;
+        if (suspendedAt(model, at) && suspendedAt(model, at - 1)) return false;
+        if (inArrears(model, at) && inArrears(model, at - 1)) return false;
         if (asked.requestedWh * 3600 > uint256(20_000) * asked.durationS + 1800) return false;
         return model.calls[dr.dayOf(model.id, asked.startsAt)] < termsIn(model).maxCallsPerDay;
     }
@@ -299,6 +331,33 @@ contract Trading is Parties {
     function within(Span[] storage spans, uint256 at) private view returns (bool) {
         for (uint256 i = 0; i < spans.length; ++i) {
             if (spans[i].from <= at && at < spans[i].to) return true;
+        }
+        return false;
+    }
+
+    function suspendedAt(Model storage model, uint256 at) private view returns (bool) {
+        bool now_ = model.suspender != IDRAgreement.Suspender.Nobody && at >= model.suspendedAt;
+        return now_ || within(model.suspensions, at);
+    }
+
+    function inArrears(Model storage model, uint256 at) private view returns (bool) {
+        uint256 dueAt = earliestDue(model);
+        return (dueAt != 0 && at >= dueAt) || within(model.arrears, at);
+    }
+
+    /// @dev Whether calls were forbidden at any time from a notification until the start.
+    function interrupts(Model storage model, uint256 notifiedAt, uint256 start) private view returns (bool) {
+        if (begins(model.suspensions, notifiedAt, start) || begins(model.arrears, notifiedAt, start)) return true;
+        bool suspended = model.suspender != IDRAgreement.Suspender.Nobody;
+        if (suspended && model.suspendedAt >= notifiedAt && model.suspendedAt <= start) return true;
+        uint256 dueAt = earliestDue(model);
+        return dueAt != 0 && dueAt >= notifiedAt && dueAt <= start;
+    }
+
+    function begins(Span[] storage spans, uint256 from, uint256 until) private view returns (bool) {
+        for (uint256 i = 0; i < spans.length; ++i) {
+            Span storage span = spans[i];
+            if (span.from < span.to && span.from >= from && span.from <= until) return true;
         }
         return false;
     }

@@ -17,12 +17,13 @@ from web3.types import Wei
 from aggregator.agreement import Agreement
 from aggregator.performance import IntervalPerformance, Performance
 from aggregator.profile import Period
-from aggregator.request import event_of
+from aggregator.sent_event import event_of
 from aggregator.settlement import Outcome, Statement, settle
 from aggregator.store import StoredCall
 from ledger.chain import CHAIN_ID, MAX_TRANSACTION_GAS, EmbeddedChain
+from ledger.chain_key import ChainKey
 from ledger.interface import interface
-from ledger.node import ChainKey, publish_transaction
+from ledger.node import publish_transaction
 from tests.aggregator.test_settlement import AGREEMENT, CASES
 from tests.ledger.conftest import START
 from tests.ledger.parties import ROLES, make_programme

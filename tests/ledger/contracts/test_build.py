@@ -21,7 +21,7 @@ def test_a_changed_source_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         if path.is_file():
             shutil.copy(path, tmp_path / path.name)
     source = (tmp_path / "CheckpointLog.sol").read_text(encoding="utf-8")
-    (tmp_path / "CheckpointLog.sol").write_text(source.replace("size > expectedSize", "size >= expectedSize"))
+    (tmp_path / "CheckpointLog.sol").write_text(source.replace("size <= expectedSize", "size < expectedSize"))
     monkeypatch.setattr(build, "HERE", tmp_path)
     monkeypatch.setattr(build, "CONTRACTS", ("CheckpointLog",))  # the others take seconds to compile
     with pytest.raises(

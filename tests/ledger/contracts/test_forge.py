@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger.contracts import build, forge, gas, slither
-
-LINES_COVERED = 0.95
+from ledger.contracts import build, coverage, forge, gas, slither
 
 
 def test_the_contracts_tests_pass() -> None:
@@ -54,6 +52,8 @@ def test_the_gas_is_not_measured_without_a_compiler(tmp_path: Path, monkeypatch:
         gas.main()
     with pytest.raises(SystemExit, match="contracts: forge failed"):
         slither.main()
+    with pytest.raises(SystemExit, match="contracts: the coverage is not measured"):
+        coverage.main()
 
 
 def test_without_uv_slither_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,23 +106,57 @@ def test_longer_runs_with_other_values_pass(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.long
-def test_the_tests_reach_the_lines_of_every_contract(tmp_path: Path) -> None:
-    report = tmp_path / "lcov.info"
-    arguments = ["coverage", "--ir-minimum", "--report", "lcov", "--report-file", str(report)]
-    done = forge.run(arguments, build.default_cache())
-    assert done.returncode == 0, done.stdout
-    covered = lines_covered(report.read_text(encoding="utf-8"))
-    assert {f"{name}.sol" for name in build.CONTRACTS} <= set(covered)
-    assert {name: share for name, share in covered.items() if share < LINES_COVERED} == {}
+def test_the_tests_reach_every_contract_and_the_document_says_how_far() -> None:
+    found = coverage.measured(build.default_cache())
+    assert {f"{name}.sol" for name in build.CONTRACTS} <= set(found)
+    assert {name: one for name, one in found.items() if one.least < coverage.GOAL} == {}
+    assert coverage.table(found) in gas.DOCUMENT.read_text(encoding="utf-8")
 
 
-def lines_covered(report: str) -> dict[str, float]:
-    """The share of lines that were reached, of each of our sources (the tests' own files left out)."""
-    covered = {}
-    for part in report.split("end_of_record"):
-        name = re.search(r"^SF:(.*)$", part, re.MULTILINE)
-        if name is None or Path(name[1]).name != name[1]:
-            continue
-        hits = [int(count) for count in re.findall(r"^DA:\d+,(\d+)", part, re.MULTILINE)]
-        covered[name[1]] = sum(count > 0 for count in hits) / len(hits)
-    return covered
+def test_the_document_shows_a_coverage_above_the_goal_and_conditions_are_written_so_that_they_count() -> None:
+    shown = gas.DOCUMENT.read_text(encoding="utf-8").partition("<!-- coverage -->\n")[2]
+    rows = shown.partition("<!-- end of coverage -->")[0].splitlines()[2:]
+    assert {f"| `{path.name}`" for path in build.HERE.glob("*.sol") if not path.name.startswith("I")} == {
+        row.partition(" |")[0] for row in rows if "`" in row
+    }
+    shares = [float(share) for row in rows for share in re.findall(r"([\d.]+) %", row)]
+    assert len(shares) >= 3 * len(rows)
+    assert min(shares) >= 100 * coverage.GOAL
+    hidden = [
+        path.name for path in build.HERE.glob("*.sol") if "require(" in path.read_text(encoding="utf-8")
+    ]
+    assert hidden == []
+
+
+SUMMARY = """
+| File | % Lines | % Statements | % Branches | % Funcs |
+|------+---------+--------------+------------+---------|
+| /cache/node_modules/Math.sol | 1.00% (1/100) | 1.00% (1/100) | 1.00% (1/100) | 1.00% (1/100) |
+| First.sol  | 100.00% (12/12) | 90.00% (9/10) | 50.00% (1/2) | 100.00% (3/3) |
+| Second.sol | 50.00% (6/12) | 100.00% (10/10) | 100.00% (0/0) | 100.00% (3/3) |
+| test/First.t.sol | 1.00% (1/100) | 1.00% (1/100) | 1.00% (1/100) | 1.00% (1/100) |
+| Total | 1.00% (1/100) | 1.00% (1/100) | 1.00% (1/100) | 1.00% (1/100) |
+"""
+
+
+def test_the_coverage_is_that_of_our_sources_alone() -> None:
+    found = coverage.read(SUMMARY)
+    assert {name: one.least for name, one in found.items()} == {"First.sol": 0.5, "Second.sol": 0.5}
+    assert coverage.table(found).splitlines()[2:] == [
+        "| `First.sol` | 100.0 % (12/12) | 90.0 % (9/10) | 50.0 % (1/2) | 100.0 % (3/3) |",
+        "| `Second.sol` | 50.0 % (6/12) | 100.0 % (10/10) | none | 100.0 % (3/3) |",
+        "| all | 75.0 % (18/24) | 95.0 % (19/20) | 50.0 % (1/2) | 100.0 % (6/6) |",
+    ]
+
+
+def test_too_low_a_coverage_ends_with_an_error_that_names_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = tmp_path / "contracts.md"
+    document.write_text("before\n<!-- coverage -->\nold\n<!-- end of coverage -->\nafter\n")
+    monkeypatch.setattr(gas, "DOCUMENT", document)
+    monkeypatch.setattr(coverage, "measured", lambda _cache: coverage.read(SUMMARY))
+    with pytest.raises(SystemExit, match=r"less than 95% is reached: First\.sol 50\.0%, Second\.sol 50\.0%"):
+        coverage.main()
+    table = coverage.table(coverage.read(SUMMARY))
+    assert document.read_text() == f"before\n<!-- coverage -->\n{table}<!-- end of coverage -->\nafter\n"

@@ -136,6 +136,7 @@ async def test_an_rsa_signature_as_large_as_the_modulus_is_refused(registry: Reg
     def work() -> None:
         right = registry.binding(RSA_KEY)
         registry.refuses(replace(right, signature=right.key))
+        assert not registry.active()
 
     await asyncio.to_thread(work)
 

@@ -15,11 +15,12 @@ import pytest
 
 from aggregator.settings import ChainSettings
 from ledger.anchor import Anchorer, AnchorStatus
+from ledger.chain_key import ChainKey
 from ledger.checkpoint import SigningKey
 from ledger.contract_node import ContractNode
 from ledger.log import Log
 from ledger.merkle import EMPTY_ROOT
-from ledger.node import ChainKey, Node, proven_word
+from ledger.node import Node, proven_word
 from ledger.receipt import commitment
 from ledger.record import Record
 from ledger.settings import AnchorSettings

@@ -200,4 +200,7 @@ def test_the_readme_is_filled_in_and_says_what_was_not_run(made: Made) -> None:
     for address in (*made.addresses, *made.genesis["alloc"]):
         assert address in text
     assert "ask net_peerCount                                  # 0x3 " in text
+    runs_as = compose.read(made.text("validator-1/compose.yaml"))["services"]["validator-1"]["user"]
+    assert f"chown -R {runs_as} validator-1\n" in text
+    assert "cp -r validator" not in text  # a key is moved, never copied
     assert "blocks are still made, which needs 3; 1 may be false" in text

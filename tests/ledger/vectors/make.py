@@ -27,6 +27,7 @@ from ledger.trust import LogKey, Trust
 from ledger.verify import verification_steps
 from tests.ledger import evidence as made
 from tests.ledger.evidence import Evidence, evidence
+from tests.ledger.vectors import joined
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parent / "example"
@@ -299,6 +300,15 @@ def written(value: object) -> bytes:
     return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()
 
 
+def validator_sets() -> dict[str, object]:
+    """Evidence under validators that changed."""
+    bad = [*((name, texts(case)) for name, case in joined.bad()), *joined.malformed()]
+    return {
+        "good": [judged(name, texts(case)) for name, case in joined.good()],
+        "bad": [judged(name, files) for name, files in bad],
+    }
+
+
 def all_files() -> dict[str, bytes]:
     """Every kept file by its name, seen from the folder of the vectors."""
     cases = [(name, texts(case)) for name, case in bad()]
@@ -308,12 +318,14 @@ def all_files() -> dict[str, bytes]:
         "formats.json": written(formats()),
         "good.json": written([judged(name, texts(case)) for name, case in good()]),
         "bad.json": written([judged(name, files) for name, files in [*cases, *malformed()]]),
+        "validator_sets.json": written(validator_sets()),
         "../example/record.json": plain["record"],
         "../example/receipt.tlog-proof": plain["receipt"],
         "../example/trust.toml": plain["trust"],
         "../example/trust_since.toml": since.files()["trust"],
         "../example/sealed.tlog-proof": sealed["receipt"],
         "../example/trust_sealed.toml": sealed["trust"],
+        "../example/trust_sets.toml": joined.with_sets(SEALED).files()["trust"],
     }
 
 
