@@ -118,7 +118,8 @@ class Agent:
             until = min(grid_floor(at) + GRID, at + _ALL_OF_TIME if change is None else change)
             setpoint = self._timeline.at(at)
             if setpoint is not None and now >= freeze_at(setpoint.event):
-                state = await self._frozen(setpoint.event)
+                meant = setpoint.event.target.resources_alone  # the homes that take part
+                state = (await self._frozen(setpoint.event)).of_homes(meant)
                 for command in plan_cycle(setpoint, state, self._settings.limits, at):
                     commands.append(Command(command.device_id, at, min(command.end, until), command.power_kw))
             at = until

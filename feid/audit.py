@@ -10,6 +10,11 @@ content, opts by what they say. Rules:
   key has signed speaks for what was sent of that request and moment, also where its answer was lost;
 - in the log as ours, and neither remembered here nor signed by our key: forged. What is older than the memory
   itself is not judged.
+- what was done under another id than ours of today must be in the log under the id of then, unless an earlier
+  audit has found it: a VTN that gives a new id makes nobody forget;
+- an audit that goes on from the one before is given the newer records alone: what was done up to then was
+  found. A record of it that is told to have come much later is a second one.
+- a record that is dated later than now, by more than the clocks may be apart, is broken;
 - a version of an event in the log that never came here is no alarm (a newer one may have come in its place),
   but it is said: nobody can be held to what he was never told.
 """
@@ -34,6 +39,10 @@ checkpoints, and five minutes for the clocks and for what comes between doing an
 By a clock that is slow, what was just done seems older than what the log holds already, until it is sealed
 itself. Well below `PATIENCE`: what is really missing is told an hour later at most.
 """
+
+
+DONE = ("report", "signal", "opt")
+"""The kinds of records of what was sent and received here."""
 
 
 class Fault(StrEnum):
@@ -83,17 +92,39 @@ class Present:
     patience: timedelta = PATIENCE
     xml_certificate: str | None = None
     """SHA-256 of our certificate where its key signs in the XML alone, which no record shows by itself."""
+    found_until: datetime | None = None
+    """Up to when earlier audits have found all that was done."""
+    goes_on: bool = False
+    """Whether the records are those behind what the last audit has found, not all of them."""
+
+
+def found_until(memory: Recollection, records: Sequence[Record], now: datetime) -> datetime | None:
+    """Up to when an audit that holds has found all that was done; None if the log has nothing of it yet.
+
+    By the same records as what is missing: what is pending was done later.
+    """
+    reached = _reached(_own(memory, records))
+    return None if reached is None else min(reached, now) - MARGIN
+
+
+def _own(memory: Recollection, records: Sequence[Record]) -> list[Record]:
+    return [record for record in records if record.body.get("ven_id") in memory.ids]
+
+
+def _reached(own: Sequence[Record]) -> datetime | None:
+    """Up to when the log has what was done; statements and registrations have times of their own."""
+    return max((record.at for record in own if record.kind in DONE), default=None)
 
 
 def compare(memory: Recollection, records: Sequence[Record], present: Present) -> Tally:
     """What the log's records of this VEN come to against what it remembers; other VENs' are left out."""
-    own = [record for record in records if record.body.get("ven_id") == memory.ven_id]
-    facts = {kind: [record for record in own if record.kind == kind] for kind in ("report", "signal", "opt")}
+    own = _own(memory, records)
+    facts = {kind: [record for record in own if record.kind == kind] for kind in DONE}
     deeds = {kind: [deed for deed in memory.deeds if deed.kind is kind] for kind in Kind}
     # facts of the minutes before the memory began, by a clock that is ahead of ours, are not forged
     since = min((deed.at for deed in memory.deeds), default=present.now) + MARGIN
-    reached = max((record.at for found in facts.values() for record in found), default=None)
-    clerk = _Clerk(present, since, reached)
+    clerk = _Clerk(present, since, _reached(own), memory.ven_id)
+    clerk.dates(own)
     clerk.reports(facts["report"], deeds[Kind.REPORT], memory.unacknowledged)
     clerk.signals(facts["signal"], deeds[Kind.SIGNAL])
     clerk.opts(facts["opt"], deeds[Kind.OPT], deeds[Kind.SAID])
@@ -103,7 +134,10 @@ def compare(memory: Recollection, records: Sequence[Record], present: Present) -
 class _Clerk:
     """Counts as it goes."""
 
-    def __init__(self, present: Present, since: datetime, reached: datetime | None) -> None:
+    def __init__(
+        self, present: Present, since: datetime, reached: datetime | None, ven_id: str | None
+    ) -> None:
+        self._ven_id = ven_id
         self._present = present
         self._since = since
         self._reached = reached
@@ -112,6 +146,13 @@ class _Clerk:
 
     def tally(self) -> Tally:
         return Tally(**self._counts, findings=tuple(self._findings))
+
+    def dates(self, records: Sequence[Record]) -> None:
+        """What is dated in the future would pass for the newest for good."""
+        for record in records:
+            if record.at > self._present.now + MARGIN:
+                said = f"{record.key} is dated {record.at.isoformat()}, later than now"
+                self._say(Fault.BROKEN, said)
 
     def reports(self, records: Sequence[Record], deeds: Sequence[Deed], maybe: Collection[bytes]) -> None:
         sent = {deed.sha256.hex(): deed for deed in deeds}
@@ -129,6 +170,9 @@ class _Clerk:
                 self._say(
                     Fault.FORGED, f"{record.key} is a second record of the bytes of {found[digest].key}"
                 )
+            elif deed is not None and self._was_found(deed) and record.at > deed.at + MARGIN:
+                said = f"{record.key} is a second record of the bytes of report {deed.subject}, found before"
+                self._say(Fault.FORGED, said)
             elif deed is not None and not subject.startswith(
                 deed.subject
             ):  # of old ones the time is not kept
@@ -210,13 +254,26 @@ class _Clerk:
 
     def _missing(self, deeds: Iterable[Deed], describe: Callable[[Deed], str]) -> None:
         for deed in deeds:
+            former = self._is_former(deed)
+            if self._was_found(deed):
+                continue
             passed = self._reached is not None and deed.at <= self._reached - MARGIN
             if passed or deed.at < self._present.now - self._present.patience:
-                self._say(
-                    Fault.MISSING, f"{describe(deed)}, done at {deed.at.isoformat()}, is not in the log"
-                )
+                under = f" as {deed.ven_id}" if former else ""
+                text = f"{describe(deed)}, done at {deed.at.isoformat()}{under}, is not in the log"
+                self._say(Fault.MISSING, text)
             else:
                 self._counts["pending"] += 1
+
+    def _is_former(self, deed: Deed) -> bool:
+        """Whether it was done under another id than ours of today."""
+        return deed.ven_id not in (None, self._ven_id)
+
+    def _was_found(self, deed: Deed) -> bool:
+        """Whether an earlier audit has found it, and it is not given again."""
+        until = self._present.found_until
+        given_once = self._present.goes_on or self._is_former(deed)
+        return given_once and until is not None and deed.at <= until
 
     def _say(self, fault: Fault, text: str) -> None:
         self._findings.append(Finding(fault, text))

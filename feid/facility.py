@@ -113,6 +113,9 @@ class NodeFacility:
         """Why the node does not follow an event; None if it does. A test is answered, not followed."""
         if event.is_test:
             return None
+        meant = event.target.resources_alone
+        if meant is not None and meant.isdisjoint(self._homes):
+            return "it is for none of the homes here"
         if event.end is None:
             return "it has no end"
         if event.end <= now:

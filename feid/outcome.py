@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 
 KEPT = 20
@@ -16,6 +17,16 @@ def write(path: Path, result: dict[str, object]) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+
+
+def found_until(path: Path) -> datetime | None:
+    """Up to when the audits so far have found all that was done; None where none has, or nobody can tell."""
+    kept = read(path)
+    try:
+        at = datetime.fromisoformat(kept["found_until"]) if isinstance(kept, dict) else None
+    except (KeyError, TypeError, ValueError):
+        return None
+    return at if at is not None and at.tzinfo is not None else None
 
 
 def read(path: Path) -> object:

@@ -5,7 +5,7 @@ Frozen at one instant before the event and kept, so that a plan can be made agai
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -56,6 +56,20 @@ class SiteState:
         """Each device with its state, by device id; a device without a state is left out."""
         states = {state.device_id: state for state in self.states}
         return {d.device_id: (d, states[d.device_id]) for d in self.devices if d.device_id in states}
+
+    def of_homes(self, homes: frozenset[str] | None) -> "SiteState":
+        """The state without the other homes and their devices; all of it where `homes` is None."""
+        if homes is None:
+            return self
+        devices = tuple(device for device in self.devices if device.home_id in homes)
+        ids = {device.device_id for device in devices}
+        return replace(
+            self,
+            devices=devices,
+            states=tuple(state for state in self.states if state.device_id in ids),
+            homes=tuple(home for home in self.homes if home.home_id in homes),
+            yesterday=tuple(usual for usual in self.yesterday if usual.device_id in ids),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The state as JSON values, instants as unix seconds."""

@@ -1,6 +1,6 @@
 """Whom or what a message concerns."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from openadr.wire import xml
 
@@ -53,3 +53,15 @@ class Target:
     resource_id: tuple[str, ...] = field(default=(), metadata=xml("ei:resourceID"))
     ven_id: tuple[str, ...] = field(default=(), metadata=xml("ei:venID"))
     party_id: tuple[str, ...] = field(default=(), metadata=xml("ei:partyID"))
+
+    @property
+    def resources_alone(self) -> frozenset[str] | None:
+        """The resources where it names nothing else, so that no others are meant; None otherwise."""
+        alone = bool(self.resource_id) and self == Target(resource_id=self.resource_id)
+        return frozenset(self.resource_id) if alone else None
+
+    def of_ven(self, ven_id: str) -> "Target":
+        """The same for one VEN (TGT-05). Resources stand alone: beside the venID they would say nothing."""
+        if self.resource_id and self == Target(resource_id=self.resource_id, ven_id=self.ven_id):
+            return Target(resource_id=self.resource_id)
+        return replace(self, ven_id=(ven_id,))

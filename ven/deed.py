@@ -30,12 +30,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """One thing that was done, and when by the VEN's clock."""
+    """One thing that was done, and when by the VEN's clock; `ven_id`: under which id, if that is known."""
 
     kind: Kind
     at: datetime
     subject: str
     sha256: bytes = b""
+    ven_id: str | None = None
 
     @property
     def identity(self) -> tuple[str, str, bytes]:

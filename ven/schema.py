@@ -53,5 +53,9 @@ MIGRATIONS = (
         sha256 BLOB NOT NULL
     );
     """,
+    """
+    ALTER TABLE ven_deed ADD COLUMN ven_id TEXT;  -- under which id it was done
+    UPDATE ven_deed SET ven_id = (SELECT ven_id FROM ven_state);
+    """,
 )
 """The schema's history; `PRAGMA user_version` counts what has been applied."""

@@ -116,20 +116,21 @@ def save_copies(connection: sqlite3.Connection, number: int) -> None:
 def load_deeds(connection: sqlite3.Connection, *, all_kinds: bool = True) -> list[Deed]:
     """What was done, oldest first; all but reports where not of all kinds."""
     rows = connection.execute(
-        "SELECT kind, at, subject, sha256 FROM ven_deed WHERE ? OR kind != 'report' ORDER BY seq",
+        "SELECT kind, at, subject, sha256, ven_id FROM ven_deed WHERE ? OR kind != 'report' ORDER BY seq",
         (all_kinds,),
     )
     return [
-        Deed(Kind(kind), datetime.fromtimestamp(at, UTC), subject, digest)
-        for kind, at, subject, digest in rows
+        Deed(Kind(kind), datetime.fromtimestamp(at, UTC), subject, digest, own_id)
+        for kind, at, subject, digest, own_id in rows
     ]
 
 
 def save_deeds(connection: sqlite3.Connection, deeds: Sequence[Deed], limit: int) -> None:
-    """Adds what was done; of all that the newest `limit` stay."""
+    """Adds what was done, under the id of the state where it names none; of all the newest `limit` stay."""
     connection.executemany(
-        "INSERT INTO ven_deed (kind, at, subject, sha256) VALUES (?, ?, ?, ?)",
-        [(each.kind, int(each.at.timestamp()), each.subject, each.sha256) for each in deeds],
+        "INSERT INTO ven_deed (kind, at, subject, sha256, ven_id)"
+        " VALUES (?, ?, ?, ?, coalesce(?, (SELECT ven_id FROM ven_state)))",
+        [(each.kind, int(each.at.timestamp()), each.subject, each.sha256, each.ven_id) for each in deeds],
     )
     connection.execute("DELETE FROM ven_deed WHERE seq <= (SELECT max(seq) FROM ven_deed) - ?", (limit,))
 
@@ -145,15 +146,10 @@ def ven_id(connection: sqlite3.Connection) -> str | None:
     return None if row is None else row[0]
 
 
-def forget_deeds_of_others(connection: sqlite3.Connection, own_id: str) -> bool:
-    """Drops what was done under another id than the one that is about to be saved; whether there was another.
-
-    The log has it under that id, so nothing here could be found there any more.
-    """
-    row = connection.execute("SELECT 1 FROM ven_state WHERE ven_id != ?", (own_id,)).fetchone()
-    if row is not None:
-        connection.execute("DELETE FROM ven_deed")
-    return row is not None
+def former_id(connection: sqlite3.Connection) -> str | None:
+    """The id of the state, whether the VEN is registered or not."""
+    row = connection.execute("SELECT ven_id FROM ven_state").fetchone()
+    return None if row is None else row[0]
 
 
 def as_text(instant: datetime | None) -> str | None:

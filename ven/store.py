@@ -68,6 +68,11 @@ class Recollection:
     unacknowledged: frozenset[bytes]
     """SHA-256 of reports that may have been sent."""
 
+    @property
+    def ids(self) -> frozenset[str]:
+        """Under which ids it was done; the log has each deed under the id of then."""
+        return frozenset(filter(None, (self.ven_id, *(deed.ven_id for deed in self.deeds))))
+
 
 def recollect(path: Path) -> Recollection:
     """What the VEN of this state file has done, also while it runs; StateError where it cannot be read."""
@@ -100,7 +105,12 @@ class Store:
         self._mark = self._gap = state_rows.spent_until(connection)
         self._delivered_to = 0  # reports up to this one; they are sent oldest first
         self._done: list[Deed] = []  # what is to be written with the next change
-        self._known = {each.identity for each in state_rows.load_deeds(connection, all_kinds=False)}
+        self._own_id = state_rows.former_id(connection)
+        self._known = {
+            each.identity
+            for each in state_rows.load_deeds(connection, all_kinds=False)
+            if each.ven_id == self._own_id
+        }
         self._copies = state_rows.copies(connection)
         self._unwritten = 0  # how many of them are still in the file
 
@@ -168,22 +178,24 @@ class Store:
     ) -> None:
         """Makes `saved` last, queues `reports` and drops unsent ones of `revoked`: all or nothing.
 
-        `deeds`, reports apart, last with it; those that were done before are none. Under another venID the
-        memory of deeds begins anew.
+        `deeds`, reports apart, last with it; those that were done before under the same venID are none.
         """
         before = self._saved
         saved = steady(before, saved)
-        news = {each.identity: each for each in deeds if each.identity not in self._known}
+        own_id = saved.registration.ven_id if saved.registration else None
+        if own_id is not None and own_id != self._own_id:
+            self._known, self._own_id = set(), own_id  # the log has what was done before under the id of then
+        news = {
+            each.identity: replace(each, ven_id=self._own_id)
+            for each in deeds
+            if each.identity not in self._known
+        }
         if saved == before and not reports and not revoked and not news:
             return
         self._done += news.values()
         self._known |= news.keys()
         copied = _deserves_copy(before, saved)
-        known = saved.registration
         with self._transaction() as connection:
-            renamed = known is not None and state_rows.forget_deeds_of_others(connection, known.ven_id)
-            if renamed:
-                state_rows.save_deeds(connection, list(news.values()), DEEDS_KEPT)
             state_rows.save(connection, before, saved)
             if copied:
                 state_rows.save_copies(connection, self._copies + 1)
@@ -198,8 +210,6 @@ class Store:
                 [_queue_row(each) for each in reports],
             )
         self._saved = saved
-        if renamed:
-            self._known = set(news)
         if copied:
             self._copies += 1
             self._write_copy()
@@ -226,7 +236,7 @@ class Store:
     def delivered(self, seq: int, *deeds: Deed) -> None:
         """Forgets the oldest report, which the VTN has; `deeds` say so."""
         self._delivered_to = seq
-        self._done += deeds
+        self._done += [replace(each, ven_id=self._own_id) for each in deeds]
         self._unwritten += 1
         if self._unwritten >= DELIVERED_KEPT:
             self._flush()

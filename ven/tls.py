@@ -13,6 +13,7 @@ from pathlib import Path
 from openadr.certificate import WARN_DAYS, Certificate, Purpose, read_key, read_pair, read_pem
 from openadr.errors import CertificateError
 from openadr.http_signature import BodySigner
+from openadr.private_file import read_key_file, read_password_file
 from openadr.security import fingerprint
 from openadr.signature import PrivateKey, Signer
 from ven.errors import SettingsError
@@ -148,7 +149,7 @@ def _own(settings: VenSettings) -> Certificate | None:
         if settings.cert is None:
             return None
         key = settings.key or settings.cert
-        certs, private = (settings.cert.read_bytes(), str(settings.cert)), (key.read_bytes(), str(key))
+        certs, private = (settings.cert.read_bytes(), str(settings.cert)), (read_key_file(key), str(key))
         return read_pair(certs, private, _password(settings), Purpose.CLIENT)
     except CertificateError as error:
         raise SettingsError(str(error)) from None
@@ -161,7 +162,7 @@ def _signer(settings: VenSettings) -> Signer | None:
     if settings.cert is None or not settings.xml_signature:
         return None
     key = settings.key or settings.cert
-    certs, private = (settings.cert.read_bytes(), str(settings.cert)), (key.read_bytes(), str(key))
+    certs, private = (settings.cert.read_bytes(), str(settings.cert)), (read_key_file(key), str(key))
     return Signer(certs, private, _password(settings))
 
 
@@ -170,13 +171,13 @@ def _body_signer(settings: VenSettings, own: Certificate | None) -> BodySigner |
     if settings.cert is None or own is None:
         return None
     key = settings.key or settings.cert
-    private = read_key(key.read_bytes(), str(key), _password(settings))
+    private = read_key(read_key_file(key), str(key), _password(settings))
     return BodySigner.of(private, own.fingerprint) if isinstance(private, PrivateKey) else None
 
 
 def _password(settings: VenSettings) -> bytes | None:
     file = settings.key_password_file
-    return file.read_bytes().rstrip(b"\r\n") if file else None
+    return read_password_file(file) if file else None
 
 
 def _stamp(settings: VenSettings) -> Stamp:

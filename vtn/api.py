@@ -69,8 +69,8 @@ class OperatorApi:
 
     async def _answer(self, route: Route, request: web.Request) -> web.StreamResponse:
         """One request: checked, carried out in one transaction, answered when that is durable."""
-        raw = await _body(request)
-        body, query = _checked(route, request, raw)
+        raw = await read_body(request)
+        body, query = checked(route, request, raw)
         unit = self._db.write() if route.writes else self._db.read()
         async with unit as conn:
             call = Call(self._office, conn, self._office.clock(), request.match_info, body, query)
@@ -88,7 +88,7 @@ async def _described(_request: web.Request) -> web.StreamResponse:
     return web.json_response(text=described())
 
 
-async def _body(request: web.Request) -> bytes:
+async def read_body(request: web.Request) -> bytes:
     """The body within its limit, whatever the application around allows."""
     body = bytearray()
     async for chunk in request.content.iter_any():
@@ -98,7 +98,7 @@ async def _body(request: web.Request) -> bytes:
     return bytes(body)
 
 
-def _checked(route: Route, request: web.Request, raw: bytes) -> tuple[Any, Any]:
+def checked(route: Route, request: web.Request, raw: bytes) -> tuple[Any, Any]:
     """Body and query as the route's models; a body or query that the route has none of is refused."""
     if route.body and raw and request.content_type != JSON:
         # a page in a browser can post a form or plain text to any address, JSON only where it is let

@@ -44,6 +44,8 @@ from vtn.problem import CONFLICT, INVALID, NOT_ADMITTED, FieldProblem, Problem, 
 from vtn.registration import Ven
 
 CONTENT = tuple(EventContent.model_fields)
+PASSING = ("status", "response", "response_code", "offered_at", "delivered_at", "responded_at", "warnings")
+"""What VENs and the time decide of an event."""
 OF_VENS = {"OPT-18", "REG-07"}  # rules of the standard that stand against a VEN, not against the event
 IN_SCHEMA = {"itemUnits": "signals", "itemDescription": "signals", "gml:": "target"}
 """Words of the schema, and the fields that they are made of."""
@@ -68,6 +70,7 @@ async def _create(call: Call) -> Answer:
     warnings = await api_event_advice.of_new(
         call, fresh, vens, overlap=body.overlap, past_start=body.past_start
     )
+    await _judge(call, fresh)
     await _publish(call, given, vens)
     return await view(call, event_id, warnings=warnings)
 
@@ -132,6 +135,16 @@ async def _publish(call: Call, given: Mapping[str, Event], vens: Mapping[str, Ve
         raise Problem.field("event_id", event_id, str(error), CONFLICT) from error
 
 
+async def _judge(call: Call, events: Mapping[str, Event]) -> None:
+    """What stands against the event as a whole."""
+    if not events:
+        return
+    try:
+        await call.office.judge(call.conn, events, call.now)
+    except NotAdmitted as error:
+        raise Problem(NOT_ADMITTED, str(error), clause=error.clause) from error
+
+
 def _admit(call: Call) -> publication.Admit:
     return availability.unless_opted_out(call.office.opt, call.office.admit)
 
@@ -169,6 +182,7 @@ async def _modify(call: Call) -> Answer:
     changed = {ven_id: new for ven_id, (new, is_other) in wanted.items() if is_other}
     warnings = await api_event_advice.of_changed(call, changed, vens, overlap=body.overlap)
     given = {ven_id: new for ven_id, (new, _) in wanted.items()}
+    await _judge(call, changed)
     try:
         await revision.modify_all(call.conn, given, call.now, _admit(call))
     except NotAdmitted as error:
@@ -301,6 +315,7 @@ ROUTES = (
         handle=_list,
         answer=EventPage,
         query=ListQuery,
+        refusals=(404,),
     ),
     Route(
         method="GET",
@@ -310,6 +325,7 @@ ROUTES = (
         handle=_show,
         answer=EventView,
         query=ShowQuery,
+        passing=PASSING,
     ),
     Route(
         method="PATCH",

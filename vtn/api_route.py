@@ -20,13 +20,14 @@ from pydantic import (
 from pydantic.functional_validators import BeforeValidator, PlainValidator
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from openadr import Duration
+from openadr import Duration, Event
 from openadr.errors import InvalidData
 from openadr.interval import format_instant
 from vtn.opt_policy import OptPolicies
 from vtn.publication import Admit
 
 Owner = Callable[[AsyncConnection, str], Awaitable[str | None]]
+Judge = Callable[[AsyncConnection, Mapping[str, Event], datetime], Awaitable[None]]
 
 
 class Body(BaseModel):
@@ -45,9 +46,14 @@ class Answer(BaseModel):
     """What the operator is answered."""
 
 
+async def all_is_well(_conn: AsyncConnection, _events: Mapping[str, Event], _now: datetime) -> None:
+    """The `Judge` that has nothing against any event."""
+
+
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What the handlers know of the process. `admit` is asked before every event but a cancellation.
+    """What the handlers know of the process. `admit` is asked before every event but a cancellation, `judge`
+    once before about all the VENs (by id) that an event is given to or changed for; both raise NotAdmitted.
 
     `owner` says who else decides about an event (a sentence), None where nobody does; `contacts` when VENs
     spoke, as far as the database does not know it yet; `clock_skews` how far their clocks are ahead.
@@ -62,6 +68,7 @@ class Office:
     clock_skews: Callable[[], Mapping[str, timedelta]] = dict
     opt: OptPolicies = field(default_factory=OptPolicies)
     poll_period_s: int | None = None
+    judge: Judge = all_is_well
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +87,27 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One operation. `example` is a body that works; `refusals` are statuses beside the usual ones."""
+    """One operation. `example` is a body that works; `refusals` are statuses beside the usual ones.
+
+    `handle` gets a `Call`, or what more the office that serves it knows. `parameters` says what names in the
+    path mean; `passing` are fields of the answer that change by themselves, such as the last contact. What
+    answers files names their media types in `files`; `answer` is then the model of one that is JSON.
+    """
 
     method: str
     path: str
     name: str
     summary: str
-    handle: Callable[[Call], Awaitable[Answer]]
+    handle: Callable[[Any], Awaitable[Answer]]
     answer: type[Answer]
     body: type[Body] | None = None
     query: type[Query] | None = None
     status: int = 200
     example: Mapping[str, Any] | None = None
     refusals: tuple[int, ...] = field(default=())
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    passing: tuple[str, ...] = field(default=())
+    files: tuple[str, ...] = field(default=())
 
     @property
     def writes(self) -> bool:

@@ -3,118 +3,38 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr.enums import ProfileName
 from openadr.security import read_fingerprint, short_form
-from vtn import api_signature, certificate, outbox, registration, trace
-from vtn.api_route import Answer, At, Body, Call, Id, Office, Route
-from vtn.certificate import OVERLAP
+from vtn import api_signature, certificate, outbox, registration, trace, ven_list
+from vtn.api_route import Answer, Call, Office, Route
+from vtn.api_ven_model import (
+    ApproveBody,
+    CertificateView,
+    ChangeBody,
+    EnrolBody,
+    StrangerList,
+    StrangerView,
+    VenDetail,
+    VenList,
+    VenQuery,
+    VenView,
+)
 from vtn.errors import UnknownObject
 from vtn.problem import CONFLICT, INVALID, Problem
 from vtn.registration import Ven
+from vtn.visible import seen
 
-FINGERPRINT = Field(
-    description="SHA-256 of the certificate, 64 hex digits, or its last 10 bytes as `5E:71:...`."
-)
+PASSING = ("last_contact", "clock_skew_s", "waiting")
 EXAMPLE_FINGERPRINT = "5E:71:FA:E4:61:75:9C:EF:A4:D6"
-
-
-class CertificateView(Answer):
-    """One certificate of a VEN; without `fingerprint` it is awaited by its short form."""
-
-    short: str
-    fingerprint: str | None
-    since: At
-    valid_until: At | None
-    expires_at: At | None
-
-
-class VenView(api_signature.SignatureView):
-    """A VEN that may register."""
-
-    ven_id: str
-    ven_name: str
-    state: str = Field(description="`enrolled`, `registered` or `suspended`.")
-    enrolled_at: At
-    registered_at: At | None
-    suspended_at: At | None
-    last_contact: At | None
-    clock_skew_s: float | None = Field(
-        description="How far its clock is ahead of ours, by its last message that told; null: none did."
-    )
-    report_only: bool
-    lenient: bool
-    poll_period_s: int | None
-
-
-class VenDetail(VenView):
-    """A VEN with its certificates and what waits for it."""
-
-    certificates: list[CertificateView]
-    waiting: dict[str, int] = Field(description="How much of each kind waits for its polls.")
-    traced_since: At | None
-
-
-class VenList(Answer):
-    """All VENs, by name."""
-
-    vens: list[VenView]
-
-
-class StrangerView(Answer):
-    """A client of our authority that asked to register and that nobody enrolled."""
-
-    fingerprint: str
-    short: str
-    ven_name: str = Field(description="As it names itself; nobody vouches for it.")
-    last_seen: At
-
-
-class StrangerList(Answer):
-    """Who waits for approval, the newest first."""
-
-    pending: list[StrangerView]
-
-
-class EnrolBody(Body):
-    """A certificate that may register under a name; a name that is known gets a second certificate."""
-
-    ven_name: Id = Field(description="Name of the VEN, unique.")
-    fingerprint: str = FINGERPRINT
-    ven_id: Id | None = Field(default=None, description="Made where it is left out.")
-    profile: Literal["2.0a", "2.0b"] = Field(
-        default="2.0b", description="What the VEN speaks; a short fingerprint of 2.0a is SHA-1's."
-    )
-    overlap_days: int = Field(
-        default=OVERLAP.days,
-        ge=0,
-        le=3650,
-        description="How long its other certificates are taken.",
-    )
-
-
-class ApproveBody(Body):
-    """Under which name a stranger is enrolled."""
-
-    ven_name: Id | None = Field(default=None, description="Its own where it is left out.")
-
-
-class ChangeBody(api_signature.SignatureBody):
-    """What the operator may set; what is left out stays."""
-
-    lenient: bool | None = Field(default=None, description="Forgive the known deviations of some products.")
-    poll_period_s: int | None = Field(
-        default=None, ge=0, le=86_400, description="How often it is asked to poll; 0: as all others."
-    )
 
 
 async def find(conn: AsyncConnection, ven: str) -> Ven:
     """The VEN of this id, or of this name; UnknownObject."""
-    found = (await by_id_or_name(conn)).get(ven)
+    found = await ven_list.named(conn, ven)
     if found is None:
         raise UnknownObject(f"no VEN has the id or name {ven!r}")
     return found
@@ -154,8 +74,11 @@ def _last_contact(ven: Ven, office: Office) -> datetime | None:
 
 
 async def _list(call: Call) -> Answer:
-    vens = await registration.vens(call.conn)
-    return VenList(vens=[VenView.model_validate(_view(ven, call.office)) for ven in vens])
+    query: VenQuery = call.query
+    more = None if query.limit is None else query.limit + 1
+    found = await ven_list.page(call.conn, query.after, more)
+    vens = [VenView.model_validate(_view(ven, call.office)) for ven in found[: query.limit]]
+    return VenList(vens=vens, next=vens[-1].ven_name if len(found) > len(vens) else None)
 
 
 async def _show(call: Call) -> Answer:
@@ -242,6 +165,10 @@ async def _approve(call: Call) -> Answer:
     name = body.ven_name or own_name
     if not name:
         raise Problem.field("ven_name", None, "it gave no name, so you have to", INVALID)
+    try:
+        seen(name)
+    except ValueError as error:
+        raise Problem.field("ven_name", name, f"its own name cannot be taken: {error}", INVALID) from None
     if body.ven_name is None and name in [ven.ven_name for ven in await registration.vens(call.conn)]:
         text = f"a VEN of the name {name!r} exists; give that name yourself if this is its new certificate"
         raise Problem.field("ven_name", name, text, CONFLICT)
@@ -299,6 +226,7 @@ ROUTES = (
         summary="All VENs that may register.",
         handle=_list,
         answer=VenList,
+        query=VenQuery,
     ),
     Route(
         method="POST",
@@ -319,6 +247,7 @@ ROUTES = (
         summary="One VEN, its certificates, and what waits for it.",
         handle=_show,
         answer=VenDetail,
+        passing=PASSING,
     ),
     Route(
         method="PATCH",

@@ -40,7 +40,7 @@ def for_ven(event: Event, ven_id: str, modification_number: int, now: datetime) 
         test_event=_test_event(event),
     )
     signals = tuple(replace(signal, current_value=None) for signal in event.signals)
-    target = replace(event.target, ven_id=(ven_id,))
+    target = event.target.of_ven(ven_id)
     period = event.active_period
     if period.notification is None:  # always sent (EVT-19): without it there is no notice
         period = replace(period, notification=ZERO)
@@ -171,7 +171,7 @@ def writer(event: Event) -> Callable[[str], bytes]:
     """`write` for many VENs that are given the same event: what their contents share is written once."""
 
     def write_for(ven_id: str) -> bytes:
-        return write(replace(event, target=replace(event.target, ven_id=(ven_id,))))
+        return write(replace(event, target=event.target.of_ven(ven_id)))
 
     head, somebody, tail = parted(write_for(_SOMEBODY))
     if somebody.decode() != _SOMEBODY:
@@ -184,7 +184,7 @@ def writer(event: Event) -> Callable[[str], bytes]:
 def parted(content: bytes) -> tuple[bytes, bytes, bytes]:
     """What stands before, in and after the one venID of an event, which names its VEN (TGT-05).
 
-    Of a content that is not so simple all stands before, and nothing in and after.
+    Of a content that is not so simple, or for some of the VEN's resources, all stands before.
     """
     parts = content.split(_OPEN)
     if len(parts) != 2:

@@ -84,16 +84,3 @@ async def versions(conn: AsyncConnection, event_id: str) -> dict[str, Event]:
         if number % PER_TURN == PER_TURN - 1:
             await asyncio.sleep(0)  # others have their turn
     return found
-
-
-async def uncancelled(conn: AsyncConnection, ven_id: str, since: datetime) -> list[Event]:
-    """The events of a VEN that are not cancelled and end after `since`."""
-    t = event_table
-    rows = await conn.execute(
-        select(t.c.content).where(
-            t.c.ven_id == ven_id,
-            t.c.cancelled_at.is_(None),
-            or_(t.c.ends_at.is_(None), t.c.ends_at > since),
-        )
-    )
-    return [event_content.read(content) for content in rows.scalars()]

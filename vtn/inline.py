@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 MUCH_BYTES = 64 * 1024
 """Parameters of this size make so much work that the hand-over to a thread does not count."""
@@ -94,6 +96,10 @@ class Connection:
     def cursor(self) -> Cursor:
         """A new cursor."""
         return Cursor(self._connection.cursor(), self._timeout_s)
+
+    async def visit(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """What a function finds by as many statements as it likes."""
+        return read(self._connection)
 
     async def commit(self) -> None:
         """Wait until the transaction is on the disk."""

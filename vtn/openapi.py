@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -25,6 +25,19 @@ PARAMETERS = {
     "report_request_id": "Id of the report request.",
     "programme": "Key of the programme.",
 }
+QUERY = {
+    "limit": "At most so many are listed.",
+    "last": "At most so many, the newest.",
+    "bodies": "With the messages themselves.",
+    "page": "Which page, from 1.",
+    "size": "How many a page has.",
+    "sort": "By what they are sorted.",
+    "order": "`up` or `down`.",
+    "text": "Only what has this in its name.",
+    "start": "Begin of the period.",
+    "end": "End of the period.",
+}
+"""What names in a query mean whose models do not say it."""
 
 
 def document(routes: Sequence[Route], prefix: str) -> dict[str, Any]:
@@ -66,7 +79,8 @@ Key = tuple[type[BaseModel], Literal["validation", "serialization"]]
 def _models(routes: Sequence[Route]) -> Iterator[Key]:
     yield ProblemBody, "serialization"
     for route in routes:
-        yield route.answer, "serialization"
+        if _answers_json(route):
+            yield route.answer, "serialization"
         if route.body is not None:
             yield route.body, "validation"
 
@@ -89,12 +103,11 @@ def _operation(route: Route, names: Any) -> dict[str, Any]:
 
 
 def _responses(route: Route, names: Any) -> dict[str, Any]:
-    schema = names[route.answer, "serialization"]
+    content: dict[str, Any] = {media_type: {} for media_type in route.files}
+    if _answers_json(route):
+        content[JSON] = {"schema": names[route.answer, "serialization"]}
     responses: dict[str, Any] = {
-        str(route.status): {
-            "description": HTTPStatus(route.status).phrase,
-            "content": {JSON: {"schema": schema}},
-        }
+        str(route.status): {"description": HTTPStatus(route.status).phrase, "content": content}
     }
     own = WITH_BODY if route.body is not None else ()
     unknown = (404,) if "{" in route.path else ()
@@ -106,13 +119,17 @@ def _responses(route: Route, names: Any) -> dict[str, Any]:
     return responses
 
 
+def _answers_json(route: Route) -> bool:
+    return not route.files or JSON in route.files
+
+
 def _path_parameters(route: Route) -> Iterator[dict[str, Any]]:
     for name in re.findall(r"{(\w+)}", route.path):
         yield {
             "name": name,
             "in": "path",
             "required": True,
-            "description": PARAMETERS[name],
+            "description": {**PARAMETERS, **route.parameters}[name],
             "schema": {"type": "string"},
         }
 
@@ -121,10 +138,31 @@ def _query_parameters(route: Route) -> Iterator[dict[str, Any]]:
     if route.query is None:
         return
     schema = route.query.model_json_schema()
-    for name, described in schema["properties"].items():
+    named = schema.get("$defs", {})
+    for name, described in schema.get("properties", {}).items():
         yield {
             "name": name,
             "in": "query",
             "required": name in schema.get("required", ()),
-            "schema": described,
+            "description": described.get("description") or QUERY.get(name, ""),
+            "schema": _resolved(_but(described, "description"), named),
         }
+
+
+def _resolved(schema: Any, named: Mapping[str, Any]) -> Any:
+    """A schema of a parameter with what it refers to in its place, and without null, which no text says."""
+    if isinstance(schema, list):
+        return [_resolved(each, named) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _resolved({**named[schema["$ref"].rpartition("/")[2]], **_but(schema, "$ref")}, named)
+    kinds = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    if len(kinds) == 1:
+        dropped = ("anyOf", "default") if schema.get("default", 0) is None else ("anyOf",)
+        return _resolved({**_but(schema, *dropped), **kinds[0]}, named)
+    return {name: _resolved(part, named) for name, part in schema.items()}
+
+
+def _but(schema: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: part for name, part in schema.items() if name not in names}

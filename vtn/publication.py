@@ -44,7 +44,7 @@ class _Draft:
         self._now = now
 
     def for_ven(self, ven_id: str) -> Event:
-        return replace(self.event, target=replace(self.event.target, ven_id=(ven_id,)))
+        return replace(self.event, target=self.event.target.of_ven(ven_id))
 
     @cached_property
     def ends_at(self) -> datetime | None:

@@ -31,7 +31,7 @@ from openadr import (
 from openadr.enums import ServiceName
 from openadr.errors import BadSignature, TransportError
 from openadr.finding import Finding
-from vtn import certificate, finding, outbox, registration
+from vtn import certificate, finding, journal, outbox, registration
 from vtn.distribution import Lists
 from vtn.exchange import Peer, Terms, exchange, refusal
 from vtn.hooks import pass_all
@@ -238,8 +238,10 @@ class Reception:
         """The reply to a signed message, whose nonce stays spent if it is refused."""
         try:
             async with savepoint(conn):
+                before = await journal.newest(conn)
                 reply = await self._act(letter, conn)
-                await proof.keep(conn, letter.message, letter.peer.ven, letter.now)
+                made_fact = await journal.newest(conn) != before
+                await proof.keep(conn, letter.message, letter.peer.ven, letter.now, made_fact=made_fact)
                 return reply
         except TransportError:
             raise

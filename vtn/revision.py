@@ -68,7 +68,7 @@ class _Version:
         self.cancelled_at = cancelled_at
 
     def for_ven(self, ven_id: str) -> Event:
-        return replace(self.event, target=replace(self.event.target, ven_id=(ven_id,)))
+        return replace(self.event, target=self.event.target.of_ven(ven_id))
 
     @cached_property
     def write(self) -> Callable[[str], bytes]:
@@ -141,7 +141,7 @@ async def cancel_all(
 def _modified(row: _Row, event: Event, now: datetime) -> _Version | None:
     """The next version of what VENs have alike; None where nothing changes."""
     old = event_content.read(row.content)
-    old = replace(old, target=replace(old.target, ven_id=(_NOBODY,)))
+    old = replace(old, target=old.target.of_ven(_NOBODY))
     new = event_content.for_ven(event, _NOBODY, row.modification_number + 1, now)
     if event_content.same_content(old, new):
         return None

@@ -93,6 +93,7 @@ certificate_table = Table(
     Column("since", Instant, nullable=False),
     Column("valid_until", Instant),  # null: until it expires
     Column("expires_at", Instant),  # by the certificate itself; null: it was not seen yet
+    Index("vtn_certificate_by_ven", "ven_id"),
 )
 # Short fingerprints that an operator typed: the first certificate that fits becomes the VEN's (SEC-14).
 awaited_certificate_table = Table(
@@ -103,6 +104,7 @@ awaited_certificate_table = Table(
     Column("ven_id", Text, ForeignKey("vtn_ven.ven_id"), nullable=False),
     Column("since", Instant, nullable=False),
     Column("valid_until", Instant),
+    Index("vtn_awaited_certificate_by_ven", "ven_id"),
     sqlite_with_rowid=False,
 )
 # Clients of our CA that nobody enrolled: a bounded note for the operator, nothing else is kept of them.
@@ -145,8 +147,16 @@ original_table = Table(
     Column("ven_id", Text, nullable=False),
     Column("received_at", Instant, nullable=False),
     Column("raw", LargeBinary, nullable=False),
+    Column("loose", Integer, nullable=False, server_default="0"),  # 1: no fact was made from it
     Index("vtn_original_by_ven", "ven_id", "received_at"),
     Index("vtn_original_by_time", "received_at"),
+)
+Index(
+    "vtn_original_loose",
+    original_table.c.ven_id,
+    original_table.c.received_at,
+    sqlite_where=original_table.c.loose == 1,
+    postgresql_where=original_table.c.loose == 1,
 )
 event_table = Table(
     "vtn_event",
@@ -231,6 +241,8 @@ report_request_table = Table(
     Column("final_at", Instant),  # createdDateTime of the report that followed
     Column("ended_at", Instant),
     Column("outcome", Text),  # why it ended: cancelled, replaced, finished, or the code it was refused with
+    Index("vtn_report_request_by_time", "requested_at"),
+    Index("vtn_report_request_by_id", "report_request_id"),
 )
 reading_table = Table(
     "vtn_reading",
@@ -298,6 +310,7 @@ quarantine_table = Table(
     Column("value", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("received_at", Instant, nullable=False),
+    Index("vtn_quarantine_by_time", "received_at", "key"),
 )
 # Which VENs' messages are kept for the operator to look at, and the newest of them (see vtn.trace).
 traced_table = Table(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -33,6 +34,7 @@ from vtn.errors import StoreError
 from vtn.exchange import SERVICES, Terms
 from vtn.headers import forwarded_certificate
 from vtn.hooks import Review
+from vtn.latency import Latencies
 from vtn.listener import Listener
 from vtn.open_files import room_for
 from vtn.reception import Reception
@@ -94,6 +96,9 @@ class Server:
         self._renewal: Renewal | None = None
         self._shelf = {settings.prefix + path: hand_out for path, hand_out in (shelf or {}).items()}
         self._services = {settings.prefix + BASE + service: service for service in SERVICES}
+        self.latencies = Latencies()
+        """Answered requests by service and status."""
+        self._idle_polls = self.latencies.kinds[POLL, "200"]
         self._listener: Listener | None = None
         self._contacts: asyncio.Task[None] | None = None
 
@@ -103,6 +108,11 @@ class Server:
         if self._listener is None:
             raise RuntimeError("the server is not running")
         return self._listener.port
+
+    @property
+    def listens(self) -> bool:
+        """Whether VENs are heard."""
+        return self._listener is not None
 
     async def start(self) -> None:
         """Listen; StartupError says in one sentence what stands in the way."""
@@ -183,17 +193,20 @@ class Server:
         """The reply to a poll that finds nothing; None where that is not certain."""
         if head.service != POLL:
             return None
-        now = self._clock()
+        began, now = time.perf_counter(), self._clock()
         try:
             principal = self._known(head.fingerprint, connection, now)
         except CertificateError:  # `_answer` says it
             return None
         octets = self._reception.at_once(body, principal, now, self._tracer.traced)
-        return payload(octets, head.coding) if octets is not None else None
+        if octets is None:
+            return None
+        self._idle_polls.add(time.perf_counter() - began)
+        return payload(octets, head.coding)
 
     async def _answer(self, request: Request) -> Reply:
         """One request: its reply, or the status that says why there is none."""
-        service, raw, body, principal = "", b"", b"", ""
+        began, service, raw, body, principal = time.perf_counter(), "", b"", b"", ""
         try:
             principal = self._principal(request)
             if request.wanted is not None and (found := await self._handed_out(request.wanted, principal)):
@@ -213,6 +226,7 @@ class Server:
         except Exception:
             log.exception("a request failed", service=service)
             reply = status(500)
+        self.latencies.add((service or "other", str(reply.status)), time.perf_counter() - began)
         if self._tracer.traced:
             await self._trace(principal, service or request.path, raw, body, reply.status)
         return reply

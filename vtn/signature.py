@@ -110,10 +110,15 @@ class Proof:
         if verified.nonce is not None:
             await nonce.spend_alone(db, verified.fingerprint, verified.nonce, verified.signed_at)
 
-    async def keep(self, conn: AsyncConnection, message: Message, ven: Ven | None, now: datetime) -> None:
-        """Keep the original of a message that was carried out; a report's is kept with its fact."""
+    async def keep(
+        self, conn: AsyncConnection, message: Message, ven: Ven | None, now: datetime, *, made_fact: bool
+    ) -> None:
+        """Keep the original of a message that was carried out, of those that made no fact the newest; a
+        report's is kept with its fact.
+        """
         if ven is not None and not isinstance(message, Poll | QueryRegistration | UpdateReport):
-            await original.keep(conn, self.sha256, ven.ven_id, self.raw, now)
+            kept = original.keep if made_fact else original.keep_loose
+            await kept(conn, self.sha256, ven.ven_id, self.raw, now)
 
 
 class Signatures:

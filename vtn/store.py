@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from vtn import inline
+from vtn import aside, inline
 from vtn.errors import StartupError, StoreBusy, StoreError
 from vtn.note import Clerk, Note
 
@@ -30,11 +31,17 @@ READERS = 4
 
 Notice = Hashable
 Listener = Callable[[Sequence[Notice]], None]
+Afterwards = Callable[[AsyncConnection], Awaitable[None]]
 
 
 def after_commit(conn: AsyncConnection, notice: Notice) -> None:
     """Hand `notice` to every listener once the unit of `conn` is durable, never if it is undone."""
     conn.info["notices"].append(notice)
+
+
+def if_undone(conn: AsyncConnection, work: Afterwards) -> None:
+    """Do `work` in place of the unit of `conn` if that is undone: what must be remembered of a refusal."""
+    conn.info["afterwards"].append(work)
 
 
 @asynccontextmanager
@@ -59,19 +66,26 @@ class _Unit:
     finished: asyncio.Event = field(default_factory=asyncio.Event)
     failed: bool = False
     notices: list[Notice] = field(default_factory=list)
+    afterwards: list[Afterwards] = field(default_factory=list)
 
 
 class Database:
     """An open database. Use `async with db.write() as conn` and `async with db.read() as conn`."""
 
-    def __init__(self, writer: AsyncEngine, reader: AsyncEngine, clerk: Clerk) -> None:
+    def __init__(
+        self, writer: AsyncEngine, reader: AsyncEngine, threads: ThreadPoolExecutor, clerk: Clerk
+    ) -> None:
         self._writer = writer
         self._reader = reader
+        self._threads = threads
         self._clerk = clerk
         self._queue: asyncio.Queue[_Unit | Note | None] = asyncio.Queue()
+        self.failures = 0
+        """How often a commit failed."""
         self._listeners: list[Listener] = []
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._closed = False
         self._at_work = False  # somebody writes: the writer's task, or the clerk by himself
         self._turn: asyncio.Future[None] | None = None  # the writer's task waits for the clerk
         self._view: sqlite3.Connection | None = None
@@ -81,7 +95,9 @@ class Database:
         """Open a database that `flexpact.migrations.upgrade` has made; StartupError says what is missing."""
         url = _url(url_or_path)
         clerk = Clerk(str(url.database), busy_timeout_s)
-        database = cls(_writer(url, busy_timeout_s), _reader(url, busy_timeout_s), clerk)
+        threads = ThreadPoolExecutor(READERS, thread_name_prefix="vtn-reader")
+        reader = _reader(url, busy_timeout_s, threads)
+        database = cls(_writer(url, busy_timeout_s), reader, threads, clerk)
         try:
             async with database.read() as conn:
                 await conn.execute(text("SELECT seq FROM vtn_journal LIMIT 1"))
@@ -94,7 +110,7 @@ class Database:
         return database
 
     async def close(self) -> None:
-        """Finish what is queued and close every connection."""
+        """Finish what is queued and close every connection; nothing can be read any more."""
         if self._task is not None:
             self._queue.put_nowait(None)
             await self._task
@@ -103,8 +119,10 @@ class Database:
         if self._view is not None:
             self._view.close()
             self._view = None
+        self._closed = True
         await self._writer.dispose()
         await self._reader.dispose()
+        self._threads.shutdown(wait=False)
 
     @property
     def waiting(self) -> int:
@@ -117,7 +135,9 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """One consistent view of what is durable; it cannot write."""
+        """One consistent view of what is durable; it cannot write. StoreError: the database is closed."""
+        if self._closed:
+            raise StoreError("the database is closed")
         async with self._reader.connect() as conn:
             yield conn
 
@@ -187,7 +207,7 @@ class Database:
                     async with self._writer.connect() as conn:
                         await self._batch(conn, unit)
             except Exception as error:  # the writer must outlive every fault of one transaction
-                _refuse([unit] if unit is not None else [], error)
+                self._refuse([unit] if unit is not None else [], error)
             self._at_work = False
             if self._closing:
                 return
@@ -202,7 +222,7 @@ class Database:
     def _kept(self, notes: Sequence[Note], error: Exception | None) -> None:
         """The clerk has done: whoever waits for it may write now."""
         if error is not None:
-            _refuse(notes, error)
+            self._refuse(notes, error)
         _tell(notes)
         if self._turn is not None:
             self._turn.set_result(None)
@@ -247,19 +267,28 @@ class Database:
                         self._closing = unit is None
             await conn.commit()
         except Exception as error:
-            _refuse([*done, first, *notes], error)
+            self._refuse([*done, first, *notes], error)
             return
         _tell([*done, *notes])
-        if notices := [notice for unit in done if not unit.failed for notice in unit.notices]:
+        if notices := [notice for unit in done for notice in unit.notices]:
             for listener in self._listeners:
                 listener(notices)
+
+    def _refuse(self, units: Sequence[_Unit | Note], error: Exception) -> None:
+        """Tell every unit of a failed transaction that nothing was kept."""
+        self.failures += 1
+        for unit in units:
+            for future in (unit.durable,) if isinstance(unit, Note) else (unit.granted, unit.durable):
+                if not future.done():
+                    future.set_exception(store_error(error))
+                    future.exception()  # a caller that has gone does not fetch it; no fault of its own
 
     async def _run(self, conn: AsyncConnection, unit: _Unit, *, first: bool) -> None:
         """One unit in the transaction; the first needs no savepoint, for nothing else is undone with it."""
         if unit.granted.cancelled():
             return
         part = None if first else await conn.begin_nested()
-        conn.info["notices"] = unit.notices
+        conn.info["notices"], conn.info["afterwards"] = unit.notices, unit.afterwards
         if not unit.granted.done():  # the caller may have gone while the savepoint was made
             unit.granted.set_result(conn)
             await unit.finished.wait()
@@ -270,6 +299,10 @@ class Database:
         elif unit.failed:
             await conn.rollback()
             await conn.begin()
+        if unit.failed:
+            unit.notices.clear()
+            for work in list(unit.afterwards):
+                await work(conn)
 
 
 def _tell(units: Sequence[_Unit | Note]) -> None:
@@ -277,15 +310,6 @@ def _tell(units: Sequence[_Unit | Note]) -> None:
     for unit in units:
         if not unit.durable.done():
             unit.durable.set_result(None)
-
-
-def _refuse(units: Sequence[_Unit | Note], error: Exception) -> None:
-    """Tell every unit of a failed transaction that nothing was kept."""
-    for unit in units:
-        for future in (unit.durable,) if isinstance(unit, Note) else (unit.granted, unit.durable):
-            if not future.done():
-                future.set_exception(store_error(error))
-                future.exception()  # a caller that has gone does not fetch it; that is no fault of its own
 
 
 def store_error(error: Exception) -> StoreError:
@@ -319,9 +343,11 @@ def _view(url: URL) -> sqlite3.Connection:
     return connection
 
 
-def _reader(url: URL, busy_timeout_s: float) -> AsyncEngine:
-    arguments = {"isolation_level": None, "timeout": busy_timeout_s}
-    engine = create_async_engine(url, pool_size=READERS, max_overflow=0, connect_args=arguments)
+def _reader(url: URL, busy_timeout_s: float, threads: ThreadPoolExecutor) -> AsyncEngine:
+    async def connect() -> aside.Connection:
+        return await aside.connect(str(url.database), busy_timeout_s, threads)
+
+    engine = create_async_engine(url, pool_size=READERS, max_overflow=0, async_creator=connect)
     return _prepared(engine, "BEGIN")
 
 

@@ -19,6 +19,7 @@ from cryptography import x509
 
 from openadr.certificate import UNREADABLE, Certificate, Purpose, read_der, read_pair, read_pem
 from openadr.errors import CertificateError
+from openadr.private_file import read_key_file, read_password_file
 from openadr.security import Digest, tail_of
 from openadr.signature import Signer
 from vtn.certificate import Tails
@@ -217,17 +218,17 @@ def _context(settings: VtnSettings) -> ssl.SSLContext:
 
 
 def _signer(settings: VtnSettings, cert: Path, key: Path) -> Signer:
-    return Signer((cert.read_bytes(), str(cert)), (key.read_bytes(), str(key)), _password(settings))
+    return Signer((cert.read_bytes(), str(cert)), (read_key_file(key), str(key)), _password(settings))
 
 
 def _pair(settings: VtnSettings, cert: Path, key: Path) -> Certificate:
-    certs, private = (cert.read_bytes(), str(cert)), (key.read_bytes(), str(key))
+    certs, private = (cert.read_bytes(), str(cert)), (read_key_file(key), str(key))
     return read_pair(certs, private, _password(settings), Purpose.SERVER)
 
 
 def _password(settings: VtnSettings) -> bytes | None:
     file = settings.key_password_file
-    return file.read_bytes().rstrip(b"\r\n") if file else None
+    return read_password_file(file) if file else None
 
 
 def _lists(path: Path) -> tuple[x509.CertificateRevocationList, ...]:

@@ -138,6 +138,16 @@ async def newest(
     return found[::-1]
 
 
+async def find(
+    conn: AsyncConnection, ven_id: str, number: int, now: datetime, age: timedelta = AGE
+) -> Exchange | None:
+    """The exchange of a VEN with that number, None where it is not kept (any more)."""
+    t = trace_table
+    rows = await conn.execute(select(t).where(t.c.ven_id == ven_id, t.c.seq == number, t.c.at > now - age))
+    row = rows.one_or_none()
+    return None if row is None else _exchange(row)
+
+
 async def kept(conn: AsyncConnection, ven_id: str) -> int:
     """How many exchanges of a VEN are kept."""
     count = select(func.count()).select_from(trace_table).where(trace_table.c.ven_id == ven_id)

@@ -9,12 +9,15 @@ It gathers likewise which goals they prove (`@pytest.mark.goal(12)`, see `goals.
     pytest --conformance FILE        writes the table of what ran
     pytest --goals FILE              writes the page of the goals
     pytest --conformance-strict      the run fails when one of the two has faults (whole runs only)
+
+With pytest-xdist the workers tell what their tests claim, and the process that hears all reports judges.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 
@@ -56,14 +59,13 @@ class Claims:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._claims: dict[
-            str, tuple[str, dict[str, tuple[str, ...]]]
-        ] = {}  # by node: the test, sides by criterion
+        # by node: the test, and the sides by criterion; the test, the numbers, and whether it is long
+        self._claims: dict[str, tuple[str, dict[str, tuple[str, ...]]]] = {}
+        self._for_goals: dict[str, tuple[str, list[int], bool]] = {}
         self._passed: set[str] = set()
         self._failed: set[str] = set()
         self._skipped: set[str] = set()
         self._criteria = read_criteria()
-        self._goals = Goals(read_goals())
         self._faults: list[str] = []
 
     @pytest.hookimpl(tryfirst=True)
@@ -77,8 +79,16 @@ class Claims:
     def _claim(self, item: pytest.Function, test: str) -> None:
         if claimed := self._claimed(item):
             self._claims[item.nodeid] = (test, claimed)
-        numbers = [number for marker in item.iter_markers("goal") for number in marker.args]
-        self._goals.claim(numbers, item.nodeid, test, long=item.get_closest_marker("long") is not None)
+        if numbers := [number for marker in item.iter_markers("goal") for number in marker.args]:
+            long = item.get_closest_marker("long") is not None
+            self._for_goals[item.nodeid] = (test, numbers, long)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A worker of pytest-xdist has ended: all have collected the same; one that crashed tells nothing."""
+        told = getattr(node, "workeroutput", {})
+        self._claims.update(told.get("claims", {}))
+        self._for_goals.update(told.get("claims_for_goals", {}))
 
     def _claimed(self, item: pytest.Function) -> dict[str, tuple[str, ...]]:
         folders = item.path.relative_to(item.config.rootpath).parts
@@ -114,13 +124,27 @@ class Claims:
             for name, sides in claimed.items():
                 yield Proof(name, sides, test, node not in self._failed)
 
+    def goals(self) -> Goals:
+        """The goals with the claims of all that was collected."""
+        goals = Goals(read_goals())
+        for node, (test, numbers, long) in self._for_goals.items():
+            goals.claim(numbers, node, test, long=long)
+        return goals
+
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        table = Table(self._criteria, read_excuses(), self.proofs())
+        told = getattr(self._config, "workeroutput", None)
+        if told is None:
+            self._write_and_judge(session, exitstatus)
+        else:  # this is a worker of pytest-xdist
+            told |= {"claims": self._claims, "claims_for_goals": self._for_goals}
+
+    def _write_and_judge(self, session: pytest.Session, exitstatus: int) -> None:
+        table, goals = Table(self._criteria, read_excuses(), self.proofs()), self.goals()
         if path := self._config.getoption("--conformance"):
             path.write_text(table.render(), "utf-8")
         if path := self._config.getoption("--goals"):
-            path.write_text(self._goals.render(), "utf-8")
+            path.write_text(goals.render(), "utf-8")
         if not _is_whole(self._config, exitstatus):
             return
         page = self._config.rootpath / "docs" / "conformance.md"
@@ -128,7 +152,7 @@ class Claims:
         page = self._config.rootpath / PAGE
         said = page.read_text("utf-8") if page.exists() else ""
         # what says why it cannot run on this machine is no fault
-        self._faults += self._goals.faults(self._passed | self._skipped, self._failed, said)
+        self._faults += goals.faults(self._passed | self._skipped, self._failed, said)
         if (
             self._faults
             and self._config.getoption("--conformance-strict")

@@ -43,14 +43,21 @@ def test_evt_13_whole():
 @pytest.mark.criterion("GEN-99")
 def test_unknown():
     pass
+
+@pytest.mark.long
+@pytest.mark.goal(12)
+def test_of_an_hour():
+    assert False
 """
+WRITE = ["-m", "not long", "--conformance", "page.md", "--goals", "goals.md"]
 
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
     """A project with one test file of the VTN's, and settings that name its tests."""
     pytester.makeini(
-        "[pytest]\ntestpaths = tests\naddopts = --strict-markers -p tests.conformance.plugin\n"
+        "[pytest]\ntestpaths = tests\naddopts = --strict-markers -p tests.conformance.plugin"
+        " -p no:schemathesis -p no:hypothesispytest\nmarkers = long\n"
         "asyncio_default_fixture_loop_scope = function"
     )
     folder = pytester.mkdir("tests") / "vtn"
@@ -86,6 +93,19 @@ def test_faults_are_shown_after_a_whole_run(suite: pytest.Pytester) -> None:
     assert "vtn/test_it.py::test_unknown: GEN-99 is no criterion\n" in shown
     assert "docs/conformance.md says nothing of GEN-01" in shown
     assert " faults in the conformance table or the goals" in shown
+
+
+def test_workers_make_the_same_pages_and_leave_the_verdict_to_one(suite: pytest.Pytester) -> None:
+    """Each sees all that is collected, long tests too, and a part of what ran."""
+    made = []
+    for options in ([], ["-n", "2"]):
+        shown = suite.runpytest_inprocess(*WRITE, *options).stdout.str()
+        assert shown.count("EVT-15 (VTN): failed: vtn/test_it.py::test_evt_15_limit\n") == 1
+        assert "goal 12: no passing test\n" in shown
+        made.append([(suite.path / page).read_text() for page in ("page.md", "goals.md")])
+    assert made[0] == made[1]
+    assert read_states(made[0][0])["EVT-16"] == "pass"
+    assert "| `vtn/test_it.py::test_of_an_hour` (long) |" in made[0][1]
 
 
 @pytest.mark.parametrize("options", [["tests"], ["-k", "evt"], ["-m", "long"], ["--maxfail=9"]])

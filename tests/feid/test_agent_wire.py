@@ -15,12 +15,12 @@ from feid.agent import run
 from feid.facility import OFFER_REPORT
 from feid.store import QUARTER_HOUR
 from flexpact.pki import issue, make_authority
-from openadr import Event, Report, ReportRequest
+from openadr import Event, Report, ReportRequest, Target
 from tests.feid.evening import AFTERNOON, ASKED_KW, END, START, evening, held
 from tests.feid.town import CYCLE, Town
 from ven.facility import GOOD
 from ven.settings import VenSettings
-from vtn.event import event_states, publish
+from vtn.event import event_states, modify, publish
 from vtn.reading import readings
 from vtn.registration import Ven, enrol, vens
 from vtn.server import Server
@@ -144,6 +144,43 @@ async def test_a_node_that_starts_without_its_vtn_follows_what_it_knows(
     assert await held(place) != {}
     stop.set()
     await running
+
+
+async def test_over_the_wire_homes_that_a_modification_leaves_out_are_left_alone(
+    afternoon: Town, vtn: tuple[Server, VenSettings, str], database: Database
+) -> None:
+    _, ven, ven_id = vtn
+    place, stop = afternoon, asyncio.Event()
+    box = run(replace(place.settings(), ven=ven), place.driver(), place.clock, place.clock.sleep, stop)
+    running = asyncio.create_task(box)
+    others = tuple(f"home-{number:02d}" for number in range(3, 11))
+
+    async def until_answered(number: int) -> None:
+        while True:
+            async with database.read() as conn:
+                (state,) = await event_states(conn, "e-1")
+            if (state.modification_number, state.opt) == (number, "optIn"):
+                return
+            await place.move_to(place.clock() + timedelta(seconds=5))
+
+    async with asyncio.timeout(120):
+        while not await _registered(database, ven_id):
+            await place.move_to(place.clock() + timedelta(seconds=5))
+        async with database.write() as conn:
+            await publish(conn, evening(), ven_id, place.clock(), admit)
+        await until_answered(0)
+        async with database.write() as conn:
+            fewer = replace(evening(), target=Target(resource_id=others))
+            await modify(conn, fewer, ven_id, place.clock(), admit)
+        await until_answered(1)
+        assert place.clock() < START - timedelta(minutes=20)
+        while place.clock() < START + 2 * CYCLE:
+            await place.move_to(min(place.clock() + timedelta(minutes=1), START + 2 * CYCLE))
+    homes = {device_id.partition("/")[0] for device_id in await held(place)}
+    stop.set()
+    await running
+    assert homes
+    assert homes <= set(others)
 
 
 async def _registered(database: Database, ven_id: str) -> bool:

@@ -15,7 +15,7 @@ from feid.flexibility import AHEAD, FORECAST
 from feid.guard import Limits
 from feid.metering import COMPLETE_UNTIL
 from feid.store import QUARTER_HOUR, OfferedQuarter, Register, Store
-from openadr import Duration, Event
+from openadr import Duration, Event, Target
 from openadr.enums import OptType, SignalType
 from openadr.timeline import Timeline
 from tests.feid.town import event
@@ -132,6 +132,10 @@ def open_ended(of: Event) -> Event:
     return replace(of, active_period=replace(of.active_period, duration=Duration(0)))
 
 
+def of_homes(*homes: str) -> Event:
+    return replace(event(START, -1000.0), target=Target(resource_id=homes))
+
+
 @pytest.mark.parametrize(
     ("asked", "answer"),
     [
@@ -143,6 +147,8 @@ def open_ended(of: Event) -> Event:
         pytest.param(event(NOW - timedelta(hours=2), -1000.0), OptType.OPT_OUT, id="an event that is over"),
         pytest.param(event(START, -1000.0, hours=4.1), OptType.OPT_OUT, id="longer than the limits"),
         pytest.param(open_ended(event(START, -1.0)), OptType.OPT_OUT, id="without an end"),
+        pytest.param(of_homes("home-02", "home-09"), OptType.OPT_IN, id="for one of the homes"),
+        pytest.param(of_homes("home-09"), OptType.OPT_OUT, id="for none of the homes"),
         pytest.param(
             event(START, 3.0, name="SIMPLE", kind=SignalType.LEVEL), OptType.OPT_IN, id="all that is offered"
         ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -20,8 +19,6 @@ from openadr.parser import DEFAULT_LIMITS, OWN, count_nodes, parse
 from tests.ven.site import HISTORY, NOW, OFFER, USAGE, Site
 from tests.ven.wire import ALICE, PATIENCE_S, FastClock, Proxy, eventually, plain, running
 from tests.vtn.desk import Desk, anything_goes, make_event, request_all
-from ven.client import run
-from ven.errors import SettingsError, StateError
 from ven.settings import VenSettings
 from ven.store import Store
 from vtn import event as vtn_event
@@ -355,50 +352,3 @@ async def test_the_vtns_wish_for_a_renewal_is_met(desk: Desk, tmp_path: Path) ->
         renewed = b"<ei:registrationID>"
         await eventually(lambda: any(renewed in body for _, body in proxy.requests))
         assert store.load().events == before.events
-
-
-async def test_a_state_that_cannot_be_written_ends_the_ven_with_one_sentence(
-    desk: Desk, tmp_path: Path
-) -> None:
-    clock = FastClock(speed=10_000.0)
-    settings = plain(desk.server.port, tmp_path / "ven.db")
-    store = Store.open(settings.state_path)
-    store._connection.execute(
-        "CREATE TRIGGER full BEFORE INSERT ON ven_state BEGIN SELECT RAISE(ABORT, 'disk full'); END"
-    )
-    async with Proxy(desk.server.port).serving() as proxy:
-        settings = plain(proxy.port, tmp_path / "ven.db")
-        with pytest.raises(StateError, match="cannot be written: disk full"):
-            async with asyncio.timeout(30):
-                await run(settings, Site(), store, clock, clock.sleep, asyncio.Event())
-    store.close()
-
-
-async def test_certificates_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
-    settings = VenSettings(
-        vtn_url="https://127.0.0.1:1",
-        ven_name="alice",
-        state_path=tmp_path / "ven.db",
-        cert=tmp_path / "missing.pem",
-    )
-    clock = FastClock()
-    store = Store.open(settings.state_path)
-    with pytest.raises(SettingsError, match="cannot be read"):
-        await run(settings, Site(), store, clock, clock.sleep, asyncio.Event())
-    store.close()
-
-
-async def test_a_site_that_cannot_take_a_timeline_does_not_end_the_ven(desk: Desk, tmp_path: Path) -> None:
-    class Deaf(Site):
-        def follow(self, timeline: object) -> None:
-            raise RuntimeError("not now")
-
-    clock = FastClock(speed=10_000.0)
-    async with (
-        Proxy(desk.server.port).serving() as proxy,
-        running(plain(proxy.port, tmp_path / "ven.db"), Deaf(offered=[]), clock) as store,
-    ):
-        await desk_has_an_event(desk, store)
-        asked = len(proxy.requests)
-        await eventually(lambda: len(proxy.requests) > asked)
-        assert [held.opt_type for held in store.load().events.values()] == ["optIn"]

@@ -116,7 +116,7 @@ def test_what_is_done_again_is_written_once_after_a_restart_too(store: Store) ->
 
 
 @pytest.mark.parametrize("ended_before", [False, True])
-def test_under_another_id_the_memory_begins_anew(store: Store, ended_before: bool) -> None:
+def test_under_another_id_nothing_is_forgotten(store: Store, ended_before: bool) -> None:
     store.save(SAVED, deeds=[SIGNAL])
     store.delivered(0, Deed(Kind.REPORT, NOW, "r/0", bytes(32)))
     if ended_before:
@@ -129,9 +129,15 @@ def test_under_another_id_the_memory_begins_anew(store: Store, ended_before: boo
     other = replace(SAVED, registration=Registration("ven-2", "r2", "vtn", 10.0))
     opt = Deed(Kind.OPT, NOW, "e1/0/optIn/200")
     store.save(other, deeds=[opt])
-    assert recollect(store._path).deeds == (opt,)
     store.save(other, deeds=[opt, SIGNAL])  # it came under this id too
-    assert [each.kind for each in recollect(store._path).deeds] == [Kind.OPT, Kind.SIGNAL]
+    found = recollect(store._path)
+    assert [(each.kind, each.ven_id) for each in found.deeds] == [
+        (Kind.SIGNAL, "ven-1"),
+        (Kind.REPORT, "ven-1"),
+        (Kind.OPT, "ven-2"),
+        (Kind.SIGNAL, "ven-2"),
+    ]
+    assert found.ids == {"ven-1", "ven-2"}
     store.close()
 
 

@@ -18,8 +18,9 @@ from openadr.timeline import Timeline
 from tests.ven.messages import ok
 from tests.ven.site import Site
 from tests.ven.speaking import PERIODS
+from tests.ven.test_conversation import READY
 from tests.ven.test_store import reports
-from tests.ven.test_transport import READY, answering, xml
+from tests.ven.test_transport import answering, xml
 from tests.ven.wire import FastClock, eventually, plain
 from ven.client import TRIES, Client
 from ven.store import Store

@@ -176,6 +176,7 @@ async def test_sec_10_a_connection_is_not_used_once_the_vtns_certificate_has_exp
     assert used == [0, 0, 0, 3, 4]
 
 
+@pytest.mark.goal(82)
 @pytest.mark.criterion("SEC-15")
 async def test_sec_15_a_renewed_certificate_is_used_from_the_next_request_and_cuts_none(pki: Path) -> None:
     old = load(pki / "ven.pem")[0].der
@@ -229,6 +230,7 @@ def test_sec_14_our_fingerprint_and_end_are_said_at_the_start_and_before_the_end
 def lock(key: Path, to: Path, password: bytes) -> None:
     loaded = serialization.load_pem_private_key(key.read_bytes(), None)
     pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    to.touch(mode=0o600)
     to.write_bytes(loaded.private_bytes(pem, pkcs8, serialization.BestAvailableEncryption(password)))
 
 
@@ -236,10 +238,15 @@ def lock(key: Path, to: Path, password: bytes) -> None:
 def test_files_that_cannot_be_used_are_one_sentence_that_names_them(pki: Path) -> None:
     plain, locked, right, wrong, both = (pki / name for name in ("plain", "locked", "right", "wrong", "both"))
     odd_certificate(pki, "weak", NOW, ec.generate_private_key(ec.SECP224R1()))
+    for secret in (plain, right, wrong, both):
+        secret.touch(mode=0o600)
     plain.write_text("nothing")
     right.write_text("secret\n")
     wrong.write_text("guess\n")
     lock(pki / "ven.key", locked, b"secret")
+    bare, told = Path(shutil.copy(pki / "ven.key", pki / "bare")), Path(shutil.copy(right, pki / "told"))
+    bare.chmod(0o644)
+    told.chmod(0o644)
     both.write_bytes((pki / "ven.pem").read_bytes() + locked.read_bytes())
     broken_block = b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
     (pki / "bad-ca.pem").write_bytes((pki / "ca.pem").read_bytes() + broken_block)
@@ -255,6 +262,8 @@ def test_files_that_cannot_be_used_are_one_sentence_that_names_them(pki: Path) -
         ({"key": pki / "vtn.key"}, f"the key in {pki / 'vtn.key'} is not that of the certificate in"),
         ({"key": locked}, f"the key in {locked} is encrypted, and no password was given"),
         ({"key": locked, "key_password_file": wrong}, f"the key in {locked} does not open"),
+        ({"key": locked, "key_password_file": told}, f"{told} holds a password and is open to others"),
+        ({"key": bare}, f"{bare} holds a private key and is open to others"),
         ({"cert": both, "key": None}, f"the key in {both} is encrypted"),
         ({"cert": pki / "vtn.pem", "key": pki / "vtn.key"}, f"{pki / 'vtn.pem'} is not for a client"),
         ({"cert": pki / "weak.pem", "key": pki / "weak.key"}, "an EC key of 224 bits, expected at least 256"),

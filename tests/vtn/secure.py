@@ -97,6 +97,7 @@ def odd_certificate(
     made = identity(directory, name, KeyKind.EC)
     made.cert.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
     plain = serialization.NoEncryption()
+    made.key.touch(mode=0o600)
     made.key.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
     )

@@ -218,8 +218,17 @@ def test_evt_31_a_test_event_is_true_or_false(text: str | None, sent: str | None
 
 
 def test_evt_30_the_target_names_one_ven() -> None:
-    many = make_event(target=Target(ven_id=("ven-1", "ven-2"), resource_id=("home-01",)))
-    assert for_ven(many, "ven-2", 0, NOW).target == Target(ven_id=("ven-2",), resource_id=("home-01",))
+    many = make_event(target=Target(ven_id=("ven-1", "ven-2"), group_id=("north",)))
+    assert for_ven(many, "ven-2", 0, NOW).target == Target(ven_id=("ven-2",), group_id=("north",))
+
+
+def test_tgt_05_resources_stand_alone_for_the_venid_beside_them_would_mean_the_whole_ven() -> None:
+    some = Target(resource_id=("home-01", "home-02"))
+    for given in (some, replace(some, ven_id=("ven-1",))):
+        made = for_ven(make_event(target=given), "ven-2", 0, NOW)
+        assert made.target == some
+        assert b"venID" not in write(made).split(b"<ei:eiTarget>")[1]
+        assert read(write(made)) == made
 
 
 @pytest.mark.criterion("TGT-02")

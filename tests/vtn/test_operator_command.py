@@ -10,9 +10,11 @@ import re
 import shlex
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -202,7 +204,9 @@ async def test_what_a_ven_says_cannot_steer_the_terminal(
     server: Server, flexpact: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evil, name, who = "\x1b]0;mine\x07\x9b2J\u202e", "eve\x9b2J\u202e", "e5" * 32
-    await asyncio.to_thread(flexpact, "vtn", "enrol", name, who)
+    await asyncio.to_thread(flexpact, "vtn", "enrol", "eve", who)
+    with closing(sqlite3.connect(server.folder / "a.db")) as conn, conn:  # as older versions let it in
+        conn.execute("UPDATE vtn_ven SET ven_name = ? WHERE ven_name = 'eve'", (name,))
     await asyncio.to_thread(flexpact, "vtn", "trace", name, "--on")
     headers = {"X-Client-Fingerprint": who, "Content-Type": "application/xml"}
     path = f"/{quote(evil)}/{'x' * 500}"

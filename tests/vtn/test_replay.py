@@ -28,6 +28,7 @@ from openadr.verification import verify
 from tests.vtn.desk import NOW, anything_goes, created_event, make_event, usage
 from tests.vtn.table import Table, announcement
 from vtn import event, finding, nonce, original, registration
+from vtn.schema import micros
 
 
 @pytest.mark.goal(4)
@@ -145,3 +146,21 @@ async def test_what_the_database_did_not_take_may_be_sent_again(table: Table, da
     lock.execute("ROLLBACK")
     lock.close()
     assert (await table.post(alice, "EiEvent", raw))[0] == 200
+
+
+@pytest.mark.criterion("SIG-05")
+async def test_sig_05_what_was_signed_before_a_backup_was_put_back_is_ignored(table: Table) -> None:
+    """The nonce was spent after the backup, so the database that is back does not know it."""
+    alice = table.alice
+    await table.register(alice)
+    poll = encode(Poll(alice.ven_id))
+    polled = alice.signer.sign(poll, table.now)
+    asked = alice.signer.sign(encode(RequestEvent(request_id="e", ven_id=alice.ven_id)), table.now)
+    row = (micros(table.now),)
+    async with table.db.write() as conn:
+        await conn.exec_driver_sql(nonce.REFUSE_UP_TO, row)
+        await conn.exec_driver_sql(nonce.REFUSE_UP_TO, row)
+    assert await table.post(alice, "OadrPoll", polled) == (403, b"")
+    assert await table.post(alice, "EiEvent", asked) == (403, b"")
+    table.now += timedelta(seconds=1)
+    assert (await table.post(alice, "OadrPoll", alice.signer.sign(poll, table.now)))[0] == 200

@@ -300,3 +300,28 @@ async def test_keys_are_read_once(table: Table) -> None:
     finally:
         for path in (table.settings.key, table.alice.identity.key):
             path.with_suffix(".away").rename(path)
+
+
+async def test_messages_that_make_no_fact_fill_no_disk_however_often_they_are_signed(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(original, "LOOSE_KEPT", 2)
+    alice = table.alice
+    await table.register(alice)
+    told = make_event()
+    async with table.db.write() as conn:
+        await event.publish(conn, told, alice.ven_id, table.now, anything_goes)
+    answer = alice.signer.sign(encode(created_event(alice.ven_id, told, OptType.OPT_OUT)), table.now)
+    assert (await table.post(alice, "EiEvent", answer))[0] == 200
+    sent = []
+    for again in range(4):
+        table.now += timedelta(seconds=1)
+        unknown = created_event(alice.ven_id, make_event(f"never-told-{again}"), OptType.OPT_IN)
+        for service, message in (("EiReport", metadata(alice.ven_id)), ("EiEvent", unknown)):
+            raw = alice.signer.sign(encode(message), table.now)
+            assert (await table.post(alice, service, raw))[0] == 200
+            sent.append(raw)
+    async with table.db.read() as conn:
+        kept = [await original.find(conn, hashlib.sha256(raw).hexdigest()) for raw in sent]
+        assert kept == [None] * 6 + sent[6:]
+        assert await original.find(conn, hashlib.sha256(answer).hexdigest()) == answer  # it made a fact

@@ -135,11 +135,15 @@ async def test_shipped_pragmas_are_durable_ones(database: Database) -> None:
         assert (await conn.exec_driver_sql("PRAGMA foreign_keys")).scalar() == 1
 
 
-async def test_closed_database_takes_nothing(database_path: Path) -> None:
+async def test_closed_database_takes_and_gives_nothing(database_path: Path) -> None:
     database = await Database.open(database_path)
     await database.close()
     with pytest.raises(StoreError):
         await add_ven(database, "a")
+    with pytest.raises(StoreError, match="the database is closed"):
+        async with database.read():
+            pass
+    await database.close()
 
 
 async def test_file_without_tables_is_named(tmp_path: Path) -> None:

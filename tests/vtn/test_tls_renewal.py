@@ -214,6 +214,7 @@ async def test_sec_14_a_short_form_of_sha_1_binds_the_first_certificate_that_fit
         await database.close()
 
 
+@pytest.mark.goal(82)
 async def test_warnings_come_once_for_30_7_and_1_days_of_the_server_and_its_vens(
     made: Path, database: Database
 ) -> None:
@@ -263,10 +264,15 @@ def broken(pki: Path) -> dict[str, tuple[dict[str, object], str]]:
     """Settings that cannot work, and the sentence about them."""
     plain, locked, wrong, good = (pki / name for name in ("plain.pem", "locked.key", "wrong", "good"))
     odd_certificate(pki, "weak-ec", NOW, ec.generate_private_key(ec.SECP224R1()), usage=SERVER)
+    for secret in (plain, wrong, good):
+        secret.touch(mode=0o600)
     plain.write_text("nothing")
     good.write_text("secret\n")
     wrong.write_text("guess")
     lock(pki / "vtn.key", locked, b"secret")
+    bare, told = Path(shutil.copy(pki / "vtn.key", pki / "bare")), Path(shutil.copy(good, pki / "told"))
+    bare.chmod(0o644)
+    told.chmod(0o644)
     return {
         "a key of another": ({"key": pki / "bob.key"}, f"the key in {pki / 'bob.key'} is not that of the"),
         "no certificate": ({"cert": plain}, f"{plain} holds no certificate"),
@@ -277,6 +283,11 @@ def broken(pki: Path) -> dict[str, tuple[dict[str, object], str]]:
         "wrong": (
             {"key": locked, "key_password_file": wrong},
             f"the key in {locked} does not open with the password given",
+        ),
+        "an open key": ({"key": bare}, f"{bare} holds a private key and is open to others"),
+        "an open password": (
+            {"key": locked, "key_password_file": told},
+            f"{told} holds a password and is open to others",
         ),
         "a client's": (
             {"cert": pki / "alice.pem", "key": pki / "alice.key"},
@@ -303,6 +314,7 @@ def lock(key: Path, to: Path, password: bytes) -> None:
 
     loaded = s.load_pem_private_key(key.read_bytes(), None)
     encryption = s.BestAvailableEncryption(password)
+    to.touch(mode=0o600)
     to.write_bytes(loaded.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, encryption))
 
 
@@ -335,6 +347,7 @@ def test_a_chain_that_openssl_does_not_take_is_named(pki: Path) -> None:
         server_tls(vtn_settings(pki, ca=both))
 
 
+@pytest.mark.goal(82)
 async def test_a_new_certificate_of_a_ven_needs_no_new_registration(pki: Path, database_path: Path) -> None:
     """SEC-15 on the wire is in test_certificate.py; here the old and the new one are real."""
     alice = load(pki / "alice.pem")[0]
