@@ -5,12 +5,13 @@ chain; none asks the chain.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
 from aggregator.profile import Calendar, Period
+from aggregator.told import Values, in_english
 
 
 class Clause(StrEnum):
@@ -25,6 +26,7 @@ class Clause(StrEnum):
     STATE = "state"
     START = "start"
     EXPIRY = "expiry"
+    TAKEN_OUT = "taken_out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,16 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class ClauseHit:
-    """A clause that stands against a call, in words with both values."""
+    """A clause that stands against a call: a sentence, and both values in it."""
 
     clause: Clause
-    text: str
+    message: str
+    values: Values = field(default_factory=dict, hash=False)
+
+    @property
+    def text(self) -> str:
+        """The sentence in English, with instants in UTC."""
+        return in_english(self.message, self.values)
 
 
 def broken_clauses(
@@ -77,23 +85,24 @@ def broken_clauses(
     """
     hits = []
     if call.power_w > agreement.capacity_w():
-        text = f"{call.power_w} W asked, {agreement.capacity_w()} W agreed"
-        hits.append(ClauseHit(Clause.CAPACITY, text))
+        power = {"asked_w": call.power_w, "agreed_w": agreement.capacity_w()}
+        hits.append(ClauseHit(Clause.CAPACITY, "%(asked_w)s asked, %(agreed_w)s agreed", power))
     notice = call.period.start - now
     if notice < agreement.notice:
-        text = f"starts in {_minutes(notice)} min, {_minutes(agreement.notice)} min of notice agreed"
-        hits.append(ClauseHit(Clause.NOTICE, text))
+        minutes = {"left": _minutes(notice), "agreed": _minutes(agreement.notice)}
+        text = "starts in %(left)s min, %(agreed)s min of notice agreed"
+        hits.append(ClauseHit(Clause.NOTICE, text, minutes))
     day = calendar.day_of(call.period.start)
     calls = sum(calendar.day_of(other.start) == day for other in others)
     if calls >= agreement.max_calls_per_day:
-        text = f"{calls} calls on {day}, {agreement.max_calls_per_day} agreed"
-        hits.append(ClauseHit(Clause.DAILY_CALLS, text))
-    for other in others:
-        if other.overlaps(call.period):
-            hits.append(
-                ClauseHit(Clause.OVERLAP, f"is called from {other.start:%H:%M} to {other.end:%H:%M} already")
-            )
-    return hits
+        text = "%(calls)s calls on %(day)s, %(agreed)s agreed"
+        agreed = agreement.max_calls_per_day
+        hits.append(ClauseHit(Clause.DAILY_CALLS, text, {"calls": calls, "day": day, "agreed": agreed}))
+    return hits + [
+        ClauseHit(Clause.OVERLAP, "is called already: %(period)s", {"period": other})
+        for other in others
+        if other.overlaps(call.period)
+    ]
 
 
 def _minutes(span: timedelta) -> int:

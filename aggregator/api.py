@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import structlog
 from aiohttp import web
@@ -19,6 +19,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from sqlalchemy.exc import DBAPIError
 
 from aggregator import request as operator_request
+from aggregator.clearance import MACHINE_OWNER
 from aggregator.curve import CurveMaker
 from aggregator.dispatch import ReductionRequest
 from aggregator.errors import BadInputError, RequestRefusedError
@@ -26,7 +27,7 @@ from aggregator.overview import Overview, described
 from aggregator.portfolio import Portfolio
 from aggregator.profile import Period
 from aggregator.request import Asked
-from ledger.errors import UnknownLeafError
+from ledger.errors import TokenError, UnknownLeafError
 from ledger.log import Log
 from vtn import original
 from vtn.errors import NotAdmitted, StoreError, UnknownObject
@@ -60,16 +61,32 @@ class RequestBody(BaseModel):
 
     def asked(self, header_key: str | None, now: datetime) -> Asked:
         """The request as a value; RequestRefusedError where it cannot be one."""
-        if (self.power_kw is None) == (self.nodes is None):
-            raise RequestRefusedError("give either power_kw or nodes")
-        watts = None
-        if self.nodes is not None:
-            watts = {name: _watts(f"nodes.{name}", kw) for name, kw in self.nodes.items()}
-        power_w = sum(watts.values()) if watts is not None else _watts("power_kw", self.power_kw)
-        start, end = _plausible("start", self.start, now), _plausible("end", self.end, now)
-        period = operator_request.period_of(start, end)
-        key = _one_key(self.idempotency_key, header_key)
-        return Asked(ReductionRequest(period, power_w), watts, self.test_event, key)
+        return asked_of(self, _one_key(self.idempotency_key, header_key), now)
+
+
+class Wanted(Protocol):
+    """The body of a request, on the control socket and on the network."""
+
+    start: datetime
+    end: datetime
+    power_kw: Decimal | None
+    nodes: dict[str, Decimal] | None
+    test_event: bool
+
+
+def asked_of(body: Wanted, key: str | None, now: datetime) -> Asked:
+    """The request as a value; RequestRefusedError where it cannot be one."""
+    if (body.power_kw is None) == (body.nodes is None):
+        raise RequestRefusedError("give either power_kw or nodes")
+    watts = None
+    if body.nodes is not None and not body.nodes:
+        raise RequestRefusedError("nodes: name at least one")
+    if body.nodes is not None:
+        watts = {name: _watts(f"nodes.{name}", kw) for name, kw in body.nodes.items()}
+    power_w = sum(watts.values()) if watts is not None else _watts("power_kw", body.power_kw)
+    start, end = _plausible("start", body.start, now), _plausible("end", body.end, now)
+    period = operator_request.period_of(start, end)
+    return Asked(ReductionRequest(period, power_w), watts, body.test_event, operator_request.key_of(key))
 
 
 class SealBody(BaseModel):
@@ -163,7 +180,7 @@ class Api:
         asked = await self._asked(request)
         async with self.db.write() as conn:
             answer = await operator_request.send(
-                conn, self.portfolio, self.market_context, asked, self.clock()
+                conn, self.portfolio, self.market_context, asked, self.clock(), sender=MACHINE_OWNER
             )
         log.info(
             "request sent",
@@ -282,6 +299,8 @@ def _told(error: Exception, path: str) -> web.Response:
         return _refusal(422, str(error))
     if isinstance(error, UnknownLeafError | UnknownObject):
         return _refusal(404, str(error))
+    if isinstance(error, TokenError):
+        return _refusal(503, str(error))
     if isinstance(error, StoreError | DBAPIError):
         log.error("the database does not take changes", error=str(error))
         return _refusal(503, "the database does not take changes; nothing was kept, try again")

@@ -6,15 +6,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from aggregator.errors import RequestRefusedError
-from ledger.agreement import salted_digest
+from vtn.api_route import Body
 from vtn.store import Database
 
 if TYPE_CHECKING:
     from aggregator.chain_book import ChainBook, Offer
 
+NOT_CONFIGURED = "no agreements on a chain are configured: add [agreements]"
 ACCOUNT = "^0x[0-9a-fA-F]{40}$"
 LONGEST_S = 366 * 86_400
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -22,11 +23,7 @@ LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 """The contract counts seconds since 1970; a year is left for zones, notices and windows after the end."""
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class OfferBody(_Body):
+class OfferBody(Body):
     """The body of POST /agreements."""
 
     ven_name: str = Field(min_length=1, max_length=128, description="the node's name")
@@ -54,13 +51,13 @@ class OfferBody(_Body):
         )
 
 
-class SuspendBody(_Body):
+class SuspendBody(Body):
     """The body of POST /agreements/{id}/suspend."""
 
     reason: int = Field(default=0, ge=0, lt=2**16, description="a code that the parties understand")
 
 
-class DisputeBody(_Body):
+class DisputeBody(Body):
     """The body of POST /agreements/{id}/dispute."""
 
     event_id: str = Field(min_length=1, max_length=256)
@@ -88,7 +85,7 @@ class AgreementApi:
     @property
     def _book(self) -> ChainBook:
         if self._kept is None:
-            raise RequestRefusedError("no agreements on a chain are configured: add [agreements]")
+            raise RequestRefusedError(NOT_CONFIGURED)
         return self._kept
 
     async def agreements(self, request: web.Request) -> web.StreamResponse:
@@ -129,12 +126,10 @@ class AgreementApi:
         return await self._one(request)
 
     async def dispute(self, request: web.Request) -> web.StreamResponse:
-        """Contest a settlement; the answer holds the salt of the reason, which is kept nowhere else."""
+        """Contest a settlement; the answer holds the reason with its salt among the agreement's disputes."""
         body = DisputeBody.model_validate_json(await request.read())
-        agreement_id, (salt, digest) = request.match_info["id"], salted_digest(body.reason)
-        await self._book.order(self._db, agreement_id, "dispute", digest.hex(), body.event_id)
-        shown = await self._book.agreement(self._db, agreement_id)
-        return web.json_response({**shown, "reason_salt": salt.hex()})
+        await self._book.dispute(self._db, request.match_info["id"], body.event_id, body.reason)
+        return await self._one(request)
 
     async def _one(self, request: web.Request) -> web.StreamResponse:
         return web.json_response(await self._book.agreement(self._db, request.match_info["id"]))

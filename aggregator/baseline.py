@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from aggregator.errors import BaselineError
 from aggregator.profile import QUARTER, Calendar, LoadProfile, Period, floor_to
@@ -73,10 +74,9 @@ def baseline(method: Method, question: Question, cap: float = DEFAULT_CAP) -> Ba
     """The adjusted baseline of one event; BaselineError while fewer than 5 like days are complete."""
     window = adjustment_window(question.event, question.notified_at, question.calendar)
     days = _chosen(method, question, window)
-    slots = list(question.event.slots())
-    plain = [_mean(question, days, slot) for slot in slots]
+    plain = _means(question, days, question.event)
     adjustment = _adjustment(question, days, window, cap * abs(math.fsum(plain) / len(plain)))
-    profile = LoadProfile(slots[0], QUARTER, tuple(kw + adjustment for kw in plain))
+    profile = LoadProfile(next(question.event.slots()), QUARTER, tuple(kw + adjustment for kw in plain))
     return Baseline(method, tuple(days), adjustment, window, profile)
 
 
@@ -111,11 +111,11 @@ def _chosen(method: Method, question: Question, window: Period | None) -> list[d
 def _like_days(question: Question, window: Period | None) -> Iterator[date]:
     calendar, event_day = question.calendar, question.calendar.day_of(question.event.start)
     called = {day for other in question.others for day in _days_of(other, calendar)}
-    slots = [*question.event.slots(), *(window.slots() if window else ())]
+    periods = [question.event, *([window] if window else ())]
     day, first = event_day - timedelta(days=1), calendar.day_of(question.load.start)
     while day >= first:
         alike = calendar.is_workday(day) == calendar.is_workday(event_day) and day not in called
-        if alike and all(not math.isnan(_on(question, day, slot)) for slot in slots):
+        if alike and not any(any(map(math.isnan, _on(question, day, period))) for period in periods):
             yield day
         day -= timedelta(days=1)
 
@@ -127,29 +127,38 @@ def _days_of(period: Period, calendar: Calendar) -> Iterator[date]:
         day += timedelta(days=1)
 
 
-def _on(question: Question, day: date, slot: datetime) -> float:
-    """What the node used on ``day`` at the clock time of ``slot``."""
+@lru_cache(maxsize=1024)
+def _same_times(calendar: Calendar, period: Period, days: int) -> tuple[datetime, ...]:
+    """The period's quarter hours at the same clock times some days later: the same ones for each node."""
+    return tuple(calendar.shifted(slot, days) for slot in period.slots())
+
+
+def _on(question: Question, day: date, period: Period) -> list[float]:
+    """What the node used on ``day`` at the clock times of the period's quarter hours."""
     back = (day - question.calendar.day_of(question.event.start)).days
-    return question.load.at(question.calendar.shifted(slot, back))
+    return [question.load.at(slot) for slot in _same_times(question.calendar, period, back)]
 
 
 def _energy(question: Question, day: date) -> float:
-    return math.fsum(_on(question, day, slot) for slot in question.event.slots())
+    return math.fsum(_on(question, day, question.event))
 
 
-def _mean(question: Question, days: Sequence[date], slot: datetime) -> float:
-    return math.fsum(_on(question, day, slot) for day in days) / len(days)
+def _means(question: Question, days: Sequence[date], period: Period) -> list[float]:
+    """The mean of the days for each of the period's quarter hours."""
+    used = zip(*(_on(question, day, period) for day in days), strict=True)
+    return [math.fsum(at_this_time) / len(days) for at_this_time in used]
 
 
 def _adjustment(question: Question, days: Sequence[date], window: Period | None, cap_kw: float) -> float:
     if window is None:
         return 0.0
-    known = [
-        slot for slot in window.slots() if not math.isnan(question.load.at(slot)) and _free(question, slot)
+    offsets = [
+        question.load.at(slot) - mean
+        for slot, mean in zip(window.slots(), _means(question, days, window), strict=True)
+        if not math.isnan(question.load.at(slot)) and _free(question, slot)
     ]
-    if len(known) < FEWEST_ADJUSTMENT_SLOTS:
+    if len(offsets) < FEWEST_ADJUSTMENT_SLOTS:
         return 0.0
-    offsets = [question.load.at(slot) - _mean(question, days, slot) for slot in known]
     return max(-cap_kw, min(cap_kw, math.fsum(offsets) / len(offsets)))
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator import audit, settlement, store
+from aggregator import audit, override_book, settlement, store
 from ledger import agreement_store
 from ledger import store as ledger_store
 from ledger.agreement import NO_HASH, Booking, Outcome, Revision
@@ -54,9 +54,7 @@ async def hand_over(db: Database, now: datetime) -> None:
 async def _hand_over(conn: AsyncConnection, stored: store.StoredStatement, now: datetime) -> None:
     statement = stored.statement
     outcome = OUTCOMES.get(statement.outcome)
-    (call,) = [
-        c for c in await store.calls(conn, event_id=statement.event_id) if c.ven_id == statement.ven_id
-    ]
+    (call,) = await store.calls(conn, event_id=statement.event_id, ven_id=statement.ven_id)
     start_s = int(call.period.start.timestamp())
     held = await _covering(conn, statement.ven_id, start_s)
     if outcome is None or held is None:
@@ -66,9 +64,10 @@ async def _hand_over(conn: AsyncConnection, stored: store.StoredStatement, now: 
         revision = Revision(statement.revision, outcome, statement.delivered_wh, measured)
         await agreement_store.add_revision(conn, statement.ven_id, statement.event_id, revision, now)
         return
-    answer = await store.answer_key(conn, call)
+    versions = await override_book.versions(conn, call.ven_id, call.event_id, call.modification_number)
+    answer = await store.answer_key(conn, call, versions)
     booking = Booking(
-        signal_hash=await _leaf(conn, f"signal/{call.ven_id}/{call.event_id}/0"),
+        signal_hash=await _leaf(conn, f"signal/{call.ven_id}/{call.event_id}/{call.modification_number}"),
         response_hash=await _leaf(conn, answer) if answer else NO_HASH,
         measurement_hash=measured,
         notified_at=int(call.notified_at.timestamp()),
@@ -83,18 +82,25 @@ async def _hand_over(conn: AsyncConnection, stored: store.StoredStatement, now: 
 
 
 async def _covering(conn: AsyncConnection, ven_id: str, start_s: int) -> Held | None:
-    """The agreement under which a call that starts then falls. One that the chain has had and does not show
-    now counts by its terms: the chain may be behind, and the settler waits for it.
+    """The agreement under which a call that starts then falls.
+
+    One that the node had accepted by then counts by its terms also while the chain does not show it so: the
+    chain may be behind, and the settler waits for it.
     """
     held = await agreement_store.agreements(conn, ven_id)
     on_chain = [one for one in held if one.standing is not None and one.standing.covers(start_s)]
-    if on_chain:
-        return on_chain[-1]
-    for one in reversed(held):
-        in_time = one.terms.starts_at <= start_s < one.terms.expires_at
-        if one.standing is None and in_time and await agreement_store.was_proposed(conn, one.agreement_id):
-            return one
-    return None
+    behind = [one for one in held if _is_behind(one) and _was_agreed(one, start_s)]
+    found = on_chain or behind
+    return found[-1] if found else None
+
+
+def _is_behind(held: Held) -> bool:
+    """Whether the chain showed once that the node had accepted, and does not show it now."""
+    return bool(held.accepted_at) and (held.standing is None or not held.standing.accepted_at)
+
+
+def _was_agreed(held: Held, start_s: int) -> bool:
+    return max(held.accepted_at, held.terms.starts_at) <= start_s < held.terms.expires_at
 
 
 async def _leaf(conn: AsyncConnection, key: str) -> bytes:

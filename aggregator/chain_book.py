@@ -6,22 +6,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator import audit, booking, mirror, portfolio
-from aggregator.errors import BadInputError, RequestRefusedError, UnknownObjectError
-from aggregator.profile import Calendar
-from aggregator.settings import AgreementsSettings, ChainSettings, NodeSettings
-from ledger import agreement_store
-from ledger.agreement import NO_HASH, Settled, Terms
+from aggregator import audit, booking, enrolment, mirror, statement
+from aggregator.errors import BadInputError, RequestRefusedError, SettingsError, UnknownObjectError
+from aggregator.settings import AgreementsSettings, ChainSettings, NodeSettings, ProgrammeSettings
+from ledger import agreement_store, call_store
+from ledger.agreement import NO_HASH, Settled, Terms, salted_digest
 from ledger.agreement_contract import propose_call
-from ledger.agreement_store import Account, Held, Order
-from ledger.errors import CallValueError
+from ledger.agreement_store import Account, Held
+from ledger.call_store import Order, Reason
+from ledger.chain_key import ChainKey
+from ledger.errors import CallValueError, ChainError
 from ledger.log import Log
 from ledger.settler import Settler, SettlerStatus
 from vtn import registration
@@ -30,8 +32,14 @@ from vtn.store import Database
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY_S = 225.0
+ASKED_S = 5.0
+"""Real seconds that somebody who looks at a page waits for the chain."""
 MINED_S = 1.0
 """Real seconds until a transaction that is on its way is looked at again."""
+
+
+Unit = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+"""Opens a unit of work in which an order is kept, with what is to be kept beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +62,18 @@ class ChainBook:
 
     def __init__(
         self,
-        settings: tuple[AgreementsSettings, ChainSettings, Sequence[NodeSettings], Calendar],
+        settings: tuple[AgreementsSettings, ChainSettings, Sequence[NodeSettings], ProgrammeSettings],
         sealed: Log,
         clock: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        agreements, chain, self._nodes, self._calendar = settings
+        agreements, chain, self._nodes, self._programme = settings
         self._settler = Settler(agreements.settler(chain))
+        if ChainKey.load(chain.key).address == self._settler.account:
+            raise SettingsError(
+                f"agreements and chain have one account, 0x{self._settler.account.hex()}: each needs a key of"
+                " its own, because it counts its transactions by itself"
+            )
         self._log = sealed
         self._clock = clock
         self._sleep = sleep
@@ -94,9 +107,7 @@ class ChainBook:
         async with self._turn:
             now, before = self._clock(), self._settler.state
             if await self._settler.refresh(db, now):
-                await audit.seal(db, self._log)
-                await booking.hand_over(db, now)
-                await self._settler.step(db, now)
+                await self._settle(db, now)
             await self._put_in_force(db, now)
         state = self._settler.state
         if state is None:
@@ -105,6 +116,18 @@ class ChainBook:
             log.info("agreements", status=str(state.status), text=state.text)
         return state.status
 
+    async def _settle(self, db: Database, now: datetime) -> None:
+        """Hand over and settle, until no statement lacks what the contract says of its penalty."""
+        while True:
+            await audit.seal(db, self._log)
+            await booking.hand_over(db, now)
+            await self._settler.step(db, now)
+            made = await statement.follow_contract(db, self._programme, now)
+            if not made:
+                return
+            for one in made:
+                log.info("statement made", **one.body())
+
     async def _put_in_force(self, db: Database, now: datetime) -> None:
         """What nodes have accepted on the chain is what the business counts with."""
         async with db.read() as conn:
@@ -112,7 +135,7 @@ class ChainBook:
         accepted = {h.subject: h.terms for h in held if h.standing is not None and h.standing.accepted_at}
         if accepted != self._accepted:
             async with db.write() as conn:
-                await portfolio.agree(conn, self._nodes, now, on_chain=True)
+                await enrolment.agree(conn, self._nodes, now, on_chain=True)
             self._accepted = accepted
 
     async def catch_up(self, db: Database, timeout_s: float) -> bool:
@@ -134,12 +157,19 @@ class ChainBook:
             "text": state.text if state else "",
         }
 
-    async def propose(self, db: Database, offer: Offer) -> dict[str, Any]:
-        """Keep an offer to a node, and bring it to the chain if that answers; RequestRefusedError if the node
-        has an agreement that is not over, BadInputError if the contract cannot hold a value.
+    async def token_balance(self, account: bytes) -> int | None:
+        """What an account has of the token now, in minor units; None if the chain does not tell in time."""
+        with suppress(ChainError, TimeoutError):
+            async with asyncio.timeout(ASKED_S), self._turn:
+                return await self._settler.token_balance(account)
+        return None
+
+    async def propose(self, db: Database, offer: Offer, unit: Unit | None = None) -> dict[str, Any]:
+        """Keep an offer to a node (in `unit`), and bring it to the chain if that answers; RequestRefusedError
+        if the node has an agreement that is not over, BadInputError if the contract cannot hold a value.
         """
         now = self._clock()
-        async with db.write() as conn:
+        async with (unit or db.write)() as conn:
             vens = {ven.ven_name: ven.ven_id for ven in await registration.vens(conn)}
             configured = {node.ven_name: node.agreement.agreement() for node in self._nodes}
             if offer.ven_name not in vens or offer.ven_name not in configured:
@@ -170,11 +200,31 @@ class ChainBook:
         await self.look(db)
         return await self.agreement(db, agreement_id.hex())
 
-    async def order(self, db: Database, text: str, kind: str, argument: str, event_id: str = "") -> None:
-        """Keep an order about an agreement or one of its events, and carry it out if the chain answers.
-        RequestRefusedError with the clause if the contract refuses.
+    async def dispute(
+        self, db: Database, text: str, event_id: str, reason: str, unit: Unit | None = None
+    ) -> None:
+        """Contest a settlement. Reason and salt, of which the chain has the hash, are kept before anything is
+        sent; `agreement` shows them.
         """
-        async with db.write() as conn:
+        salt, digest = salted_digest(reason)
+        kept = Reason(reason, salt)
+        await self.order(db, text, "dispute", digest.hex(), event_id=event_id, reason=kept, unit=unit)
+
+    async def order(
+        self,
+        db: Database,
+        text: str,
+        kind: str,
+        argument: str,
+        *,
+        event_id: str = "",
+        reason: Reason | None = None,
+        unit: Unit | None = None,
+    ) -> None:
+        """Keep an order about an agreement or one of its events (in `unit`), and carry it out if the chain
+        answers. RequestRefusedError with the clause if the contract refuses.
+        """
+        async with (unit or db.write)() as conn:
             held = await _find(conn, text)
             key = None
             if event_id:
@@ -182,11 +232,11 @@ class ChainBook:
                 if account is None:
                     raise UnknownObjectError(f"event {event_id} is not booked under that agreement")
                 key = account.event_key
-            wanted = Order(0, kind, held.agreement_id, key, argument)
-            number = await agreement_store.add_order(conn, wanted, self._clock())
+            wanted = Order(0, kind, held.agreement_id, key, argument, reason=reason)
+            number = await call_store.add_order(conn, wanted, self._clock())
         await self.look(db)
         async with db.read() as conn:
-            (kept,) = [o for o in await agreement_store.orders(conn, open_only=False) if o.order_id == number]
+            (kept,) = [o for o in await call_store.orders(conn, open_only=False) if o.order_id == number]
         if kept.state == "refused":
             raise RequestRefusedError(f"{kind}: {kept.text}")
 
@@ -202,7 +252,13 @@ class ChainBook:
             held = await _find(conn, text)
             names = {ven.ven_id: ven.ven_name for ven in await registration.vens(conn)}
             accounts = await agreement_store.accounts(conn, held.agreement_id)
-        return {**self._shown(held, names), "events": [_event(account) for account in accounts]}
+            orders = await call_store.orders(conn, held.agreement_id, open_only=False)
+        events = {account.event_key: account.event_id for account in accounts}
+        return {
+            **self._shown(held, names),
+            "events": [_event(account) for account in accounts],
+            "disputes": [_dispute(order, order.reason, events) for order in orders if order.reason],
+        }
 
     def _shown(self, held: Held, names: dict[str, str]) -> dict[str, Any]:
         now_s, standing = int(self._clock().timestamp()), held.standing
@@ -220,7 +276,7 @@ class ChainBook:
 
     def _utc_offset_s(self, at: datetime) -> int:
         """The offset of the programme's zone then: what the contract counts its days by."""
-        offset = at.astimezone(self._calendar.zone).utcoffset() or timedelta(0)
+        offset = at.astimezone(self._programme.calendar().zone).utcoffset() or timedelta(0)
         return int(offset.total_seconds())
 
 
@@ -245,6 +301,17 @@ def _event(account: Account) -> dict[str, Any]:
     }
 
 
+def _dispute(order: Order, reason: Reason, events: dict[bytes, str]) -> dict[str, Any]:
+    return {
+        "event_id": events.get(order.event_key or b"", ""),
+        "reason": reason.text,
+        "reason_salt": reason.salt.hex(),
+        "reason_hash": order.argument,
+        "state": order.state,
+        "text": order.text,
+    }
+
+
 def _settled(settled: Settled) -> dict[str, Any]:
     return {
         "status": settled.status.name.lower(),
@@ -254,6 +321,7 @@ def _settled(settled: Settled) -> dict[str, Any]:
         "delivered_wh": settled.delivered_wh,
         "incentive_minor": settled.incentive_minor,
         "penalty_minor": settled.penalty_minor,
+        "penalty_waived": settled.penalty_waived,
         "amount_minor": settled.amount_minor,
         "final_at": settled.final_at,
         "due_at": settled.due_at,

@@ -1,24 +1,28 @@
 """Erase a node: every row that belongs to it, and payload and salt of what was sealed of it.
 
 Works on the database of a stopped aggregator, in one transaction, and then writes the file anew, so that no
-byte of it is left in free pages either. What others keep is not reached: receipts that were given away,
-backups, the chain (which holds nothing of a person).
+byte of it is left in free pages either. First a tombstone is laid beside the database: backups that are
+older hold the node still, and whoever puts one back erases it again. What others keep is not reached:
+receipts that were given away, the chain (which holds nothing of a person).
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from aggregator import erase_account, erase_named
+from aggregator.erase_named import Names
 from aggregator.errors import RequestRefusedError, UnknownObjectError
-from ledger import offline
-from ledger.erasure import erase_leaves
+from ledger import erasure, offline, tombstone
+from ledger.checkpoint import NoteSigner, VerifierKey
+from ledger.tombstone import Tombstone, Tombstones
 
 _BY = ("ven_id", "subject")
 """Columns that say whose a row is: there is one in every table of nodes' data."""
@@ -40,23 +44,34 @@ def plan(conn: sqlite3.Connection, subject: str) -> Plan:
 
     UnknownObjectError if nothing here is such a node's, RequestRefusedError while it has an open account.
     """
+    ven_id, ven_name = node(conn, subject)
+    for what, query in _OPEN.items():
+        (count,) = conn.execute(query, (ven_id,)).fetchone()
+        if count:
+            raise RequestRefusedError(f"{ven_name} still has {count} {what}; settle or cancel them first")
+    return _plan(conn, ven_id, ven_name)
+
+
+def node(conn: sqlite3.Connection, subject: str) -> tuple[str, str]:
+    """The venID and the name of the node that has one of them; UnknownObjectError if none has."""
     row = conn.execute(
         "SELECT ven_id, ven_name FROM vtn_ven WHERE ven_id = ? OR ven_name = ? ORDER BY ven_id != ?",
         (subject,) * 3,
     ).fetchone()
     if row is None:
         raise UnknownObjectError(f"no VEN has the venID or the name {subject!r}")
-    ven_id, ven_name = row
-    for what, query in _OPEN.items():
-        (count,) = conn.execute(query, (ven_id,)).fetchone()
-        if count:
-            raise RequestRefusedError(f"{ven_name} still has {count} {what}; settle or cancel them first")
-    rows = {}
+    return str(row[0]), str(row[1])
+
+
+def _plan(conn: sqlite3.Connection, ven_id: str, ven_name: str) -> Plan:
+    rows: dict[str, int] = {}
     for table, clause, value in _parts(conn, ven_id, ven_name):
         query = f"SELECT count(*) FROM {table} WHERE {clause}"  # noqa: S608 - names of the schema
         if count := conn.execute(query, value).fetchone()[0]:
-            rows[table] = count
-    return Plan(ven_id, ven_name, tuple(_leaves(conn, ven_id)), rows)
+            rows[table] = rows.get(table, 0) + count
+    if accounts := erase_account.accounts_of(conn, ven_id):
+        rows["agg_user"] = len(accounts)
+    return Plan(ven_id, ven_name, tuple(_leaves(conn, Names(ven_id, ven_name))), rows)
 
 
 _OPEN = {
@@ -67,23 +82,71 @@ _OPEN = {
 }
 
 
-def erase(path: Path, subject: str, now: datetime) -> Plan:
-    """Erase a node from a database that nobody has open; what was destroyed."""
-    with _alone(path) as conn:
-        conn.execute("BEGIN IMMEDIATE")
+def erase(
+    path: Path, subject: str, now: datetime, key: NoteSigner, *, known: Sequence[VerifierKey] = ()
+) -> Plan:
+    """Erase a node from a database that nobody has open; what was destroyed. `key` is the log's: it signs
+    the list of erasures; `known` are keys before it, one of which may have signed the list so far.
+    """
+    with alone(path) as conn, changed(conn):
         found = plan(conn, subject)
-        erase_leaves(conn, found.leaves, now)
-        for table, clause, value in reversed(_parts(conn, found.ven_id, found.ven_name)):
-            conn.execute(f"DELETE FROM {table} WHERE {clause}", value)  # noqa: S608 - names of the schema
-        _forget_in_requests(conn, found)
-        conn.execute("COMMIT")
-        conn.execute("VACUUM")
-        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        stone = lay_tombstone(path, (found.ven_id,), now, key, known)
+        _destroy(conn, found, now, stone, key)
     return found
 
 
+def erase_listed(conn: sqlite3.Connection, listed: Tombstones, now: datetime, key: NoteSigner) -> int:
+    """Erase, in the caller's transaction, what the list names and this log does not know as erased; how many
+    subjects that were. Open accounts hold up nothing here: they were closed before the list was written.
+    """
+    known = frozenset(erasure.read_said(conn).subjects)
+    news = [stone for stone in listed.stones if stone.digest.hex() not in known]
+    erased = 0
+    for ven_id, ven_name in conn.execute("SELECT ven_id, ven_name FROM vtn_ven").fetchall():
+        for stone in news:
+            if stone.names((ven_id,)):
+                _destroy(conn, _plan(conn, ven_id, ven_name), now, stone, key)
+                erased += 1
+                break
+    return erased
+
+
+def lay_tombstone(
+    database: Path,
+    subject: tuple[str, ...],
+    now: datetime,
+    key: NoteSigner,
+    known: Sequence[VerifierKey],
+) -> Tombstone:
+    """A new tombstone in the list beside a database. It comes before the erasure: one too many harms nobody,
+    one that is missing would let a backup bring the subject back.
+    """
+    place, stone = tombstone.path_beside(database), Tombstone.of(subject, now)
+    listed = tombstone.read(place, key.name, [key.verifier, *known])
+    tombstone.write(place, listed.with_more([stone]), key)
+    return stone
+
+
+def _destroy(conn: sqlite3.Connection, found: Plan, now: datetime, stone: Tombstone, key: NoteSigner) -> None:
+    erasure.erase_leaves(conn, found.leaves, now, key, erasure.Said((stone.digest.hex(),)))
+    for table, clause, value in reversed(_parts(conn, found.ven_id, found.ven_name)):
+        conn.execute(f"DELETE FROM {table} WHERE {clause}", value)  # noqa: S608 - names of the schema
+    erase_named.forget(conn, Names(found.ven_id, found.ven_name))
+    erase_account.close(conn, erase_account.accounts_of(conn, found.ven_id), now)
+
+
 @contextmanager
-def _alone(path: Path) -> Iterator[sqlite3.Connection]:
+def changed(conn: sqlite3.Connection) -> Iterator[None]:
+    """One transaction, and then the file written anew, so that nothing is left of what was deleted."""
+    conn.execute("BEGIN IMMEDIATE")
+    yield
+    conn.execute("COMMIT")
+    conn.execute("VACUUM")
+    conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[sqlite3.Connection]:
     """The database for one who may not share it; what is deleted is overwritten."""
     conn = sqlite3.connect(path, isolation_level=None, timeout=0)
     try:
@@ -93,8 +156,11 @@ def _alone(path: Path) -> Iterator[sqlite3.Connection]:
         conn.execute("COMMIT")
         conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         yield conn
-    except sqlite3.OperationalError as error:
-        if "locked" not in str(error):
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+            text = f"{path} is no SQLite database: move it away first, if nothing in it is needed"
+            raise RequestRefusedError(text) from error
+        if not isinstance(error, sqlite3.OperationalError) or "locked" not in str(error):
             raise
         raise RequestRefusedError(f"{path} is in use; stop the aggregator first") from error
     finally:
@@ -123,37 +189,14 @@ def _parts(conn: sqlite3.Connection, ven_id: str, ven_name: str) -> list[tuple[s
         others += [
             (table, f"{name} = ?", (ven_id,)) for name in _BY if name in columns and table not in named
         ]
-    return [parts[0], *others, *parts[1:]]
+    return [parts[0], *others, *parts[1:], *erase_named.rows(conn, Names(ven_id, ven_name))]
 
 
-def _leaves(conn: sqlite3.Connection, ven_id: str) -> Iterator[int]:
+def _leaves(conn: sqlite3.Connection, names: Names) -> Iterator[int]:
     for index, _, _, canonical in offline.leaves(conn):
-        if canonical is not None and json.loads(canonical)["body"].get("ven_id") == ven_id:
+        if canonical is None:
+            continue
+        record = json.loads(canonical)
+        body = record["body"]
+        if body.get("ven_id") == names.ven_id or names.acted_on(record["kind"], body):
             yield index
-
-
-def _forget_in_requests(conn: sqlite3.Connection, found: Plan) -> None:
-    """Leave the node out of the answers to requests, which name all that were asked."""
-    names = {found.ven_id, found.ven_name}
-    rows = conn.execute("SELECT request_id, asked, answer FROM agg_request").fetchall()
-    for request_id, *texts in rows:
-        kept = [json.dumps(_without(json.loads(text), names), sort_keys=True) for text in texts]
-        if kept != texts:
-            conn.execute(
-                "UPDATE agg_request SET asked = ?, answer = ? WHERE request_id = ?", (*kept, request_id)
-            )
-
-
-def _without(value: Any, names: set[str]) -> Any:
-    """A JSON value without the items of lists that are or describe the node."""
-    if isinstance(value, dict):
-        return {name: _without(item, names) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_without(item, names) for item in value if not _describes(item, names)]
-    return value
-
-
-def _describes(item: Any, names: set[str]) -> bool:
-    if isinstance(item, dict):
-        return item.get("ven_id") in names or item.get("ven_name") in names
-    return isinstance(item, str) and item in names

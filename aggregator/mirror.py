@@ -14,6 +14,7 @@ from decimal import Decimal
 from aggregator.agreement import Agreement, Call, Clause, ClauseHit
 from aggregator.errors import BadInputError
 from aggregator.profile import Period
+from aggregator.told import Values
 from ledger.agreement import Standing, State, Terms
 from ledger.agreement_store import Held
 
@@ -60,19 +61,17 @@ def standing_hits(
     now_s, start_s, end_s = (int(at.timestamp()) for at in (now, call.period.start, call.period.end))
     state = standing.state_at(now_s)
     if state is not State.ACTIVE:
-        hits.append(ClauseHit(Clause.STATE, f"is {_state_text(standing, state, now_s)}, active is agreed"))
+        hits.append(_state_hit(standing, state, now_s))
     if start_s < standing.terms.starts_at:
-        hits.append(
-            ClauseHit(
-                Clause.START, f"starts at {_iso(start_s)}, agreed from {_iso(standing.terms.starts_at)}"
-            )
-        )
+        values = {"start": _utc(start_s), "agreed": _utc(standing.terms.starts_at)}
+        hits.append(ClauseHit(Clause.START, "starts at %(start)s, agreed from %(agreed)s", values))
     if end_s > standing.terms.expires_at:
-        text = f"ends at {_iso(end_s)}, agreed until {_iso(standing.terms.expires_at)}"
-        hits.append(ClauseHit(Clause.EXPIRY, text))
+        values = {"end": _utc(end_s), "agreed": _utc(standing.terms.expires_at)}
+        hits.append(ClauseHit(Clause.EXPIRY, "ends at %(end)s, agreed until %(agreed)s", values))
     elif standing.closes_at and start_s >= standing.closes_at:
-        text = f"starts at {_iso(start_s)}, the agreement is closed from {_iso(standing.closes_at)} on"
-        hits.append(ClauseHit(Clause.EXPIRY, text))
+        values = {"start": _utc(start_s), "closed": _utc(standing.closes_at)}
+        text = "starts at %(start)s, the agreement is closed from %(closed)s on"
+        hits.append(ClauseHit(Clause.EXPIRY, text, values))
     return hits + _calls_hits(standing.terms, start_s, others)
 
 
@@ -82,15 +81,17 @@ def _calls_hits(terms: Terms, start_s: int, others: Sequence[Period]) -> list[Cl
     calls = sum(terms.day_of(int(other.start.timestamp())) == day for other in others)
     if calls < terms.max_calls_per_day:
         return []
-    text = (
-        f"{calls} calls on that day at UTC{terms.utc_offset_s / 3600:+g} h, {terms.max_calls_per_day} agreed"
-    )
-    return [ClauseHit(Clause.DAILY_CALLS, text)]
+    offset = f"{terms.utc_offset_s / 3600:+g}"
+    values: Values = {"calls": calls, "offset": offset, "agreed": terms.max_calls_per_day}
+    text = "%(calls)s calls on that day at UTC%(offset)s h, %(agreed)s agreed"
+    return [ClauseHit(Clause.DAILY_CALLS, text, values)]
 
 
-def _state_text(standing: Standing, state: State, now_s: int) -> str:
-    why = standing.why_suspended(now_s) if state is State.SUSPENDED else ""
-    return state.name.lower() + (f" ({why})" if why else "")
+def _state_hit(standing: Standing, state: State, now_s: int) -> ClauseHit:
+    if state is State.SUSPENDED:
+        why = {"why": standing.why_suspended(now_s)}
+        return ClauseHit(Clause.STATE, "is suspended (%(why)s), active is agreed", why)
+    return ClauseHit(Clause.STATE, "is %(state)s, active is agreed", {"state": state.name.lower()})
 
 
 def _whole(name: str, value: Decimal, scale: int) -> int:
@@ -100,5 +101,5 @@ def _whole(name: str, value: Decimal, scale: int) -> int:
     return int(scaled)
 
 
-def _iso(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
+def _utc(at: int) -> datetime:
+    return datetime.fromtimestamp(at, UTC)

@@ -13,9 +13,10 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator import store
+from aggregator import share, store
 from aggregator.curve import PORTFOLIO, CurveMaker, Curves, numbers, portfolio_load, times
 from aggregator.dispatch import energy_wh
 from aggregator.errors import UnknownObjectError
@@ -24,9 +25,11 @@ from aggregator.portfolio import Portfolio
 from aggregator.profile import QUARTER, LoadProfile, Period
 from aggregator.readings import LOAD, LOAD_FORECAST, OFFER, metered
 from aggregator.tally import Tally
+from aggregator.totals import totals as all_totals
 from ledger import store as ledger_store
 from vtn import event as vtn_event
 from vtn import registration
+from vtn.schema import ven_table
 
 WEEK = timedelta(days=7)
 
@@ -75,17 +78,17 @@ class Overview:
         out.
         """
         await self.tally.advance(conn)
-        vens = await registration.vens(conn)
-        totals = await store.totals(conn)
+        registered = select(func.count()).where(ven_table.c.registration_id.is_not(None))
+        totals = await all_totals(conn)
         return {
-            "vens": sum(ven.registration_id is not None for ven in vens),
+            "vens": int((await conn.execute(registered)).scalar_one()),
             "events": totals.events,
             "delivered": totals.delivered,
             "opted_in": totals.opted_in,
             "reports": self.tally.reports,
             "readings": self.tally.readings,
             "history_reports": self.tally.history_reports,
-            "history_days": sum(self.tally.history_days(ven.ven_id) for ven in vens),
+            "history_days": self.tally.all_history_days(),
             "statements": totals.statements,
             "leaves": await ledger_store.log_size(conn),
             "checkpoints": await ledger_store.checkpoint_count(conn),
@@ -94,7 +97,7 @@ class Overview:
 
     async def summary(self, conn: AsyncConnection) -> dict[str, Any]:
         """The counts, and what all settled events asked for and got by their newest statements."""
-        totals = await store.totals(conn)
+        totals = await all_totals(conn)
         return {
             **await self.counts(conn),
             "requested_kwh": totals.requested_wh / 1000,
@@ -107,6 +110,9 @@ class Overview:
         calls = await store.calls(conn, event_id=event_id)
         if not calls:
             raise UnknownObjectError(f"there is no event {event_id}")
+        request = await store.find_request(conn, event_id=event_id)
+        ended = (None, request.cancelled_at if request else None)  # who was taken out before is not in it
+        calls = [call for call in calls if call.cancelled_at in ended] or calls
         period = calls[0].period
         names = {ven.ven_id: ven.ven_name for ven in await registration.vens(conn)}
         states = {state.ven_id: state for state in await vtn_event.event_states(conn, event_id)}
@@ -146,7 +152,7 @@ class Overview:
                 **stored.statement.body(),
                 "ven_name": names[stored.statement.ven_id],
                 "made_at": stored.made_at.isoformat(),
-                "detail": stored.detail,
+                "detail": share.shown(stored.detail),
             }
             for stored in found
         ]
@@ -213,7 +219,7 @@ def described(curves: Curves) -> dict[str, Any]:
 
 async def incentive_total(conn: AsyncConnection) -> str:
     """All incentives by the newest statements, in units of the currency with two decimals."""
-    totals = await store.totals(conn)
+    totals = await all_totals(conn)
     return str(Decimal(totals.incentive_minor).scaleb(-2).quantize(Decimal("0.01")))
 
 

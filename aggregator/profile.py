@@ -97,6 +97,27 @@ def total(profiles: "list[LoadProfile]", period: Period) -> LoadProfile:
     )
 
 
+def known_part(profiles: "list[LoadProfile]", period: Period) -> tuple[LoadProfile, tuple[int, ...]]:
+    """Sum of what is known of the profiles in each of the period's quarter hours, and of how many it is.
+
+    NaN where less than half of them are known: such a sum would look like a drop of the load.
+    """
+    slots = list(period.slots())
+    sums, counts = [0.0] * len(slots), [0] * len(slots)
+    for profile in profiles:
+        same = bool(slots) and profile.start == slots[0] and profile.step == QUARTER
+        values = profile.kw if same and len(profile.kw) == len(slots) else profile.window(period).kw
+        for index, kw in enumerate(values):
+            if not math.isnan(kw):
+                sums[index] += kw
+                counts[index] += 1
+    known = tuple(
+        total if count and 2 * count >= len(profiles) else math.nan
+        for total, count in zip(sums, counts, strict=True)
+    )
+    return LoadProfile(slots[0] if slots else period.start, QUARTER, known), tuple(counts)
+
+
 @dataclass(frozen=True, slots=True)
 class Calendar:
     """Which local day an instant belongs to, and of which type that day is.

@@ -35,6 +35,8 @@ METERED = (HISTORY, TELEMETRY)
 LOAD = "load"
 LOAD_FORECAST = "load_forecast"
 OFFER = "offer"
+NODES_OWN = frozenset({LOAD, LOAD_FORECAST, OFFER})
+"""Data points of the node as a whole; all others are those of homes behind it."""
 
 HOUR = timedelta(hours=1)
 ONCE = timedelta(0)
@@ -85,8 +87,12 @@ def _merged(rows: Sequence[vtn_report.ReadingRow], period: Period) -> LoadProfil
 
 def _quarters(row: vtn_report.ReadingRow, period: Period) -> Iterator[datetime]:
     """The starts of the quarter hours before the period's end that a reading reaches into."""
-    slot = floor_to(row.start, QUARTER)
+    start = row.start
+    fits = not (start.minute % 15 or start.second or start.microsecond)
+    slot = start if fits else floor_to(start, QUARTER)
     yield slot
+    if fits and row.duration_s <= SECONDS:
+        return  # as nearly all are
     end = min((period.end - row.start).total_seconds(), row.duration_s)
     while (slot := slot + QUARTER) and (slot - row.start).total_seconds() < end:
         yield slot
@@ -103,6 +109,11 @@ def _profile(rows: Iterable[vtn_report.ReadingRow], period: Period) -> LoadProfi
         if not (row.quality.startswith(USABLE) and math.isfinite(row.value) and row.duration_s > 0):
             continue
         begin_s = (row.start - first).total_seconds()
+        if row.duration_s == SECONDS and not begin_s % SECONDS:  # as nearly all are
+            if 0 <= begin_s < len(slots) * SECONDS:
+                energy_wh[int(begin_s // SECONDS)] += row.value
+                covered_s[int(begin_s // SECONDS)] += SECONDS
+            continue
         end_s = begin_s + row.duration_s
         for index in range(max(0, int(begin_s // SECONDS)), min(len(slots), math.ceil(end_s / SECONDS))):
             shared_s = min(end_s, (index + 1) * SECONDS) - max(begin_s, index * SECONDS)

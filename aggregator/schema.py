@@ -34,8 +34,35 @@ request_table = Table(
     Column("requested_at", Instant, nullable=False),
     Column("cancelled_at", Instant),
 )
+# Every change of a request after it was sent, with the request as it stood then.
+change_table = Table(
+    "agg_change",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("event_id", Text, nullable=False),
+    Column("idempotency_key", Text, unique=True),
+    Column("asked", Text, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("changed_by", Text, nullable=False),  # a user's id
+    Index("agg_change_by_event", "event_id", "number"),
+    sqlite_autoincrement=True,
+)
+# Forms of events that operators fill in again and again; `name_key` is the name as it is compared.
+template_table = Table(
+    "agg_event_template",
+    metadata,
+    Column("template_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("name_key", Text, nullable=False, unique=True),
+    Column("content", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("changed_by", Text, nullable=False),
+)
 # One node's part in an event. A call that is taken back before it starts is cancelled, one that is stopped
-# while it runs ends earlier. settled_revision 0: no statement yet.
+# while it runs ends earlier. settled_revision 0: no statement yet. modification_number: of the version of the
+# event that the call is of.
 call_table = Table(
     "agg_call",
     metadata,
@@ -49,6 +76,7 @@ call_table = Table(
     Column("notified_at", Instant, nullable=False),
     Column("cancelled_at", Instant),
     Column("settled_revision", Integer, nullable=False, default=0),
+    Column("modification_number", Integer, nullable=False, server_default="0"),
     Index("agg_call_by_ven", "ven_id", "start"),
     Index("agg_call_by_end", "end"),
 )
@@ -83,4 +111,16 @@ position_table = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("seq", Integer, nullable=False),
+)
+# What the API answered to a change that came with a key, so that the same request is answered the same again.
+api_answer_table = Table(
+    "agg_api_answer",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("asked", Text, nullable=False),
+    Column("status", Integer, nullable=False),  # 0: under way, 1: ordered
+    Column("answer", Text, nullable=False),
+    Column("made_at", Instant, nullable=False),
+    Index("agg_api_answer_by_time", "made_at"),
 )

@@ -107,6 +107,11 @@ def _anchors(conn: sqlite3.Connection) -> Iterator[Row]:
         yield _row(fields["anchor_id"], book.anchor_record, fields)
 
 
+def _cosignatures(conn: sqlite3.Connection) -> Iterator[Row]:
+    for fields in offline.cosignatures(conn):
+        yield _row(fields["number"], book.cosignature_record, fields)
+
+
 def _row(number: object, make: Callable[[Stored], Record], stored: Stored, key: object = None) -> Row:
     try:
         record = make(stored)
@@ -120,5 +125,6 @@ TABLES = {
     "statement": Sealed("agg_statement", audit.STATEMENTS, _statements),
     book.CHECKPOINT: Sealed("ledger_checkpoint", audit.CHECKPOINTS, _checkpoints),
     book.ANCHOR: Sealed("ledger_anchor", audit.ANCHORS, _anchors),
+    book.COSIGNATURE: Sealed("ledger_cosignature", audit.COSIGNATURES, _cosignatures),
 }
 """By the kind of record; every other kind is the journal's."""

@@ -4,6 +4,7 @@ due.
 - *attend* wakes on new facts: keeps offers and settles; behind it *forecast*, once a day.
 - *look* wakes every few minutes: seals what has gathered, and wakes *attend*, because deadlines pass.
 - *checkpoint* seals and signs on the clock's grid.
+- *alarms* looks at what can be wrong, *notices* tells of it.
 - *anchor* brings checkpoints to the chain, *agreements* settles there, *witness* has them cosigned by one
   witness; nothing ever waits for them.
 
@@ -15,30 +16,39 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator import audit, own_records, portfolio, store
+from aggregator import audit, enrolment, own_records, portfolio, store
+from aggregator.access.access import Access, wall_clock
+from aggregator.access.control import UserControl
+from aggregator.alarm_wiring import fleet_of, make_watch
+from aggregator.anchoring import Anchoring
 from aggregator.api import Api
 from aggregator.api_agreements import AgreementApi
+from aggregator.clearance import MACHINE_OWNER, Sender
 from aggregator.curve import PORTFOLIO, CurveMaker, history_is_in, portfolio_load
+from aggregator.dashboard.page import Desk
 from aggregator.forecaster import portfolio_forecast
+from aggregator.front import Front, open_front
 from aggregator.overview import Overview
 from aggregator.profile import QUARTER, Period, floor_to
 from aggregator.public_log import PublicLog
 from aggregator.readings import LOAD_FORECAST, OFFER, OFFERS, issued, report_requests
-from aggregator.settings import AggregatorSettings, ChainSettings
+from aggregator.settings import AggregatorSettings
 from aggregator.statement import LOOK_BACK, settle_due
 from aggregator.tally import Tally
+from aggregator.task_keeper import TaskKeeper
+from aggregator.web import Web
 from aggregator.witnessing import Witnessing
-from ledger import store as ledger_store
-from ledger.checkpoint import SigningKey
+from ledger.errors import TokenError
 from ledger.log import Log
+from ledger.log_key import log_key
 from openadr import Report, ReportRequest
 from vtn import journal, registration
 from vtn.api import OperatorApi
@@ -49,16 +59,14 @@ from vtn.server import Server
 from vtn.store import Database, Notice
 
 if TYPE_CHECKING:
+    from aggregator.alarm_watch import AlarmWatch
     from aggregator.chain_book import ChainBook
-    from ledger.anchor import Anchorer
 
 log = structlog.get_logger(__name__)
 
 Sleep = Callable[[float], Awaitable[None]]
 
 LOOK_EVERY_S = 300.0
-ANCHOR_EVERY_S = 225.0
-RETRY_S = 1.0  # real seconds before a failed task starts over
 FORECAST_PATIENCE = timedelta(hours=2)
 ATTENDED = "attended"
 KNOWN_SHARE = 0.95
@@ -67,28 +75,36 @@ KNOWN_SHARE = 0.95
 class Aggregator:
     """One programme with its nodes. The database must be migrated; see ``flexpact.migrations``."""
 
-    def __init__(self, settings: AggregatorSettings, clock: Callable[[], datetime], sleep: Sleep) -> None:
+    def __init__(
+        self,
+        settings: AggregatorSettings,
+        clock: Callable[[], datetime],
+        sleep: Sleep,
+        wall: Callable[[], datetime] = wall_clock,
+    ) -> None:
+        """`clock` may be simulated; `wall` is the time of the people who sign in."""
         self._settings = settings
         self._clock = clock
         self._sleep = sleep
-        key = SigningKey.load(settings.log.key_file)
-        self._log = Log(settings.log.origin, key, settings.log.witness_trust())
+        self._wall = wall
+        key = log_key(settings.log.key, settings.log.origin)
+        self._log = Log(settings.log.origin, key, settings.log.witness_trust(), settings.log.former())
         self._witnessing = Witnessing(settings.log.witnesses, self._log, clock)
         self._public = PublicLog(settings.log.public) if settings.log.public else None
-        self._anchorer = _anchorer(settings.chain) if settings.chain else None
-        self._anchoring = asyncio.Lock()
+        self._anchoring = Anchoring(settings.chain, clock, sleep)
         self._book = _book(settings, self._log, clock, sleep)
         self._portfolio = portfolio.Portfolio(settings)
         self._maker = CurveMaker(settings.programme)
         self._tally = Tally()
+        self._web_address = lambda: self.web.address if self.web else ""
         self._news = asyncio.Event()
         self._attended = asyncio.Event()
-        self._published = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = TaskKeeper(clock)
+        self._watch: AlarmWatch | None = None
         self._db: Database | None = None
         self._vtn: Server | None = None
+        self._front: Front | None = None
         self._api: ControlSocket | None = None
-        self._last_anchor_at: datetime | None = None
         self._forecast_day: date | None = None
         self._forecast_late_at = clock()
         self._forecast_tried = False
@@ -100,62 +116,73 @@ class Aggregator:
             raise RuntimeError("the aggregator is not running")
         return self._vtn.port
 
+    @property
+    def web(self) -> Web | None:
+        """The dashboard's listener, where there is one."""
+        return self._front.web if self._front else None
+
     async def start(self) -> None:
         """Open everything and begin; StartupError or SettingsError says in one sentence what stands in the
         way.
         """
         self._db = db = await Database.open(self._settings.database)
+        db.listen(self._portfolio.hear)
         db.listen(self._hear)
         async with db.write() as conn:
             nodes, on_chain = self._settings.nodes, self._book is not None
-            await portfolio.enrol(conn, nodes, self._clock(), on_chain=on_chain)
+            await enrolment.enrol(conn, nodes, self._clock(), on_chain=on_chain)
         async with db.read() as conn:
             await self._tally.advance(conn, await store.position(conn, ATTENDED))
-        shelf = {own_records.PATH: own_records.OwnRecords(db, self._log).page}
+            await self._portfolio.follow_limits(conn)
+        own = own_records.OwnRecords(db, self._log)
+        shelf = {own_records.PATH: own.page, own_records.GROWTH_PATH: own.growth}
         self._vtn = Server(self._settings.vtn, db, self._clock, self._ask, shelf=shelf)
         await self._vtn.start()
         app = self._make_api(db, self._vtn).app()
-        OperatorApi(db, self._office(self._vtn)).mount(app)
+        OperatorApi(db, self._office(self._vtn, MACHINE_OWNER)).mount(app)
         AgreementApi(db, self._book).mount(app)
+        access = await Access.over(db, self._settings.sealing_key, self._wall, self._web_address)
+        UserControl(access, self._clock).mount(app)
         loopback = self._settings.loopback.open() if self._settings.loopback else None
         self._api = await listen(app, self._settings.socket, loopback)
         if self._public is not None:
             await self._public.start(db)
+        self._watch = self._make_watch(self._vtn)
+        if self._settings.web is not None:
+            self._front = await open_front(self._settings.web, self._desk(db, self._vtn, access))
         work = {
             "attend": self._attend,
             "forecast": self._forecast,
             "look": self._look,
             "checkpoint": self._checkpoint,
-            "anchor": self._anchor,
+            "anchor": self._anchoring.work,
             **({"agreements": self._book.work} if self._book else {}),
             **self._witnessing.tasks(),
+            "alarms": self._watch.work,
+            "notices": self._watch.send,
         }
-        self._tasks = [
-            asyncio.create_task(self._keep(name, task), name=f"aggregator {name}")
-            for name, task in work.items()
-        ]
+        self._tasks.start(db, work)
         self._news.set()
-        log.info(
-            "aggregator runs",
-            nodes=len(self._settings.nodes),
-            port=self.port,
-            anchors=self._anchorer is not None,
-        )
+        count, anchors = len(self._settings.nodes), self._settings.chain is not None
+        log.info("aggregator runs", nodes=count, port=self.port, anchors=anchors)
 
     def reload(self) -> None:
-        """Read the VTN's certificates again: new connections get them, open ones go on."""
+        """Read the certificates again: new connections get them, open ones go on."""
         if self._vtn is not None:
             self._vtn.reload()
+        if self._front is not None:
+            self._front.web.reload()
 
     async def stop(self) -> None:
         """Stop listening, seal and sign what there is, and close; what is not anchored yet is anchored
         later.
         """
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._api is not None:
-            await self._api.close()
+        await self._tasks.stop()
+        if self._watch is not None:
+            await self._watch.close()  # it sends no more, before the database that it writes to is closed
+        for front in (self._front, self._api):
+            if front is not None:
+                await front.close()
         if self._public is not None:
             await self._public.close()
         if self._vtn is not None:
@@ -163,12 +190,46 @@ class Aggregator:
         if self._db is not None:
             try:
                 await self._sign(self._db)
-            except (StoreError, DBAPIError) as error:
+            except (StoreError, DBAPIError, TokenError) as error:
                 log.error("what came last is sealed after the next start", error=str(error))
             await self._db.close()
-        for connected in (self._anchorer, self._book, self._witnessing):
+            self._db = None
+        for connected in (self._anchoring, self._book, self._witnessing):
             if connected is not None:
                 await connected.close()
+
+    def _desk(self, db: Database, vtn: Server, access: Access) -> Desk:
+        """What the dashboard's pages know of us."""
+        return Desk(
+            db=db,
+            access=access,
+            settings=self._settings,
+            portfolio=self._portfolio,
+            overview=Overview(self._portfolio, self._maker, self._tally),
+            maker=self._maker,
+            log=self._log,
+            clock=self._clock,
+            office=self._office(vtn, Sender("api")),
+            chain_state=self._anchoring.state,
+            seal=self._seal_all,
+            vtn=vtn,
+            tasks=self._tasks,
+            book=self._book,
+            watch=self._watch,
+        )
+
+    def _make_watch(self, vtn: Server) -> AlarmWatch:
+        """What keeps the alarms."""
+        return make_watch(
+            self._settings,
+            fleet=partial(fleet_of, self._settings, vtn),
+            chain_state=self._anchoring.state,
+            witnesses=self._witnessing.troubles,
+            tasks=self._tasks.failing,
+            address=self._web_address,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
 
     def _make_api(self, db: Database, vtn: Server) -> Api:
         return Api(
@@ -180,12 +241,12 @@ class Aggregator:
             log=self._log,
             clock=self._clock,
             contacts=vtn.last_contacts,
-            chain_state=self._chain_state,
+            chain_state=self._anchoring.state,
             seal=self._seal_all,
         )
 
-    def _office(self, vtn: Server) -> Office:
-        """What the VTN's own API needs: agreements bind its events too, and requests keep theirs."""
+    def _office(self, vtn: Server, sender: Sender) -> Office:
+        """What the VTN's own API needs: what binds requests binds its events, and requests keep theirs."""
         return Office(
             admit=self._portfolio.admit,
             clock=self._clock,
@@ -195,6 +256,7 @@ class Aggregator:
             market_context=self._settings.programme.market_context,
             opt=self._settings.vtn.opt,
             poll_period_s=self._settings.vtn.poll_period_s,
+            judge=partial(self._portfolio.judge, sender),
         )
 
     def _hear(self, notices: Sequence[Notice]) -> None:
@@ -209,15 +271,6 @@ class Aggregator:
         midnight = calendar.day(calendar.day_of(now)).start
         history = Period(calendar.shifted(midnight, -days), floor_to(now, QUARTER)) if wanted else None
         return report_requests(ven.ven_id, reports, history, now)
-
-    async def _keep(self, name: str, task: Callable[[Database], Awaitable[None]]) -> None:
-        """Run a task for ever; a fault is told and the task starts over."""
-        while self._db is not None:
-            try:
-                await task(self._db)
-            except Exception:
-                log.exception("a task failed and starts over", task=name)
-                await asyncio.sleep(RETRY_S)
 
     async def _look(self, db: Database) -> None:
         """Deadlines pass and facts gather without any new fact."""
@@ -303,32 +356,8 @@ class Aggregator:
         async with db.write() as conn:
             await self._log.publish(conn, self._clock())
             await store.move(conn, ATTENDED, attended)
-        self._published.set()
+        self._anchoring.wake()
         self._witnessing.wake()
-
-    async def _anchor(self, db: Database) -> None:
-        """Try until the chain holds the newest checkpoint, then wait for the next one."""
-        if await self._anchor_once(db):
-            await self._published.wait()
-        else:
-            await self._sleep(ANCHOR_EVERY_S)
-
-    async def _anchor_once(self, db: Database) -> bool:
-        """One try; whether everything that is signed is on the chain. True without a chain."""
-        self._published.clear()
-        if self._anchorer is None:
-            return True
-        async with self._anchoring:
-            before = self._anchorer.state
-            async with db.read() as conn:
-                held = await ledger_store.anchored_size(conn)
-            state = await self._anchorer.step(db, self._clock())
-        if state.anchored > held:
-            self._last_anchor_at = self._clock()
-        if before is None or (before.status, before.alarm) != (state.status, state.alarm):
-            say = log.error if state.alarm else log.info
-            say("anchoring", status=str(state.status), text=state.text, anchored=state.anchored)
-        return str(state.status) == "idle"
 
     async def _seal_all(self, timeout_s: float) -> bool:
         """Settle what is due, seal, sign, anchor; whether the chain had everything within ``timeout_s``."""
@@ -339,31 +368,8 @@ class Aggregator:
         await self._sign(db)
         if self._book is not None:
             await self._book.catch_up(db, timeout_s)
-        if self._anchorer is None:
-            return False
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while not await self._anchored(db):
-                    if not await self._anchor_once(db):
-                        await asyncio.sleep(RETRY_S / 5)
-        return await self._anchored(db)
-
-    async def _anchored(self, db: Database) -> bool:
-        async with db.read() as conn:
-            return await ledger_store.anchored_size(conn) == await ledger_store.log_size(conn)
-
-    def _chain_state(self) -> dict[str, Any]:
-        state = self._anchorer.state if self._anchorer else None
-        ok = state is not None and str(state.status) in {"idle", "waiting"}
-        return {
-            "ok": ok,
-            "status": str(state.status) if state else "not asked yet",
-            "text": state.text if state else "",
-            "last_anchor_at": self._last_anchor_at.isoformat() if self._last_anchor_at else None,
-            "head": state.anchored if state else 0,
-            "behind_since": state.behind_since.isoformat() if state and state.behind_since else None,
-            "alarm": state is not None and state.alarm,
-        }
+            await self._sign(db)  # where a penalty was waived, a statement followed
+        return await self._anchoring.catch_up(db, timeout_s)
 
 
 async def _request_of(conn: AsyncConnection, event_id: str) -> str | None:
@@ -382,12 +388,6 @@ async def _series(conn: Any, fact: journal.Fact) -> list[tuple[str, Any]]:
     return [(r_id, made) for r_id, made in found if made is not None]
 
 
-def _anchorer(chain: ChainSettings) -> Anchorer:
-    from ledger.anchor import Anchorer  # noqa: PLC0415 - web3 costs 25 MB and a second: only with a chain
-
-    return Anchorer(chain.anchor())
-
-
 def _book(
     settings: AggregatorSettings, sealed: Log, clock: Callable[[], datetime], sleep: Sleep
 ) -> ChainBook | None:
@@ -395,5 +395,5 @@ def _book(
         return None
     from aggregator.chain_book import ChainBook  # noqa: PLC0415 - as above
 
-    calendar = settings.programme.calendar()
-    return ChainBook((settings.agreements, settings.chain, settings.nodes, calendar), sealed, clock, sleep)
+    parts = (settings.agreements, settings.chain, settings.nodes, settings.programme)
+    return ChainBook(parts, sealed, clock, sleep)

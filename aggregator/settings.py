@@ -12,7 +12,10 @@
     ...
     [log]
     origin = "flexpact.example/log"
-    key_file = "log.key"
+    key_file = "log.key"                  # or key_uri = "pkcs11:...", see docs/keys.md
+    [[log.former_keys]]                   # keys before a rotation, see docs/keys.md
+    key = "flexpact.example/log+..."
+    valid_until = 2027-01-01T00:00:00Z
     [log.public]                          # checkpoint and tiles for everybody, see docs/witness.md
     port = 8445
     [[log.witnesses]]                     # who is asked to cosign
@@ -28,8 +31,20 @@
     contract = "0x..."
     key_file = "aggregator.key"
 
+    [web]                                 # the dashboard, see docs/operator-access.md
+    port = 8446
+    cert = "web.pem"
+    key = "web.key"
+
+    [notices]                             # whom to tell of alarms, see docs/operations.md
+    hosts = ["hooks.example"]
+    secret_file = "webhook.secret"
+
     [programme]
     market_context = "http://flexpact.example/peak"
+
+    [limits]                              # budget and second person, see docs/event-safety.md
+    approval_above_kw = 1000
 
     [[nodes]]
     ven_name = "node-1"
@@ -53,11 +68,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from aggregator.agreement import Agreement
 from aggregator.baseline import DEFAULT_CAP, Method
 from aggregator.errors import SettingsError
+from aggregator.limit_settings import LimitSettings
+from aggregator.notice_settings import NoticeSettings
 from aggregator.profile import Calendar
+from aggregator.web_settings import WebSettings
 from ledger.checkpoint import COSIGNATURE, VerifierKey
 from ledger.errors import MalformedError
-from ledger.settings import AnchorSettings, SettlerSettings
-from ledger.trust import WitnessTrust
+from ledger.settings import AnchorSettings, FormerKeySettings, KeySettings, SettlerSettings
+from ledger.trust import LogKey, WitnessTrust
 from vtn.operator_settings import LoopbackSettings
 from vtn.settings import VtnSettings
 
@@ -66,7 +84,8 @@ Money = Annotated[Decimal, Field(ge=0, le=1_000_000)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # what was refused may be a secret: errors name the field, and no value stays in them for a log
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class AgreementSettings(_Section):
@@ -138,11 +157,13 @@ class PublicSettings(_Section):
     port: int = Field(ge=0, le=65_535, description="port of plain HTTP; TLS is for what stands before it")
 
 
-class LogSettings(_Section):
-    """The Merkle log of this aggregator."""
+class LogSettings(KeySettings):
+    """The Merkle log of this aggregator; the key signs its checkpoints."""
 
     origin: str = Field(min_length=1, max_length=128, description="the log's name in its checkpoints")
-    key_file: Path = Field(description="the log's signing key")
+    former_keys: tuple[FormerKeySettings, ...] = Field(
+        default=(), max_length=100, description="keys of the log from before a rotation"
+    )
     public: PublicSettings | None = Field(default=None, description="where everybody may follow the log")
     witnesses: tuple[WitnessSettings, ...] = Field(
         default=(), max_length=15, description="who is asked to cosign; a receipt has room for so many"
@@ -160,21 +181,34 @@ class LogSettings(_Section):
             raise ValueError(f"witnesses_needed is {self.witnesses_needed}, and there are {len(names)}")
         return self
 
+    @model_validator(mode="after")
+    def _keys_of_this_log(self) -> "LogSettings":
+        keys = [known.key for known in self.former()]
+        for key in keys:
+            if key.name != self.origin:
+                raise ValueError(f"former_keys has a key of {key.name!r}, and the log is {self.origin!r}")
+            if keys.count(key) > 1:
+                raise ValueError(f"former_keys has the key {key.id.hex()} twice")
+        return self
+
+    def former(self) -> tuple[LogKey, ...]:
+        """The keys before a rotation."""
+        return tuple(known.log_key() for known in self.former_keys)
+
     def witness_trust(self) -> WitnessTrust | None:
         """What our trust files say of witnesses."""
         keys = tuple(VerifierKey.parse(witness.key) for witness in self.witnesses)
         return WitnessTrust(self.witnesses_needed, keys) if keys else None
 
 
-class ChainSettings(_Section):
-    """Where checkpoints are anchored."""
+class ChainSettings(KeySettings):
+    """Where checkpoints are anchored; the key is that of the account that pays."""
 
     rpc_url: str = Field(pattern="^https?://", description="JSON-RPC of one chain node")
     chain_id: int = Field(
         default=EMBEDDED_CHAIN, ge=1, lt=2**63, description="id of the chain; the embedded one's if left out"
     )
     contract: str = Field(pattern="^0x[0-9a-fA-F]{40}$", description="address of the CheckpointLog")
-    key_file: Path = Field(description="key of the account that pays")
     timeout_s: float = Field(default=5.0, gt=0, le=60, description="real seconds to wait for the node")
     confirmations: int = Field(
         default=0,
@@ -190,16 +224,18 @@ class ChainSettings(_Section):
             chain_id=self.chain_id,
             contract=self.contract.lower(),
             key_file=self.key_file,
+            key_uri=self.key_uri,
             timeout_s=self.timeout_s,
             confirmations=self.confirmations,
         )
 
 
-class AgreementsSettings(_Section):
-    """Agreements on the chain that `chain` names; without this section those below `nodes` decide alone."""
+class AgreementsSettings(KeySettings):
+    """Agreements on the chain that `chain` names; without this section those below `nodes` decide alone.
+    The key is that of the aggregator's account, not the one that anchors.
+    """
 
     contract: str = Field(pattern="^0x[0-9a-fA-F]{40}$", description="address of the DRAgreement")
-    key_file: Path = Field(description="key of the aggregator's account; not the one that anchors")
     required: bool = Field(
         default=False, description="whether a node without an agreement on the chain is not called"
     )
@@ -211,6 +247,7 @@ class AgreementsSettings(_Section):
             chain_id=chain.chain_id,
             contract=self.contract.lower(),
             key_file=self.key_file,
+            key_uri=self.key_uri,
             timeout_s=chain.timeout_s,
         )
 
@@ -269,7 +306,12 @@ class AggregatorSettings(_Section):
     agreements: AgreementsSettings | None = Field(
         default=None, description="agreements on the chain; left out, those of the nodes' settings decide"
     )
+    web: WebSettings | None = Field(default=None, description="the dashboard; left out, there is none")
+    notices: NoticeSettings | None = Field(
+        default=None, description="where notices may go; left out, alarms are shown in the dashboard alone"
+    )
     programme: ProgrammeSettings = ProgrammeSettings()
+    limits: LimitSettings = LimitSettings()
     nodes: tuple[NodeSettings, ...] = Field(min_length=1, max_length=10_000)
 
     @field_validator("nodes")
@@ -289,14 +331,19 @@ class AggregatorSettings(_Section):
     def _agreements_have_a_chain(self) -> "AggregatorSettings":
         if self.agreements is not None and self.chain is None:
             raise ValueError("agreements need a chain: add [chain]")
-        if self.agreements and self.chain and self.agreements.key_file == self.chain.key_file:
-            raise ValueError("agreements.key_file must not be chain.key_file: each account sends by itself")
+        if self.agreements and self.chain and self.agreements.key == self.chain.key:
+            raise ValueError("the key of agreements must not be that of chain: each account sends by itself")
         return self
 
     @property
     def database(self) -> Path:
         """The database file."""
         return self.state / "aggregator.sqlite"
+
+    @property
+    def sealing_key(self) -> Path:
+        """The key of what the database holds sealed, made at the first start."""
+        return self.state / "sealing.key"
 
     @classmethod
     def load(cls, path: Path) -> "AggregatorSettings":
@@ -315,18 +362,15 @@ class AggregatorSettings(_Section):
             raise SettingsError(f"{path}: {where}: {first['msg']}") from error
 
     def _below(self, folder: Path) -> "AggregatorSettings":
-        log = self.log.model_copy(update={"key_file": folder / self.log.key_file})
-        chain = self.chain and self.chain.model_copy(update={"key_file": folder / self.chain.key_file})
-        agreements = self.agreements and self.agreements.model_copy(
-            update={"key_file": folder / self.agreements.key_file}
-        )
         paths = {
             "state": folder / self.state,
             "socket": folder / self.socket,
             "loopback": self.loopback and self.loopback.below(folder),
-            "log": log,
-            "chain": chain,
-            "agreements": agreements,
+            "log": self.log.below(folder),
+            "chain": self.chain and self.chain.below(folder),
+            "agreements": self.agreements and self.agreements.below(folder),
             "vtn": self.vtn.below(folder),
+            "web": self.web and self.web.below(folder),
+            "notices": self.notices and self.notices.below(folder),
         }
         return self.model_copy(update=paths)

@@ -81,7 +81,10 @@ def requested_w(event: Event) -> int:
     """The largest reduction in W that the event's LOAD_DISPATCH signal asks for; 0 without one."""
     for signal in event.signals:
         if signal.signal_name == LOAD_DISPATCH:
-            return round(max((-interval.payload_float for interval in signal.intervals), default=0.0))
+            scale = signal.item_base.si_scale_code if signal.item_base else None
+            factor = 1 if scale is None else scale.factor
+            most = max((-interval.payload_float for interval in signal.intervals), default=0.0)
+            return round(most * factor)
     return 0
 
 

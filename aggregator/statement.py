@@ -8,23 +8,25 @@ written once: whoever writes it looks again, as the only writer, whether it stil
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator import store
+from aggregator import override_book, share, statement_contract, store
 from aggregator.baseline import Baseline, Question, adjustment_window, baseline
 from aggregator.errors import BaselineError
 from aggregator.performance import Performance, home_weights, measure, unmeasured
-from aggregator.profile import QUARTER, Calendar, LoadProfile, Period
+from aggregator.profile import Calendar, Period
 from aggregator.readings import LOAD, METERED, metered
-from aggregator.request import event_of
+from aggregator.sent_event import event_of
 from aggregator.settings import ProgrammeSettings
 from aggregator.settlement import Statement, settle, shares
+from aggregator.usual import Called, home_use
+from ledger import agreement_store
+from ledger.agreement_store import Account
 from vtn import journal
 from vtn import opt as vtn_opt
 from vtn.store import Database
@@ -55,8 +57,31 @@ async def settle_due(
         ]
         drafts = [await drafted(conn, programme, call) for call in [*due, *await _touched(conn, reports)]]
     for draft in drafts:
-        made += await _write(db, draft, now)
+        made += await _written(db, programme, draft, now)
     return made
+
+
+async def follow_contract(db: Database, programme: ProgrammeSettings, now: datetime) -> list[Statement]:
+    """Write new revisions where the contract has waived a penalty since, or waives it no more."""
+    made: list[Statement] = []
+    async with db.read() as conn:
+        seen = await agreement_store.unread(conn)
+        calls = [await _lagging(conn, account) for account in seen]
+        drafts = [await drafted(conn, programme, call) for call in calls if call is not None]
+    for draft in drafts:
+        made += await _written(db, programme, draft, now)
+    if seen:
+        async with db.write() as conn:
+            await agreement_store.mark_read(conn, seen)
+    return made
+
+
+async def _lagging(conn: AsyncConnection, account: Account) -> store.StoredCall | None:
+    """The call of an account whose statement has to follow; None where it says what the contract says."""
+    if not await statement_contract.lags_behind(conn, account):
+        return None
+    calls = await store.calls(conn, ven_id=account.subject, event_id=account.event_id)
+    return next(iter(calls), None)
 
 
 async def _is_complete(conn: AsyncConnection, calendar: Calendar, call: store.StoredCall) -> bool:
@@ -73,21 +98,29 @@ async def drafted(conn: AsyncConnection, programme: ProgrammeSettings, call: sto
     """The statement of a call as the database stands."""
     calendar = programme.calendar()
     others = [
-        other.period
+        Period(other.period.start, min(other.period.end, other.cancelled_at or other.period.end))
         for other in await store.calls(conn, ven_id=call.ven_id)
-        if other.event_id != call.event_id and other.cancelled_at is None
+        if other.event_id != call.event_id
+        and (other.cancelled_at is None or other.cancelled_at > other.period.start)
     ]
     period = Period(calendar.shifted(call.period.start, -LOOK_BACK.days), call.period.end)
     readings = await metered(conn, [call.ven_id], [LOAD], period)
     load = readings.profile(call.ven_id, LOAD, period)
     question = Question(load, call.period, call.notified_at, calendar, others)
-    said = _said([e for e in await vtn_opt.opts(conn, call.event_id) if e.ven_id == call.ven_id], call)
+    of_node = [e for e in await vtn_opt.opts(conn, call.event_id) if e.ven_id == call.ven_id]
+    versions = await override_book.versions(conn, call.ven_id, call.event_id, call.modification_number)
+    said = _said(of_node, call, versions)
     expected, performance = _measured(programme, question, call, _opted_out_at(said))
-    performance = replace(performance, reached=bool(said))
+    performance = replace(performance, reached=any(_shows_it(entry, call, versions) for entry in said))
     agreement = await store.agreement(conn, call.agreement_id)
     statement = settle(event_of(call, programme.market_context), performance, agreement)
-    homes = await _shares(conn, calendar, call, expected, statement.amount_minor)
-    return Draft(call, statement, _detail(performance, expected, homes))
+    waived: dict[str, int] = {}
+    if await statement_contract.is_waived(conn, call.ven_id, call.event_id):
+        statement, waived = statement_contract.without_penalty(statement)
+    out = (await override_book.standing(conn, call.event_id, call.ven_id)).get(call.ven_id, [])
+    taking_part = await _weights(conn, Called(call.ven_id, call.period, calendar), expected, out)
+    homes = shares(statement.amount_minor, taking_part)
+    return Draft(call, statement, {**_detail(performance, expected, homes), **_stayed_out(out), **waived})
 
 
 def _measured(
@@ -100,12 +133,32 @@ def _measured(
     return expected, measure(call.event_id, call.ven_id, expected, question.load, opted_out_at)
 
 
-def _said(entries: Iterable[vtn_opt.OptEntry], call: store.StoredCall) -> list[vtn_opt.OptEntry]:
-    """What the node said to the event before it was over; none if the event never reached it in time.
+def _said(
+    entries: Iterable[vtn_opt.OptEntry], call: store.StoredCall, versions: Collection[int]
+) -> list[vtn_opt.OptEntry]:
+    """What the node said to the event, as it was changed last, before it was over.
 
-    Answers to the cancellation say nothing, and words after the end change nothing that was done by then.
+    Answers to earlier versions and to the cancellation say nothing, but a CreateOpt outlives changes
+    (OPT-13); words after the end change nothing that was done by then. `versions` are those that count as
+    the last: they differ in the homes alone.
     """
-    return [entry for entry in entries if not entry.modification_number and entry.at < call.period.end]
+    number = call.modification_number
+    return [
+        entry
+        for entry in entries
+        if entry.at < call.period.end
+        and (
+            entry.modification_number in (None, *versions)
+            or (entry.source == vtn_opt.CREATE_OPT and (entry.modification_number or 0) < number)
+        )
+    ]
+
+
+def _shows_it(entry: vtn_opt.OptEntry, call: store.StoredCall, versions: Collection[int]) -> bool:
+    """Whether a word shows that the node has the newest version, not only one before."""
+    if entry.modification_number is None:
+        return not min(versions) or entry.at >= call.notified_at
+    return entry.modification_number in versions
 
 
 def _opted_out_at(said: Sequence[vtn_opt.OptEntry]) -> datetime | None:
@@ -125,42 +178,25 @@ def _opted_out_at(said: Sequence[vtn_opt.OptEntry]) -> datetime | None:
     return out_since
 
 
-async def _shares(
-    conn: AsyncConnection,
-    calendar: Calendar,
-    call: store.StoredCall,
-    expected: Baseline | None,
-    amount_minor: int,
+async def _weights(
+    conn: AsyncConnection, called: Called, expected: Baseline | None, out: Sequence[override_book.Standing]
 ) -> dict[str, int]:
-    """The homes' shares by what each used less than on the node's baseline days, at the same times of day."""
+    """What each home used less than on the node's baseline days, at the same times of day; those that stayed
+    out have no share.
+    """
     days = expected.days if expected is not None else ()
-    now_used = await metered(conn, [call.ven_id], None, call.period)
-    names = sorted(r_id for _, r_id in now_used.profiles if r_id != LOAD)
+    now_used = await metered(conn, [called.ven_id], None, called.period)
+    without = {LOAD, *(one.r_id for one in out)}
+    names = sorted(r_id for _, r_id in now_used.profiles if r_id not in without)
     if not names:
         return {}
-    earlier = [await _on_day(conn, calendar, call, day, names) for day in days]
-    usual = {name: _mean([profiles[name] for profiles in earlier], call.period) for name in names}
-    used = {name: now_used.profile(call.ven_id, name, call.period) for name in names}
-    return shares(amount_minor, home_weights(usual, used, call.period))
+    use = await home_use(conn, called, days, names)
+    return home_weights(use.usual, use.used, called.period)
 
 
-async def _on_day(
-    conn: AsyncConnection, calendar: Calendar, call: store.StoredCall, day: date, names: Sequence[str]
-) -> dict[str, LoadProfile]:
-    """What the homes used on ``day`` at the event's times of day."""
-    back = (day - calendar.day_of(call.period.start)).days
-    then = Period(calendar.shifted(call.period.start, back), calendar.shifted(call.period.end, back))
-    found = await metered(conn, [call.ven_id], names, then)
-    return {name: found.profile(call.ven_id, name, then) for name in names}
-
-
-def _mean(profiles: Sequence[LoadProfile], period: Period) -> LoadProfile:
-    """Slot by slot over what is known, laid over ``period``; NaN where nothing is."""
-    kw = []
-    for index, _ in enumerate(period.slots()):
-        known = [p.kw[index] for p in profiles if index < len(p.kw) and not math.isnan(p.kw[index])]
-        kw.append(math.fsum(known) / len(known) if known else math.nan)
-    return LoadProfile(next(period.slots(), period.start), QUARTER, tuple(kw))
+def _stayed_out(out: Sequence[override_book.Standing]) -> dict[str, list[str]]:
+    """The homes that had no part, as the journal names them; nothing where all had."""
+    return {"overrides": sorted(one.commitment for one in out)} if out else {}
 
 
 def _detail(performance: Performance, expected: Baseline | None, homes: dict[str, int]) -> dict[str, Any]:
@@ -180,26 +216,35 @@ def _detail(performance: Performance, expected: Baseline | None, homes: dict[str
     }
 
 
-async def _write(db: Database, draft: Draft, now: datetime) -> list[Statement]:
-    """The statement as the next revision, unless another one was written meanwhile or it says nothing new."""
+async def _written(
+    db: Database, programme: ProgrammeSettings, draft: Draft, now: datetime
+) -> list[Statement]:
+    """The statement as the next revision, unless it says nothing new; made again where the call has changed
+    meanwhile, or got another one.
+    """
+    while (made := await _write(db, draft, now)) is None:
+        async with db.read() as conn:
+            (call,) = await store.calls(conn, ven_id=draft.call.ven_id, event_id=draft.call.event_id)
+            draft = await drafted(conn, programme, call)
+    return made
+
+
+async def _write(db: Database, draft: Draft, now: datetime) -> list[Statement] | None:
+    """What was written; None if the call is not what the draft was made of."""
     call = draft.call
     async with db.write() as conn:
-        (current,) = [c for c in await store.calls(conn, event_id=call.event_id) if c.ven_id == call.ven_id]
+        (current,) = await store.calls(conn, event_id=call.event_id, ven_id=call.ven_id)
         if current != call:
-            return []
-        last = [
-            s
-            for s in await store.statements(conn, event_id=call.event_id)
-            if s.statement.ven_id == call.ven_id
-        ]
+            return None
+        last = await store.statements(conn, event_id=call.event_id, ven_id=call.ven_id)
         if last and _same(last[-1], draft):
             return []
-        return [await store.add_statement(conn, draft.statement, draft.detail, now)]
+        return [await store.add_statement(conn, draft.statement, share.salted(draft.detail), now)]
 
 
 def _same(stored: store.StoredStatement, draft: Draft) -> bool:
     old, new = stored.statement.body(), draft.statement.body()
-    return {**old, "revision": 0} == {**new, "revision": 0} and stored.detail == draft.detail
+    return {**old, "revision": 0} == {**new, "revision": 0} and share.same(stored.detail, draft.detail)
 
 
 async def _touched(conn: AsyncConnection, reports: Sequence[journal.Fact]) -> list[store.StoredCall]:

@@ -5,13 +5,14 @@ in `schema`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import case, func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,7 +27,7 @@ from aggregator.schema import (
     statement_table,
 )
 from aggregator.settlement import Outcome, Statement
-from vtn.schema import event_table, journal_table
+from vtn.schema import journal_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class StoredCall:
     notified_at: datetime
     cancelled_at: datetime | None = None
     settled_revision: int = 0
+    modification_number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ def terms_text(agreement: Agreement) -> str:
     return json.dumps(terms, sort_keys=True)
 
 
+@lru_cache(maxsize=1024)
 def agreement_of(text: str) -> Agreement:
     """The agreement behind `terms_text`."""
     terms = json.loads(text)
@@ -92,14 +95,6 @@ def agreement_of(text: str) -> Agreement:
         notice=timedelta(seconds=terms["notice_s"]),
         currency=terms["currency"],
     )
-
-
-async def agree(conn: AsyncConnection, ven_id: str, agreement: Agreement, now: datetime) -> None:
-    """Make `agreement` the one in force; an unchanged one stays the version it is."""
-    t, terms = agreement_table, terms_text(agreement)
-    newest = select(t.c.terms).where(t.c.ven_id == ven_id).order_by(t.c.agreement_id.desc()).limit(1)
-    if (await conn.execute(newest)).scalar() != terms:
-        await conn.execute(insert(t).values(ven_id=ven_id, terms=terms, since=now))
 
 
 async def agreements(conn: AsyncConnection) -> dict[str, tuple[int, Agreement]]:
@@ -194,11 +189,9 @@ async def cancel_request(conn: AsyncConnection, event_id: str, ended_at: datetim
     t = request_table
     await conn.execute(update(t).where(t.c.event_id == event_id).values(cancelled_at=now))
     c = call_table
-    begun = (c.c.event_id == event_id) & (c.c.start < ended_at)
-    await conn.execute(update(c).where(begun, c.c.end > ended_at).values(end=ended_at))
-    await conn.execute(
-        update(c).where(c.c.event_id == event_id, c.c.start >= ended_at).values(cancelled_at=now)
-    )
+    open_calls = update(c).where(c.c.event_id == event_id, c.c.cancelled_at.is_(None))
+    await conn.execute(open_calls.where(c.c.start < ended_at, c.c.end > ended_at).values(end=ended_at))
+    await conn.execute(open_calls.where(c.c.start >= ended_at).values(cancelled_at=now))
 
 
 async def calls(
@@ -213,7 +206,8 @@ async def calls(
     """
     t = call_table
     columns = (t.c.event_id, t.c.ven_id, t.c.agreement_id, t.c.start, t.c.end, t.c.power_w)
-    query = select(*columns, t.c.test_event, t.c.notified_at, t.c.cancelled_at, t.c.settled_revision)
+    more = (t.c.test_event, t.c.notified_at, t.c.cancelled_at, t.c.settled_revision, t.c.modification_number)
+    query = select(*columns, *more)
     if event_id is not None:
         query = query.where(t.c.event_id == event_id)
     if ven_id is not None:
@@ -227,11 +221,14 @@ async def calls(
     return found
 
 
-async def answer_key(conn: AsyncConnection, call: StoredCall) -> str | None:
-    """The journal's key of the node's last word on its event before it was over; None if it said nothing."""
-    t, prefix = journal_table, f"opt/{call.ven_id}/{call.event_id}/0/"
-    after = prefix[:-1] + "0"  # the character behind the slash
-    query = select(t.c.key).where(t.c.key > prefix, t.c.key < after, t.c.at < call.period.end)
+async def answer_key(conn: AsyncConnection, call: StoredCall, versions: Collection[int]) -> str | None:
+    """The journal's key of the node's last word on these versions of its event before it was over; None if it
+    said nothing.
+    """
+    t, of_event = journal_table, f"opt/{call.ven_id}/{call.event_id}"
+    # "0" is the character behind the slash
+    said = [(t.c.key > f"{of_event}/{number}/") & (t.c.key < f"{of_event}/{number}0") for number in versions]
+    query = select(t.c.key).where(or_(*said), t.c.at < call.period.end)
     return (await conn.execute(query.order_by(t.c.seq.desc()).limit(1))).scalar()
 
 
@@ -280,7 +277,8 @@ async def _series(
     rows = await conn.execute(query.where(t.c.r_id == r_id))
     found = {}
     for ven_id, issued_at, start, step_s, text in rows:
-        kw = tuple(float("nan") if value is None else float(value) for value in json.loads(text))
+        # null stands for an unknown value; the parser reads NaN much faster than we could replace it
+        kw = tuple(map(float, json.loads(text.replace("null", "NaN"))))
         found[ven_id] = (issued_at, LoadProfile(start, timedelta(seconds=step_s), kw))
     return found
 
@@ -308,9 +306,14 @@ async def add_statement(
 
 
 async def statements(
-    conn: AsyncConnection, *, event_id: str | None = None, after: int = 0, limit: int = 1_000_000
+    conn: AsyncConnection,
+    *,
+    event_id: str | None = None,
+    ven_id: str | None = None,
+    after: int = 0,
+    limit: int = 1_000_000,
 ) -> list[StoredStatement]:
-    """Statements in the order in which they were made."""
+    """Statements in the order in which they were made: of an event, of a node in it, or all."""
     t = statement_table
     query = (
         select(t.c.seq, t.c.body, t.c.detail, t.c.made_at)
@@ -320,44 +323,12 @@ async def statements(
     )
     if event_id is not None:
         query = query.where(t.c.event_id == event_id)
+    if ven_id is not None:
+        query = query.where(t.c.ven_id == ven_id)
     rows = await conn.execute(query)
     return [
         StoredStatement(seq, statement_of(body), json.loads(detail), at) for seq, body, detail, at in rows
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What all events came to; ``delivered`` and ``opted_in`` count nodes, statements their newest
-    revisions.
-    """
-
-    events: int
-    delivered: int
-    opted_in: int
-    statements: int
-    requested_wh: int
-    delivered_wh: int
-    incentive_minor: int
-
-
-async def totals(conn: AsyncConnection) -> Totals:
-    """Counts and sums over all requests but those taken back before they began: what has a statement, or
-    will have one, counts as an event.
-    """
-    e, c, s = event_table, call_table, statement_table
-    sent = select(c.c.event_id).where(c.c.cancelled_at.is_(None)).distinct()
-    events = (await conn.execute(select(func.count()).select_from(sent.subquery()))).scalar_one()
-    opted_in = func.sum(case((e.c.opt == "optIn", 1), else_=0))
-    nodes = select(func.count(e.c.delivered_at), opted_in).where(e.c.event_id.in_(sent))
-    delivered, opted = (await conn.execute(nodes)).one()
-    fields = ("requested_wh", "delivered_wh", "incentive_minor")
-    sums = [func.sum(func.json_extract(s.c.body, f"$.{name}")) for name in fields]
-    is_newest = (
-        (c.c.event_id == s.c.event_id) & (c.c.ven_id == s.c.ven_id) & (c.c.settled_revision == s.c.revision)
-    )
-    found = (await conn.execute(select(func.count(), *sums).select_from(s.join(c, is_newest)))).one()
-    return Totals(events, delivered, opted or 0, *(number or 0 for number in found))
 
 
 def newest(found: Sequence[StoredStatement]) -> list[StoredStatement]:
@@ -385,8 +356,14 @@ def statement_of(text: str) -> Statement:
 
 async def position(conn: AsyncConnection, name: str) -> int:
     """How far a reader of a sequence has come; 0 before its first step."""
+    return await begun(conn, name) or 0
+
+
+async def begun(conn: AsyncConnection, name: str) -> int | None:
+    """How far a reader of a sequence has come; None before its first step."""
     t = position_table
-    return (await conn.execute(select(t.c.seq).where(t.c.name == name))).scalar() or 0
+    found: int | None = await conn.scalar(select(t.c.seq).where(t.c.name == name))
+    return found
 
 
 async def move(conn: AsyncConnection, name: str, seq: int) -> None:

@@ -6,6 +6,7 @@ metered values; what a forecast says is none.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -15,18 +16,24 @@ from aggregator.readings import HISTORY, TELEMETRY
 from vtn import journal
 
 FACTS_A_STEP = 2000
+CHANGING = frozenset({"report", "signal"})
+"""Kinds of facts after which a node's curves look otherwise."""
 
 
 @dataclass(slots=True)
 class Tally:
     """Running counts; ``advance`` before reading them. ``fresh`` gathers the reports for whoever takes
-    them.
+    them. ``changes`` counts the facts of each node that change its curves, of those with reports in
+    ``reporting``; ``changed`` is their sum.
     """
 
     seq: int = 0
     reports: int = 0
     readings: int = 0
     history_reports: int = 0
+    changed: int = 0
+    changes: Counter[str] = field(default_factory=Counter)
+    reporting: set[str] = field(default_factory=set)
     fresh: list[journal.Fact] = field(default_factory=list)
     _history: dict[str, dict[datetime, datetime]] = field(default_factory=dict)
 
@@ -34,7 +41,11 @@ class Tally:
         """Count the facts since the last time; reports up to number ``fresh_after`` are not gathered."""
         while facts := await journal.facts_after(conn, self.seq, FACTS_A_STEP):
             for fact in facts:  # without a wait in between: two who advance at once count each fact once
-                if fact.kind == "report" and fact.seq > self.seq:
+                if fact.seq <= self.seq or fact.kind not in CHANGING:
+                    continue
+                self.changed += 1
+                self.changes[fact.ven_id] += 1
+                if fact.kind == "report":
                     self._count(fact)
                     if fact.seq > fresh_after:
                         self.fresh.append(fact)
@@ -51,8 +62,13 @@ class Tally:
                 reached = end
         return covered // timedelta(days=1)
 
+    def all_history_days(self) -> int:
+        """The same of all nodes together."""
+        return sum(map(self.history_days, self._history))
+
     def _count(self, fact: journal.Fact) -> None:
         body = fact.body
+        self.reporting.add(fact.ven_id)
         if body["report_name"] != HISTORY:
             self.reports += 1
             self.readings += int(body["readings"]) if body["report_name"] == TELEMETRY else 0

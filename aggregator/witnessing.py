@@ -11,6 +11,7 @@ from datetime import datetime
 
 import structlog
 
+from aggregator.alarm_platform import Trouble
 from aggregator.settings import WitnessSettings
 from ledger.checkpoint import VerifierKey
 from ledger.cosigner import Cosigner, CosignStatus
@@ -43,6 +44,12 @@ class Witnessing:
         for one in self._asked:
             one.news.set()
 
+    def troubles(self) -> list[Trouble]:
+        """Witnesses that do not cosign, since when, and what they say."""
+        return [
+            Trouble(one.cosigner.name, one.since, one.text) for one in self._asked if one.since is not None
+        ]
+
     async def close(self) -> None:
         """Close the connections."""
         for one in self._asked:
@@ -55,7 +62,11 @@ class Witnessing:
             if state.status is not one.status:
                 tell = log.error if state.status is CosignStatus.REFUSED else log.info
                 tell("witness", name=one.cosigner.name, status=str(state.status), text=state.text)
-            one.status = state.status
+            one.status, one.text = state.status, state.text
+            if state.status in {CosignStatus.IDLE, CosignStatus.BUSY}:
+                one.since = None
+            elif one.since is None:
+                one.since = self._clock()
             if state.status is not CosignStatus.BUSY:
                 await _set_or_late(one.news, None if state.status is CosignStatus.IDLE else RETRY_S)
 
@@ -69,6 +80,8 @@ class _Asked:
         self.cosigner = cosigner
         self.news = asyncio.Event()
         self.status: CosignStatus | None = None
+        self.text = ""
+        self.since: datetime | None = None  # when it began not to cosign
 
 
 async def _set_or_late(event: asyncio.Event, timeout_s: float | None) -> None:

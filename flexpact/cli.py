@@ -24,7 +24,10 @@ class Sub:
 
 SUBS: dict[str, Sub] = {
     "demo": Sub(["demo"], "Play one day of a whole platform on this machine.", group=False),
-    "aggregator": Sub(["aggregator"], "Run the aggregator, ask it for a reduction, read what it knows."),
+    "aggregator": Sub(
+        ["aggregator", "aggregator_user", "backup"],
+        "Run the aggregator, ask it for a reduction, read what it knows.",
+    ),
     "vtn": Sub(["vtn", "vtn_operator"], "Run the OpenADR server by itself; VENs, reports and traces of any."),
     "event": Sub(["event"], "Create, modify, cancel and show events of a running server."),
     "feid": Sub(
@@ -33,7 +36,15 @@ SUBS: dict[str, Sub] = {
     ),
     "openadr": Sub(["openadr"], "Check OpenADR 2.0 messages in files."),
     "ledger": Sub(
-        ["ledger", "ledger_check", "ledger_network", "ledger_witness", "ledger_agreement", "ledger_follow"],
+        [
+            "ledger",
+            "ledger_check",
+            "ledger_export",
+            "ledger_network",
+            "ledger_witness",
+            "ledger_agreement",
+            "ledger_follow",
+        ],
         "The log, the chains, the contracts and witnesses.",
     ),
     "verify": Sub(["verify"], "Verify a receipt offline.", group=False),

@@ -6,9 +6,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from ledger.binding import Role
+from ledger.binding import Binding, Role
 from ledger.errors import KeyFileError
 from ledger.setup import Party
+from openadr.errors import CertificateError
+from openadr.private_file import read_key_file
 
 ROLES = {
     "aggregator": Role.AGGREGATOR,
@@ -21,14 +23,25 @@ ROLES = {
 
 def party(account: bytes, role: str, cert: Path, key: Path) -> Party:
     """The party of that account, its certificate and key from PEM files; KeyFileError if one holds none."""
+    certificate = _certificate(cert)
     try:
-        certificate = x509.load_pem_x509_certificates(cert.read_bytes())[0]
-    except ValueError as error:
-        raise KeyFileError(f"{cert} holds no certificate") from error
-    try:
-        loaded = load_pem_private_key(key.read_bytes(), None)
+        loaded = load_pem_private_key(read_key_file(key), None)
+    except CertificateError as error:
+        raise KeyFileError(str(error)) from None
     except (ValueError, TypeError) as error:
         raise KeyFileError(f"{key} holds no private key that is not encrypted") from error
     if not isinstance(loaded, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise KeyFileError(f"{key} holds a key that is neither P-256 nor RSA")
     return Party(account, ROLES[role], certificate, loaded)
+
+
+def bound_party(account: bytes, role: str, cert: Path, binding: Path) -> Party:
+    """The party of that account by its certificate and the binding that it made itself."""
+    return Party(account, ROLES[role], _certificate(cert), Binding.from_json(binding.read_bytes()))
+
+
+def _certificate(cert: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificates(cert.read_bytes())[0]
+    except ValueError as error:
+        raise KeyFileError(f"{cert} holds no certificate") from error

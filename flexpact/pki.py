@@ -20,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from openadr.certificate import Certificate, KeyKind, Purpose, read_key, read_pem
 from openadr.errors import CertificateError
+from openadr.private_file import read_key_file
 
 LIFE_DAYS = 90
 AUTHORITY_DAYS = 3650
@@ -123,18 +124,26 @@ def issue(
 
 
 def renew(
-    old: Identity, kind: KeyKind, now: datetime, days: int = LIFE_DAYS, password: bytes | None = None
+    old: Identity,
+    kind: KeyKind,
+    now: datetime,
+    days: int = LIFE_DAYS,
+    password: bytes | None = None,
+    *,
+    hosts: Sequence[str] = (),
 ) -> Path:
     """Put a new key and certificate in the place of `old`; gives where the old certificate lies now.
 
-    Both stay valid: the old one serves until the new one is in use. The files are never missing meanwhile.
+    It holds for `hosts`, or those of the old one. Both stay valid: the old one serves until the new one is in
+    use. The files are never missing meanwhile.
     """
     facts = old.certificate
     issuer = authority(old.ca.parent, kind, password)
     aside = aside_of(old)
     key = _new_key(kind)
     server = Purpose.SERVER in facts.purposes
-    certificate = _issued(issuer, key, old.name, now, server=server, hosts=facts.names, days=days)
+    names = hosts or facts.names
+    certificate = _issued(issuer, key, old.name, now, server=server, hosts=names, days=days)
     new_key, new_cert = Path(f"{old.key}.new"), Path(f"{old.cert}.new")
     _write_new(new_key, _key_pem(key, None), private=True)
     _write_new(new_cert, certificate.public_bytes(serialization.Encoding.PEM))
@@ -170,7 +179,7 @@ def authority(directory: Path, kind: KeyKind, password: bytes | None) -> Authori
     path = _authority_key(directory, kind if kind in kinds else min(kinds))
     certificates = load_x509(directory / "ca.pem")
     try:
-        key = read_key(path.read_bytes(), str(path), password)
+        key = read_key(read_key_file(path), str(path), password)
     except OSError as error:
         raise PkiError(f"the authority's key {path}: {error.strerror}") from None
     except CertificateError as error:

@@ -38,18 +38,36 @@ def serve(
 
     from aggregator.errors import AggregatorError  # noqa: PLC0415
     from aggregator.settings import AggregatorSettings  # noqa: PLC0415
+    from flexpact.pki import PkiError  # noqa: PLC0415
     from ledger.errors import LedgerError  # noqa: PLC0415
     from vtn.errors import VtnError  # noqa: PLC0415
 
     _log_to_stderr(log_level)
     try:
-        settings = AggregatorSettings.load(config)
+        settings = _with_certificate(AggregatorSettings.load(config))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, Clock.parse(clock)))
-    except (AggregatorError, LedgerError, VtnError, ClockError) as error:
+    except (AggregatorError, LedgerError, VtnError, ClockError, PkiError) as error:
         raise SystemExit(f"flexpact aggregator: {error}") from None
     except OSError as error:
         raise SystemExit(f"flexpact aggregator: {error.filename or config}: {error.strerror}") from None
+
+
+def _with_certificate(settings: "AggregatorSettings") -> "AggregatorSettings":
+    """TLS for the dashboard by an authority of its own, where the settings name no certificate."""
+    import structlog  # noqa: PLC0415
+
+    from flexpact.web_certificate import with_certificate  # noqa: PLC0415
+
+    if settings.web is None:
+        return settings
+    web = with_certificate(settings.web, settings.state, Clock.real()())
+    if web is not settings.web and web.cert is not None:
+        ca = web.cert.with_name("ca.pem")
+        structlog.get_logger(__name__).info(
+            "browsers are to trust the dashboard's own authority", file=str(ca)
+        )
+    return settings.model_copy(update={"web": web})
 
 
 async def _serve(settings: "AggregatorSettings", clock: Clock) -> None:

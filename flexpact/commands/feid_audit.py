@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -14,8 +15,9 @@ from flexpact.clock import Clock, ClockError
 from flexpact.control import harmless
 
 if TYPE_CHECKING:
-    from feid.evidence import Audit, Pair
+    from feid.evidence import Audit, Before, Pair
     from feid.settings import FeidSettings
+    from ledger.trust import Trust
 
 app = typer.Typer()
 log = logging.getLogger(__name__)
@@ -42,14 +44,20 @@ def audit(  # noqa: PLR0917 - the command line passes them by name
     ven_id: Annotated[
         str | None, typer.Option(help="Our id, where the box is not registered any more.")
     ] = None,
+    begin_anew: Annotated[
+        bool, typer.Option("--all", help="Begin at the first leaf, not where the last audit ended.")
+    ] = False,
     clock: Annotated[str, typer.Option(help="As `flexpact feid serve` takes it.")] = "real",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
     """Find what is missing, different or forged in the log: reports, events and opts of this box.
 
-    Every receipt is verified here first. Exit code 0: all that the box remembers is in the log, or too young
-    to be. 1: an alarm; each finding is a line of the log too, and `flexpact feid status` shows them. 3: no
-    alarm, but the trust file leaves steps of a receipt open. 2: the audit could not be made.
+    Every receipt is verified here first. The aggregator is asked for what is newer than the last audit
+    without a finding, and for the proof that its log only grew since; with --all for everything.
+
+    Exit code 0: all that the box remembers is in the log, or too young to be. 1: an alarm; each finding is a
+    line of the log too, and `flexpact feid status` shows them. 3: no alarm, but the trust file leaves steps
+    of a receipt open. 2: the audit could not be made.
     """
     logging.basicConfig(level="WARNING", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     from feid import evidence, outcome  # noqa: PLC0415  # the command line starts without the parts it does not run
@@ -59,9 +67,14 @@ def audit(  # noqa: PLR0917 - the command line passes them by name
 
     try:
         settings, now = _settings(config), _instant(as_of, clock)
-        pairs = evidence.directory(source) if source is not None else _asked(settings, clock)
-        made = _made(settings, pairs, trust, now, ven_id)
-        shown = _result(made, now)
+        given = _trust(trust)
+        before = _before(settings, given, now, goes_on=source is None and not begin_anew)
+        if source is not None:
+            pairs: Iterable[Pair] = evidence.directory(source)
+        else:
+            pairs, before = _asked(settings, clock, before)
+        made = evidence.audit(settings, pairs, given, now, ven_id, before=before)
+        shown = _result(made, now, before)
         outcome.write(settings.audited, shown)
     except (FeidError, LedgerError, VenError, ClockError) as error:
         _end(str(error))
@@ -69,34 +82,46 @@ def audit(  # noqa: PLR0917 - the command line passes them by name
         _end(f"{error.filename or config}: {error.strerror}")
     for finding in made.tally.findings:
         log.error("audit: %s: %s", finding.fault, harmless(finding.text))
-    typer.echo(json.dumps(shown) if as_json else _lines(made))
+    typer.echo(json.dumps(shown) if as_json else _lines(made, shown["from_leaf"]))
     if not made.tally.holds:
         raise typer.Exit(EXIT_ALARM)
     if made.open:
         raise typer.Exit(EXIT_NOT_CHECKED)
 
 
-def _asked(settings: "FeidSettings", clock: str) -> "Iterable[Pair]":
+def _trust(path: Path) -> "Trust":
+    from ledger import trust as trust_file  # noqa: PLC0415
+    from ledger.verify import read_evidence  # noqa: PLC0415
+
+    return trust_file.Trust.from_file(read_evidence("trust", path, trust_file.MAX_FILE_BYTES))
+
+
+def _before(settings: "FeidSettings", trust: "Trust", now: datetime, *, goes_on: bool) -> "Before":
+    """What the audits before have come to; none that are of another log, or reach into the future."""
+    from feid import outcome  # noqa: PLC0415
+    from feid.evidence import Before  # noqa: PLC0415
+    from feid.progress import Progress  # noqa: PLC0415
+
+    found, progress = outcome.found_until(settings.audited), Progress.of(outcome.read(settings.audited))
+    if progress is not None and progress.head.origin != trust.origin:
+        progress = None
+    if found is not None and found > now:  # nothing that is done from now on would be looked for
+        found = progress = None
+    return Before(found, progress, goes_on=goes_on and found is not None and progress is not None)
+
+
+def _asked(settings: "FeidSettings", clock: str, before: "Before") -> "tuple[Iterable[Pair], Before]":
     from feid.records import ask  # noqa: PLC0415
 
-    return asyncio.run(ask(settings.ven, Clock.parse(clock)))
+    progress = before.progress if before.goes_on else None
+    pairs, proofs = asyncio.run(ask(settings.ven, Clock.parse(clock), progress))
+    return pairs, replace(before, proofs=proofs, asked=True)
 
 
 def _settings(config: Path) -> "FeidSettings":
     from feid.settings import FeidSettings  # noqa: PLC0415
 
     return FeidSettings.load(config)
-
-
-def _made(
-    settings: "FeidSettings", pairs: "Iterable[Pair]", trust: Path, now: datetime, ven_id: str | None
-) -> "Audit":
-    from feid import evidence  # noqa: PLC0415
-    from ledger import trust as trust_file  # noqa: PLC0415
-    from ledger.verify import read_evidence  # noqa: PLC0415
-
-    given = trust_file.Trust.from_file(read_evidence("trust", trust, trust_file.MAX_FILE_BYTES))
-    return evidence.audit(settings, pairs, given, now, ven_id)
 
 
 def _instant(text: str | None, clock: str) -> datetime:
@@ -111,7 +136,7 @@ def _instant(text: str | None, clock: str) -> datetime:
     return instant
 
 
-def _result(made: "Audit", now: datetime) -> dict[str, object]:
+def _result(made: "Audit", now: datetime, before: "Before") -> dict[str, object]:
     from feid.outcome import KEPT  # noqa: PLC0415
 
     tally = made.tally
@@ -119,6 +144,9 @@ def _result(made: "Audit", now: datetime) -> dict[str, object]:
     return {
         "at": now.isoformat(),
         "holds": tally.holds,
+        "found_until": made.found_until.isoformat() if made.found_until else None,
+        "from_leaf": before.progress.after + 1 if before.goes_on and before.progress else 0,
+        "progress": made.progress.kept() if made.progress else None,
         "reports": tally.reports,
         "signals": tally.signals,
         "opts": tally.opts,
@@ -131,12 +159,11 @@ def _result(made: "Audit", now: datetime) -> dict[str, object]:
     }
 
 
-def _lines(made: "Audit") -> str:
+def _lines(made: "Audit", from_leaf: object) -> str:
     tally = made.tally
     verdict = "complete" if tally.holds else f"ALARM: {len(tally.findings)} found"
-    lines = [
-        f"{verdict}: {tally.reports} reports, {tally.signals} events and {tally.opts} opts are in the log"
-    ]
+    counted = f"{tally.reports} reports, {tally.signals} events and {tally.opts} opts are in the log"
+    lines = [f"{verdict}: {counted}{f' from leaf {from_leaf} on' if from_leaf else ''}"]
     lines += [f"{each.fault:<10} {harmless(each.text)}" for each in tally.findings]
     for number, text in (
         (tally.pending, "done here, not sealed yet"),

@@ -5,18 +5,22 @@ import os
 import signal
 import sqlite3
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
 from flexpact.clock import Clock, ClockError
-from ledger.checkpoint import COSIGNATURE, ED25519, KINDS, SigningKey, VerifierKey
+from ledger.checkpoint import COSIGNATURE, ED25519, KINDS, SigningKey, VerifierKey, check_name, parse_count
 from ledger.errors import LedgerError
+from ledger.log_key import log_key
 from ledger.receipt import MAX_FILE_BYTES, Receipt, parse_hex
 from ledger.record import parse_time
+from ledger.signer import key_place, make_in
 from ledger.state import ADDRESS_BYTES
-from ledger.trust import ChainTrust, LogKey, Trust, WitnessTrust
+from ledger.token_uri import TokenUri
+from ledger.trust import ChainTrust, LogKey, Trust, ValidatorSet, WitnessTrust
 from ledger.verify import read_evidence
 
 # web3 and the EVM take seconds and tens of megabytes to load; each command loads what it needs and no more.
@@ -34,7 +38,12 @@ Result = TypeVar("Result")
 
 @key.command("new")
 def new_key(
-    file: Annotated[Path, typer.Argument(help="The file to make; it is never overwritten.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|URI", help="The file to make, or the pkcs11: URI of the key; never overwritten."
+        ),
+    ],
     origin: Annotated[
         str | None, typer.Option(help="Make a log's signing key, for the log of this name.")
     ] = None,
@@ -42,31 +51,69 @@ def new_key(
         str | None, typer.Option(help="Make a witness's signing key, for the witness of this name.")
     ] = None,
 ) -> None:
-    """Make a secret key in FILE (mode 0600) and print its public half.
+    """Make a secret key in FILE (mode 0600), or inside a PKCS#11 token, and print its public half.
 
     With --origin it is the key that signs a log's checkpoints, with --witness one that cosigns those of
-    others, else one that sends transactions to a chain.
+    others (in files only), else one that sends transactions to a chain.
     """
     if origin is not None and witness is not None:
         raise typer.BadParameter("--origin and --witness exclude each other")
 
     def make() -> str:
+        place = key_place(file)
+        if isinstance(place, TokenUri):
+            return _made_in_token(place, origin, witness)
         name = origin if origin is not None else witness
         if name is not None:
             signing = SigningKey.generate(name, ED25519 if origin is not None else COSIGNATURE)
-            signing.save(file)
+            signing.save(place)
             return str(signing.verifier)
-        from ledger.node import ChainKey  # noqa: PLC0415 - see above
+        from ledger.chain_key import ChainKey  # noqa: PLC0415 - see above
 
-        return f"0x{ChainKey.create(file).address.hex()}"
+        return f"0x{ChainKey.create(place).address.hex()}"
 
     typer.echo(_or_one_sentence(make))
 
 
 @key.command("show")
-def show_key(file: Annotated[Path, typer.Argument(help="A log's or a witness's signing key.")]) -> None:
-    """Print the public half of a signing key, as trust files name it."""
-    typer.echo(_or_one_sentence(lambda: str(SigningKey.load(file, *KINDS).verifier)))
+def show_key(
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE|URI", help="A log's or a witness's signing key, or a key in a token."),
+    ],
+    origin: Annotated[
+        str | None,
+        typer.Option(help="The log's name, which a token does not know; left out: an account's key."),
+    ] = None,
+) -> None:
+    """Print the public half of a signing key, as trust files name it, or the account of a key in a token."""
+
+    def public() -> str:
+        place = key_place(file)
+        if isinstance(place, TokenUri):
+            return _in_token(place, origin)
+        if origin is not None:
+            raise LedgerError("--origin is for a key in a token: a file holds the name")
+        return str(SigningKey.load(place, *KINDS).verifier)
+
+    typer.echo(_or_one_sentence(public))
+
+
+def _made_in_token(uri: TokenUri, origin: str | None, witness: str | None) -> str:
+    if witness is not None:
+        raise LedgerError("a witness keeps its key in a file: --witness takes no pkcs11: URI")
+    if origin is not None:
+        check_name(origin)
+    make_in(uri, ed25519=origin is not None)
+    return _in_token(uri, origin)
+
+
+def _in_token(uri: TokenUri, origin: str | None) -> str:
+    if origin is not None:
+        return str(log_key(uri, origin).verifier)
+    from ledger.chain_key import ChainKey  # noqa: PLC0415 - see above
+
+    return f"0x{ChainKey.load(uri).address.hex()}"
 
 
 @chain.command()
@@ -112,16 +159,19 @@ def serve(
 @app.command()
 def deploy(
     rpc: Annotated[str, typer.Option(help="JSON-RPC of a chain node.")],
-    key_file: Annotated[Path, typer.Option(help="The secret key that pays for the transaction.")],
+    key_file: Annotated[
+        str, typer.Option(metavar="FILE|URI", help="The secret key that pays for the transaction.")
+    ],
     publisher: Annotated[
         str | None, typer.Option(help="The account that may publish; the key's own by default.")
     ] = None,
 ) -> None:
     """Deploy a CheckpointLog contract and print its address."""
-    from ledger.node import ChainKey, Node  # noqa: PLC0415 - see above
+    from ledger.chain_key import ChainKey  # noqa: PLC0415 - see above
+    from ledger.node import Node  # noqa: PLC0415 - see above
 
     async def run() -> str:
-        maker = ChainKey.load(key_file)
+        maker = ChainKey.load(key_place(key_file))
         may_publish = parse_hex("publisher", publisher, ADDRESS_BYTES) if publisher else maker.address
         async with Node.open(rpc, DEPLOY_TIMEOUT_S) as node:
             return f"0x{(await node.deploy(maker, may_publish)).hex()}"
@@ -155,7 +205,8 @@ def trust(
         typer.Option(
             "--validator",
             help="The address of a validator that you trust; may be given several times. With it, --receipt "
-            "gives no block.",
+            "gives no block. Behind the address, in the same argument, may stand of which blocks it is one: "
+            "from BLOCK, until BLOCK (which is the first without it).",
         ),
     ] = None,
     witnesses: Annotated[
@@ -169,41 +220,96 @@ def trust(
     """Print a trust file. Without a chain, or without a block's hash or validators, verification reports
     steps as not checked.
     """
-    if receipt is not None and (chain_id, contract, header) != (None, None, None):
-        raise typer.BadParameter("--receipt says what --chain-id, --contract and --header would say")
-    if chain_file is not None and (receipt, chain_id, contract, header, validators or None) != (None,) * 5:
-        raise typer.BadParameter("--chain says what all other options of the chain would say")
-    if (chain_id is None) != (contract is None):
-        raise typer.BadParameter("--chain-id and --contract go together")
-    if (header is not None or validators) and contract is None and receipt is None:
-        raise typer.BadParameter("--header and --validator need --chain-id and --contract")
+    said = _ChainSaid(receipt, chain_file, chain_id, contract, header, tuple(validators or ()))
+    said.check()
     if needed is not None and not 1 <= needed <= len(witnesses or ()):
         raise typer.BadParameter("--needed is more than there are --witness")
 
     def make() -> str:
-        sealers = tuple(parse_hex("validator", text, ADDRESS_BYTES) for text in validators or ())
-        chain_part = None
-        if chain_file is not None:
-            chain_part = ChainTrust.from_section(read_evidence("trust", chain_file, MAX_FILE_BYTES))
-        elif receipt is not None:
-            chain_part = _chain_of(receipt, sealers)
-        elif chain_id is not None and contract is not None:
-            block = parse_hex("header", header, 32) if header is not None else None
-            chain_part = ChainTrust(chain_id, parse_hex("contract", contract, ADDRESS_BYTES), block, sealers)
+        chain = said.trust()
         keys = tuple(VerifierKey.parse(text) for text in witnesses or ())
         witness = WitnessTrust(needed or len(keys), keys) if keys else None
-        text = Trust(tuple(_log_key(words) for words in log_keys), chain_part, witness).text()
+        text = Trust(tuple(_log_key(words) for words in log_keys), chain, witness).text()
         Trust.from_file(text.encode())  # what no verifier would read is not printed
         return text
 
     typer.echo(_or_one_sentence(make), nl=False)
 
 
-def _chain_of(receipt: Path, sealers: tuple[bytes, ...]) -> ChainTrust:
+@dataclass(frozen=True, slots=True)
+class _ChainSaid:
+    """What the options say of the chain."""
+
+    receipt: Path | None
+    chain_file: Path | None
+    chain_id: int | None
+    contract: str | None
+    header: str | None
+    validators: tuple[str, ...]
+
+    def check(self) -> None:
+        """BadParameter where options contradict each other, or one lacks another."""
+        single = (self.chain_id, self.contract, self.header)
+        if self.receipt is not None and single != (None, None, None):
+            raise typer.BadParameter("--receipt says what --chain-id, --contract and --header would say")
+        if self.chain_file is not None and (self.receipt, *single, self.validators or None) != (None,) * 5:
+            raise typer.BadParameter("--chain says what all other options of the chain would say")
+        if (self.chain_id is None) != (self.contract is None):
+            raise typer.BadParameter("--chain-id and --contract go together")
+        alone = self.contract is None and self.receipt is None
+        if (self.header is not None or self.validators) and alone:
+            raise typer.BadParameter("--header and --validator need --chain-id and --contract")
+
+    def trust(self) -> ChainTrust | None:
+        """The chain part of the trust file; None without a chain."""
+        sealers, sets = _validators(self.validators)
+        if self.chain_file is not None:
+            return ChainTrust.from_section(read_evidence("trust", self.chain_file, MAX_FILE_BYTES))
+        if self.receipt is not None:
+            return _chain_of(self.receipt, sealers, sets)
+        if self.chain_id is None or self.contract is None:
+            return None
+        block = parse_hex("header", self.header, 32) if self.header is not None else None
+        contract = parse_hex("contract", self.contract, ADDRESS_BYTES)
+        return ChainTrust(self.chain_id, contract, block, sealers, sets)
+
+
+def _chain_of(receipt: Path, sealers: tuple[bytes, ...], sets: tuple[ValidatorSet, ...]) -> ChainTrust:
     """The chain that a receipt names, and its block unless validators are trusted."""
     anchor = Receipt.from_file(read_evidence("receipt", receipt, MAX_FILE_BYTES)).anchor
-    block = None if sealers else anchor.block().hash
-    return ChainTrust(anchor.chain_id, anchor.contract, block, sealers)
+    block = None if sealers or sets else anchor.block().hash
+    return ChainTrust(anchor.chain_id, anchor.contract, block, sealers, sets)
+
+
+def _validators(texts: tuple[str, ...]) -> tuple[tuple[bytes, ...], tuple[ValidatorSet, ...]]:
+    """The validators in words, ADDRESS from BLOCK until BLOCK: one list if no block is said, else sets."""
+    spans = [_validator(text) for text in texts]
+    if all(span[1:] == (0, None) for span in spans):
+        return tuple(address for address, _, _ in spans), ()
+    changes = sorted({block for _, *blocks in spans for block in blocks if block is not None})
+    sets: list[ValidatorSet] = []
+    for block in changes:
+        now = tuple(
+            address for address, first, end in spans if first <= block and (end is None or block < end)
+        )
+        sets.append(ValidatorSet(now, block))
+    return (), tuple(sets)
+
+
+def _validator(text: str) -> tuple[bytes, int, int | None]:
+    """An address, the first block that it seals as a validator, and the first that it no longer seals."""
+    words = text.split()
+    blocks: dict[str, int] = {}
+    for word, value in zip(words[1::2], words[2::2], strict=False):
+        if word not in ("from", "until") or word in blocks:
+            break
+        blocks[word] = parse_count("validator", value)
+    if len(words) != 1 + 2 * len(blocks):
+        raise LedgerError(f"--validator is ADDRESS, then from BLOCK, until BLOCK as needed, not {text!r}")
+    first, end = blocks.get("from", 0), blocks.get("until")
+    if end is not None and end <= first:
+        raise LedgerError(f"--validator ends before it begins: from {first}, until {end}")
+    return parse_hex("validator", words[0], ADDRESS_BYTES), first, end
 
 
 def _log_key(text: str) -> LogKey:

@@ -13,6 +13,7 @@ from flexpact.clock import Clock, ClockError
 from flexpact.control import ask, show
 from ledger.errors import LedgerError
 from ledger.receipt import ADDRESS_BYTES, parse_hex
+from ledger.signer import key_place
 
 if TYPE_CHECKING:
     from ledger.agreement_contract import AgreementContract
@@ -59,28 +60,30 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="The agreement's id, 64 he
 Key = Annotated[str, typer.Argument(metavar="EVENT_KEY", help="The event's key in the contract, see `show`.")]
 Rpc = Annotated[str | None, typer.Option(help="JSON-RPC of a chain node.")]
 Contract = Annotated[str | None, typer.Option(help="Address of the DRAgreement.")]
-KeyFile = Annotated[Path | None, typer.Option(help="The party's secret key on the chain.")]
+KeyFile = Annotated[str | None, typer.Option(metavar="FILE|URI", help="The party's secret key on the chain.")]
 Socket = Annotated[Path | None, typer.Option(help="Control socket of the running aggregator.")]
 NeedRpc = Annotated[str, typer.Option(help="JSON-RPC of a chain node.")]
 NeedContract = Annotated[str, typer.Option(help="Address of the DRAgreement.")]
-NeedKey = Annotated[Path, typer.Option(help="The party's secret key on the chain.")]
+NeedKey = Annotated[str, typer.Option(metavar="FILE|URI", help="The party's secret key on the chain.")]
 NeedSocket = Annotated[Path, typer.Option(help="Control socket of the running aggregator.")]
 
 
 @agreement.command()
 def deploy(
     rpc: NeedRpc,
-    key_file: Annotated[Path, typer.Option(help="The secret key of the contracts' admin.")],
+    key_file: Annotated[
+        str, typer.Option(metavar="FILE|URI", help="The secret key of the contracts' admin.")
+    ],
     currency: Annotated[str, typer.Option(help="ISO 4217 code of the token's currency.")] = "EUR",
     decimals: Annotated[int, typer.Option(min=0, max=4, help="Digits of its minor unit.")] = 2,
 ) -> None:
     """Deploy registry, token and agreements, let the agreements mint, and print the three addresses."""
 
     async def run(node: "ContractNode") -> dict[str, str]:
-        from ledger.node import ChainKey  # noqa: PLC0415 - see above
+        from ledger.chain_key import ChainKey  # noqa: PLC0415 - see above
         from ledger.setup import deploy_agreements  # noqa: PLC0415 - see above
 
-        made = await deploy_agreements(node, ChainKey.load(key_file), currency, decimals)
+        made = await deploy_agreements(node, ChainKey.load(key_place(key_file)), currency, decimals)
         addresses = {"registry": made.registry, "token": made.token, "agreement": made.agreement}
         return {name: f"0x{address.hex()}" for name, address in addresses.items()}
 
@@ -90,24 +93,56 @@ def deploy(
 @agreement.command()
 def register(  # noqa: PLR0917 - the command line passes them by name
     rpc: NeedRpc,
-    key_file: Annotated[Path, typer.Option(help="The secret key of the registry's admin.")],
+    key_file: Annotated[
+        str, typer.Option(metavar="FILE|URI", help="The secret key of the registry's admin.")
+    ],
     registry: Annotated[str, typer.Option(help="Address of the ParticipantRegistry.")],
     account: Annotated[str, typer.Option(help="The party's account on the chain.")],
     role: Annotated[RoleName, typer.Option(help="Whom it stands for.")],
     cert: Annotated[Path, typer.Option(help="The party's certificate, PEM.")],
-    cert_key: Annotated[Path, typer.Option(help="The certificate's key, PEM: it signs the binding.")],
+    binding: Annotated[Path | None, typer.Option(help="What the party printed with `bind`.")] = None,
+    cert_key: Annotated[Path | None, typer.Option(help="Or the certificate's key, PEM, to sign it.")] = None,
 ) -> None:
-    """Register a party: its account, its role, and its certificate, which the chain sees as a hash only."""
+    """Register a party: its account, its role, and its certificate, which the chain sees as a hash only.
+    Nothing is sent unless the binding is of that certificate and signed by its key.
+    """
 
     async def run(node: "ContractNode") -> None:
-        from flexpact.parties import party  # noqa: PLC0415 - see above
-        from ledger.node import ChainKey  # noqa: PLC0415 - see above
+        from flexpact.parties import bound_party, party  # noqa: PLC0415 - see above
+        from ledger.chain_key import ChainKey  # noqa: PLC0415 - see above
         from ledger.setup import register as register_party  # noqa: PLC0415 - see above
 
-        made = party(_address("account", account), role, cert, cert_key)
-        await register_party(node, ChainKey.load(key_file), _address("registry", registry), made)
+        whose = _address("account", account), role, cert
+        if binding is not None and cert_key is None:
+            made = bound_party(*whose, binding)
+        elif cert_key is not None and binding is None:
+            made = party(*whose, cert_key)
+        else:
+            raise typer.BadParameter("give --binding or --cert-key")
+        await register_party(node, ChainKey.load(key_place(key_file)), _address("registry", registry), made)
 
     _with_node(rpc, run)
+
+
+@agreement.command()
+def bind(  # noqa: PLR0917 - the command line passes them by name
+    rpc: NeedRpc,
+    registry: Annotated[str, typer.Option(help="Address of the ParticipantRegistry.")],
+    account: Annotated[str, typer.Option(help="Your account on the chain.")],
+    role: Annotated[RoleName, typer.Option(help="Whom it stands for.")],
+    cert: Annotated[Path, typer.Option(help="Your certificate, PEM.")],
+    cert_key: Annotated[Path, typer.Option(help="Its key, PEM; it stays with you.")],
+) -> None:
+    """Sign with your certificate's key that the account is yours; print what the registry's admin needs."""
+
+    async def run(node: "ContractNode") -> str:
+        from flexpact.parties import party  # noqa: PLC0415 - see above
+        from ledger.setup import offer  # noqa: PLC0415 - see above
+
+        made = party(_address("account", account), role, cert, cert_key)
+        return (await offer(node, _address("registry", registry), made)).to_json()
+
+    typer.echo(_with_node(rpc, run))
 
 
 @agreement.command()
@@ -276,7 +311,7 @@ def resolve(  # noqa: PLR0917 - the command line passes them by name
     _act(rpc, contract, key_file, "resolve", *ids, decided, delivered_wh, _digest(finding))
 
 
-def _act(rpc: str | None, contract: str | None, key_file: Path | None, *what: Any) -> None:
+def _act(rpc: str | None, contract: str | None, key_file: str | None, *what: Any) -> None:
     """Send a call with the party's key, and say so when the chain holds it."""
     function, *arguments = what
     if key_file is None:
@@ -285,12 +320,12 @@ def _act(rpc: str | None, contract: str | None, key_file: Path | None, *what: An
     _with_contract(rpc, contract, lambda asked: _send(asked, path, function, *arguments))
 
 
-async def _send(contract: "AgreementContract", key_file: Path, function: str, *arguments: Any) -> None:
+async def _send(contract: "AgreementContract", key_file: str, function: str, *arguments: Any) -> None:
     from ledger.agreement_contract import call, refusal  # noqa: PLC0415 - see above
+    from ledger.chain_key import ChainKey  # noqa: PLC0415 - see above
     from ledger.contract_node import RevertedCallError  # noqa: PLC0415 - see above
-    from ledger.node import ChainKey  # noqa: PLC0415 - see above
 
-    key = ChainKey.load(key_file)
+    key = ChainKey.load(key_place(key_file))
     try:
         await contract.node.transact(key, contract.address, call(function, *arguments))
     except RevertedCallError as error:

@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flexpact import verdict
+from flexpact import revision, verdict
 from ledger import offline
 from ledger import receipt as receipt_file
 from ledger import trust as trust_file
@@ -17,9 +17,15 @@ from ledger.check import Head, Progress, check_log
 from ledger.check_anchor import check_anchors
 from ledger.consistency import read_head
 from ledger.errors import LedgerError, TamperedError, VerificationError
+from ledger.log_key import log_key
 from ledger.receipt import Receipt
 from ledger.trust import Trust
 from ledger.verify import Status, Step, check_signature, read_evidence
+
+if TYPE_CHECKING:
+    from aggregator.erase import Plan
+    from aggregator.erase_home import HomePlan
+    from aggregator.settings import AggregatorSettings
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -51,6 +57,7 @@ def check(
     failure: VerificationError | None = None
     try:
         with offline.reading(database) as conn:
+            revision.check(conn, database)
             steps.extend(_steps(conn, trust, receipt or []))
     except sqlite3.DatabaseError as error:
         failure = TamperedError("database", f"the file is damaged: {error}")
@@ -79,55 +86,102 @@ def consistency(
 @app.command()
 def erase(
     subject: Annotated[str, typer.Argument(help="The venID or the name of the VEN.")],
-    database: DatabaseFile,
+    config: Annotated[Path, typer.Option(help="Settings of the aggregator, a TOML file.")],
+    home: Annotated[
+        str, typer.Option(help="Only this home behind it: the rID of its values; the VEN itself stays.")
+    ] = "",
+    trust: Annotated[
+        Path | None, typer.Option(help="Keys of the log from before a rotation, which signed erasures.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; else only what would be done is shown.")] = False,
 ) -> None:
-    """Destroy all that the database holds of a VEN: its rows, and payload and salt of what was sealed of it.
+    """Destroy all that the database holds of a VEN, or of one home behind it: its rows, and payload and salt
+    of what was sealed of it.
 
     The aggregator must be stopped. The log still verifies and says what was erased; receipts of others stay
-    good. Backups, and receipts that were given away, are not reached.
+    good. A tombstone beside the database says so to whoever puts an older backup back. Receipts that were
+    given away are not reached.
     """
-    from aggregator.erase import erase as do  # noqa: PLC0415 - see above
-    from aggregator.erase import plan  # noqa: PLC0415
-    from aggregator.errors import RequestRefusedError  # noqa: PLC0415
+    from aggregator.errors import AggregatorError  # noqa: PLC0415 - see above
+    from aggregator.settings import AggregatorSettings  # noqa: PLC0415
 
+    now = datetime.now(UTC)
     try:
-        if yes:
-            found = do(database, subject, datetime.now(UTC))
-        else:
-            with offline.reading(database) as conn:
-                found = plan(conn, subject)
-    except (sqlite3.DatabaseError, LedgerError, RequestRefusedError) as error:
+        settings = AggregatorSettings.load(config)
+        with offline.reading(settings.database) as conn:
+            revision.check(conn, settings.database)
+            found = None if yes else _planned(conn, subject, home, now)
+        if found is None:
+            found = _erased(settings, subject, home, now, known=read_trust(trust) if trust else None)
+    except (sqlite3.DatabaseError, LedgerError, AggregatorError) as error:
         raise SystemExit(f"flexpact ledger: {error}") from None
-    typer.echo(verdict.shown(f"{'erased' if yes else 'would erase'} {found.ven_name}, venID {found.ven_id}:"))
-    typer.echo(f"  payload and salt of {len(found.leaves)} leaves")
+    for line in _told(found, home, done=yes):
+        typer.echo(verdict.shown(line))
+
+
+def _planned(conn: sqlite3.Connection, subject: str, home: str, now: datetime) -> "Plan | HomePlan":
+    """What would be erased."""
+    from aggregator import erase as node  # noqa: PLC0415 - see above
+    from aggregator import erase_home as homes  # noqa: PLC0415
+
+    return homes.plan(conn, subject, home, now) if home else node.plan(conn, subject)
+
+
+def _erased(
+    settings: "AggregatorSettings", subject: str, home: str, now: datetime, *, known: Trust | None
+) -> "Plan | HomePlan":
+    """What was erased. `known`: keys of the log from before a rotation."""
+    from aggregator import erase as node  # noqa: PLC0415 - see above
+    from aggregator import erase_home as homes  # noqa: PLC0415
+
+    key, at = log_key(settings.log.key, settings.log.origin), settings.database
+    keys = [each.key for each in (*settings.log.former(), *(known.keys if known else ()))]
+    if home:
+        return homes.erase_home(at, subject, home, now, key, known=keys)
+    return node.erase(at, subject, now, key, known=keys)
+
+
+def _told(found: "Plan | HomePlan", home: str, *, done: bool) -> Iterator[str]:
+    """What was erased, or would be, for a person."""
+    of = f"{home} behind " if home else ""
+    yield f"{'erased' if done else 'would erase'} {of}{found.ven_name}, venID {found.ven_id}:"
+    yield f"  payload and salt of {len(found.leaves)} leaves"
     for table, count in found.rows.items():
-        typer.echo(f"  {count} rows of {table}")
-    if yes:
-        typer.echo(
-            "the aggregator's next checkpoint signs the record of it; until then a check says: not checked"
+        yield f"  {count} rows of {table}"
+    if home and getattr(found, "still_named", False):
+        yield (
+            f"{found.ven_name} said that it reports {home}: take the home out of its box's settings too,"
+            " or its values come again"
         )
+    if done:
+        yield "the aggregator's next checkpoint signs the record of it; until then a check says: not checked"
     else:
-        typer.echo("nothing was changed; --yes does it, and nothing brings it back")
+        yield "nothing was changed; --yes does it, and nothing brings it back"
 
 
 def _steps(conn: sqlite3.Connection, trust: Path | None, receipts: Sequence[Path]) -> Iterator[Step]:
     # The aggregator's side is loaded when it is needed; the command line starts without it.
     from aggregator.check import check_rows  # noqa: PLC0415
 
-    trusted = None
-    if trust is not None:
-        trusted = Trust.from_file(read_evidence("trust", trust, trust_file.MAX_FILE_BYTES))
-    outside = [_head(path, trusted) for path in receipts]
-    yield from check_log(conn, trusted, _progress(), outside)
-    yield from check_rows(conn, _progress())
+    trusted = None if trust is None else read_trust(trust)
+    outside = [known_head(path, trusted) for path in receipts]
+    yield from check_log(conn, trusted, progress(), outside)
+    yield from check_rows(conn, progress())
     yield from check_anchors(conn, trusted)
     for head in outside:
         status = Status.CHECKED if trusted is not None else Status.NOT_CHECKED
         yield Step("receipt", status, f"{head.record}: the log still holds its {head.size} leaves")
 
 
-def _head(path: Path, trust: Trust | None) -> Head:
+def read_trust(path: Path) -> Trust:
+    """The trust file; LedgerError if it is none."""
+    return Trust.from_file(read_evidence("trust", path, trust_file.MAX_FILE_BYTES))
+
+
+def known_head(path: Path, trust: Trust | None) -> Head:
+    """The log's head that a receipt or a checkpoint holds; LedgerError if it is none, or the trust file says
+    that the log did not sign it.
+    """
     raw = read_evidence("receipt", path, receipt_file.MAX_FILE_BYTES)
     checkpoint = read_head(raw)
     if trust is not None:
@@ -136,7 +190,7 @@ def _head(path: Path, trust: Trust | None) -> Head:
     return Head(checkpoint.size, checkpoint.root, str(path), receipt)
 
 
-def _progress() -> Progress:
+def progress() -> Progress:
     """Tell on stderr, once a second, how far it is."""
     next_at = time.monotonic() + PATIENCE_S
 

@@ -21,6 +21,8 @@ from flexpact.pki import (
 )
 from flexpact.revocation import list_of, revoke, revoked, start_list
 from openadr.certificate import WARN_DAYS, Certificate, KeyKind
+from openadr.errors import CertificateError
+from openadr.private_file import read_password_file
 
 app = typer.Typer(help="Make an authority and certificates, renew and revoke them.", no_args_is_help=True)
 
@@ -191,7 +193,9 @@ def _password(file: Path | None) -> bytes | None:
     if file is None:
         return None
     try:
-        password = file.read_bytes().rstrip(b"\r\n")
+        password = read_password_file(file)
+    except CertificateError as error:
+        raise PkiError(str(error)) from None
     except OSError as error:
         raise PkiError(f"{file}: {error.strerror}") from None
     if not password:

@@ -18,7 +18,7 @@ from ledger.errors import LedgerError
 from openadr.certificate import KeyKind
 
 if TYPE_CHECKING:
-    from ledger.node import ChainKey
+    from ledger.chain_key import ChainKey
 
 AGGREGATOR, ARBITER, ADMIN = "aggregator", "arbiter", "admin"
 WINDOW, TERM = timedelta(minutes=20), timedelta(hours=2)
@@ -51,8 +51,8 @@ class Agreements:
     async def set_up(self) -> str:
         """Deploy the contracts and register aggregator, arbiter and nodes; the address of the agreements."""
         from flexpact.parties import party  # noqa: PLC0415 - the chain's libraries are loaded only here
+        from ledger.chain_key import ChainKey  # noqa: PLC0415
         from ledger.contract_node import ContractNode  # noqa: PLC0415
-        from ledger.node import ChainKey  # noqa: PLC0415
         from ledger.setup import deploy_agreements, register  # noqa: PLC0415
 
         pki = self.layout.pki
@@ -132,7 +132,7 @@ class Agreements:
         return f"0x{self._key(name).address.hex()}"
 
     def _key(self, name: str) -> ChainKey:
-        from ledger.node import ChainKey  # noqa: PLC0415
+        from ledger.chain_key import ChainKey  # noqa: PLC0415
 
         return ChainKey.load(self.layout.keys / f"{name}.key")
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from feid.audit import Present, compare
+from feid.evidence import keys_of
 from flexpact.demo.layout import Layout
 from flexpact.demo.summary import Check
 from ledger.errors import LedgerError
@@ -45,7 +46,8 @@ def audit_boxes(layout: Layout, nodes: Sequence[str], now: datetime) -> Audited:
             continue
         own = [record for record in records if record.body.get("ven_id") == memory.ven_id]
         # the boxes have stopped and all is sealed: nothing may be missing for being young
-        tally = compare(memory, own, Present(now, patience=timedelta(0)))
+        keys = keys_of(layout.pki / f"{node}.pem")
+        tally = compare(memory, own, Present(now, keys, timedelta(0)))
         complete += tally.holds and tally.reports > 0
         troubles += [f"{node}: {finding.fault}: {finding.text}" for finding in tally.findings]
         reports += [record for record in own if record.kind == "report"]

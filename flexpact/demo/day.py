@@ -53,6 +53,9 @@ class Day:
     clock: Clock = field(init=False)
     agreements: Agreements = field(init=False)
     vtn_port: int = 0
+    web_port: int = 0
+    viewer_link: str = ""
+    first_link: str = ""
     progress: Progress = field(default_factory=Progress)
     request: Mapping[str, Any] = field(default_factory=dict)
 
@@ -64,18 +67,28 @@ class Day:
         self.say(f"28 days of {self.plan.households} homes are simulated")
         await self._start("homes", "feid", "simulate")
         self.say("the chain starts, contracts for checkpoints and agreements are deployed")
-        chain_port, self.vtn_port = free_port(), free_port()
+        chain_port, self.vtn_port, self.web_port = free_port(), free_port(), free_port()
         chain_url = f"http://127.0.0.1:{chain_port}"
         contract = await self._start_chain(chain_port, chain_url)
         self.agreements = Agreements(self.layout, self.plan, chain_url)
         contracts = (contract, await self.agreements.set_up())
         aggregator_settings(
-            self.layout, self.plan, prints, vtn_port=self.vtn_port, chain_url=chain_url, contracts=contracts
+            self.layout,
+            self.plan,
+            prints,
+            vtn_port=self.vtn_port,
+            web_port=self.web_port,
+            chain_url=chain_url,
+            contracts=contracts,
         )
         await self._until(self._homes_answer, _START_S, "the simulator to finish its history")
         self.say("the aggregator starts")
         await self._start("aggregator", "aggregator", "serve")
         await self._until(self.control.alive, _START_S, "the aggregator to answer on its control socket")
+        await self._until(self._dashboard_is_open, _START_S, "the dashboard to listen")
+        viewer = await self.control.post("/users", {"name": "guest", "role": "viewer"})
+        self.viewer_link = str(viewer["link"])
+        self._say_links()
         self.say("the nodes accept their agreements on the chain")
         await self.agreements.agree(self.control)
         self.say(f"{len(self.plan.nodes)} nodes register and send 28 days of history")
@@ -86,7 +99,9 @@ class Day:
 
     async def live(self) -> None:
         """Let the clock run, ask for the reduction, follow the day to its end."""
-        self.progress.note = f"all that this makes lies in {self.plan.options.out}"
+        out = self.plan.options.out
+        link = self.viewer_link
+        self.progress.note = f"{link} opens the dashboard, once; all that this makes lies in {out}"
         self.say(f"the day begins, at {self.plan.speed:g} times real time")
         self._set_clock(time.time() + 0.5)
         fault, middle = self.plan.options.fault, self.plan.event_start + self.plan.event_length / 2
@@ -120,6 +135,10 @@ class Day:
         self.say(f"{name} starts again")
         await self.fleet.restart(name)
         await self._until(self.control.alive, _START_S, "the aggregator to answer again")
+        if fault is Fault.KILL_AGGREGATOR:
+            self.first_link = ""
+            await self._until(self._dashboard_is_open, _START_S, "the dashboard to listen again")
+            self._say_links()
 
     async def ask_for_reduction(self) -> None:
         """Ask for about 60 % of what the nodes offer over the event, as an operator would."""
@@ -297,6 +316,18 @@ class Day:
         day = {"start": _text(self.plan.midnight), "end": _text(self.plan.midnight + DAY)}
         played = curves(await self.control.get("/profiles", **day), self.plan)
         return None if now is None else replace(now, now=min(now.now, self.plan.end), curves=played)
+
+    def _say_links(self) -> None:
+        """The ways into the dashboard; the admin's is another after each start, until it was used."""
+        self.say(f"look at it in a browser, once: {self.viewer_link}")
+        if self.first_link:
+            self.say(f"or as its admin, with a second factor: {self.first_link}")
+
+    async def _dashboard_is_open(self) -> bool:
+        """Whether the link to the first sign-in is there: it comes when the dashboard listens."""
+        if self.layout.first_sign_in.is_file():
+            self.first_link = self.layout.first_sign_in.read_text("utf-8").strip()
+        return bool(self.first_link)
 
     async def _homes_answer(self) -> bool:
         if not await listens(self.layout.simulator_socket):

@@ -73,6 +73,16 @@ class Layout:
         return self.directory / "log.key"
 
     @property
+    def aggregator_state(self) -> Path:
+        """The folder of the aggregator's database."""
+        return self.directory / "state" / "aggregator"
+
+    @property
+    def first_sign_in(self) -> Path:
+        """Where the aggregator lays the one-time link to its dashboard."""
+        return self.aggregator_state / "first-login.txt"
+
+    @property
     def control_socket(self) -> Path:
         """Where the aggregator takes an operator's questions."""
         return self.sockets / "aggregator"
@@ -116,12 +126,13 @@ def aggregator_settings(
     prints: Mapping[str, str],
     *,
     vtn_port: int,
+    web_port: int,
     chain_url: str,
     contracts: tuple[str, str],
 ) -> Path:
     """Write the aggregator's settings and return their path; `contracts` are log and agreements."""
     content: dict[str, object] = {
-        "state": layout.directory / "state" / "aggregator",
+        "state": layout.aggregator_state,
         "socket": layout.control_socket,
         "vtn": {
             "host": "127.0.0.1",
@@ -134,6 +145,7 @@ def aggregator_settings(
             "vtn_id": "DEMO-VTN",
             "poll_period_s": poll_period_s(plan),
         },
+        "web": {"port": web_port, "insecure_dev": True},
         "log": {"origin": LOG_ORIGIN, "key_file": layout.log_key},
         "chain": {"rpc_url": chain_url, "contract": contracts[0], "key_file": layout.chain_key},
         "agreements": {

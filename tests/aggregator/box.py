@@ -1,7 +1,7 @@
 """A node of the test's own: it speaks real OpenADR over a real socket, and its meter is a formula.
 
 `load_kw(instant)` is what the node would use; from the opt-in on it uses less by what the event asks, times
-`obedience`.
+`obedience`. Homes that the event does not name use what they always do, the others give it all.
 """
 
 from collections.abc import Callable
@@ -121,13 +121,20 @@ class Box:
             request.report_specifier.report_specifier_id: request for request in answer.report_requests
         }
 
-    def used_kw(self, instant: datetime) -> float:
-        """Load less what an event that was opted into asks for."""
-        load = self.load_kw(instant)
+    def given_kw(self, instant: datetime, home: str | None = None) -> float:
+        """By how much less the node, or one of its homes, uses than it would."""
+        given = 0.0
         for event in self.events.values():
             if event.dtstart <= instant < event.end and not event.is_cancelled and self.opt is OptType.OPT_IN:
-                load += event.signals[1].intervals[0].payload_float / 1000 * self.obedience
-        return load
+                meant = event.target.resources_alone or frozenset(SHARES)
+                whole = sum(share for name, share in SHARES.items() if name in meant)
+                part = 1.0 if home is None else SHARES[home] / whole if home in meant else 0.0
+                given -= event.signals[1].intervals[0].payload_float / 1000 * self.obedience * part
+        return given
+
+    def used_kw(self, instant: datetime) -> float:
+        """Load less what an event that was opted into asks for."""
+        return self.load_kw(instant) - self.given_kw(instant)
 
     def value(self, r_id: str, instant: datetime) -> float:
         """Wh of the quarter hour from `instant` on."""
@@ -135,7 +142,9 @@ class Box:
             return self.offer_kw * 250
         if r_id == "load_forecast":
             return round(self.load_kw(instant) * 250)
-        return round(self.used_kw(instant) * 250 * SHARES.get(r_id, 1.0))
+        if r_id not in SHARES:
+            return round(self.used_kw(instant) * 250)
+        return round((self.load_kw(instant) * SHARES[r_id] - self.given_kw(instant, r_id)) * 250)
 
     async def report(
         self,

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from ledger.chain import EmbeddedChain
-from ledger.node import ChainKey, Node
+from ledger.chain_key import ChainKey
+from ledger.node import Node
 from ledger.rpc import RpcServer
+from ledger.token_uri import TokenUri
 from tests.aggregator.conftest import START
 
 
@@ -17,14 +19,15 @@ class Chain:
         self._server = RpcServer(self._chain)
         self.key_file = folder / "chain.key"
 
-    async def start(self) -> dict[str, Any]:
-        """Deploy the contract and give the settings for it."""
+    async def start(self, uri: TokenUri | None = None) -> dict[str, Any]:
+        """Deploy the contract and give the settings for it; with a key in a token, all but the key."""
         await self._server.start()
         self.url = self._server.url
-        key = ChainKey.create(self.key_file)
+        key = ChainKey.load(uri) if uri else ChainKey.create(self.key_file)
         async with Node.open(self.url, 10) as node:
             contract = await node.deploy(key, key.address)
-        return {"rpc_url": self.url, "contract": f"0x{contract.hex()}", "key_file": self.key_file}
+        where = {"rpc_url": self.url, "contract": f"0x{contract.hex()}"}
+        return where if uri else {**where, "key_file": self.key_file}
 
     async def switch_off(self) -> None:
         """Answer nobody any more."""

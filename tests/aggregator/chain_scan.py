@@ -32,8 +32,8 @@ def said(chain: EmbeddedChain) -> Iterator[bytes]:
 
 
 def names(database: Path) -> set[str]:
-    """Every name and id of nodes, homes, events, reports and opts, the natural keys of records, and the texts
-    in what was recorded.
+    """Every name and id of nodes, homes, events, reports, opts, users and witnesses, the natural keys of
+    records, and the texts in what was recorded.
     """
     found: set[str] = set()
     with closing(sqlite3.connect(database)) as db:
@@ -43,6 +43,10 @@ def names(database: Path) -> set[str]:
             "SELECT fingerprint FROM vtn_certificate",
             "SELECT DISTINCT r_id FROM vtn_reading",
             "SELECT event_id FROM vtn_event",
+            "SELECT user_id FROM agg_user",
+            "SELECT name FROM agg_user",
+            "SELECT home FROM agg_user WHERE home IS NOT NULL",
+            "SELECT DISTINCT witness FROM ledger_cosignature",
             "SELECT key FROM ledger_leaf",
         ):
             found |= {str(name) for (name,) in db.execute(query)}

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from math import cos, pi
@@ -15,8 +15,16 @@ import pytest
 
 from aggregator.server import Aggregator
 from aggregator.settings import AggregatorSettings
+from aggregator.web_settings import WebSettings
+from ledger.chain import EmbeddedChain
+from ledger.chain_key import ChainKey
 from ledger.checkpoint import SigningKey
+from ledger.contract_node import ContractNode
+from ledger.rpc import RpcServer
+from ledger.setup import Deployed
+from tests.aggregator.agreed import Agreed
 from tests.aggregator.box import Box
+from tests.ledger.parties import copy_chain, make_programme
 
 START = datetime(2026, 1, 20, tzinfo=UTC)  # a Tuesday
 ORIGIN = "test.example/log"
@@ -171,17 +179,18 @@ def write_settings(
     nodes: list[dict[str, Any]],
     chain: dict[str, Any] | None = None,
     agreements: dict[str, Any] | None = None,
+    log_uri: str | None = None,
     **programme: Any,
 ) -> AggregatorSettings:
     """Settings of a platform in a folder, with a key for its log."""
     key = folder / "log.key"
-    if not key.exists():
+    if log_uri is None and not key.exists():
         SigningKey.generate(ORIGIN).save(key)
     content = {
         "state": folder,
         "socket": folder / "control",
         "vtn": {"port": 0, "insecure_dev": True},
-        "log": {"origin": ORIGIN, "key_file": key},
+        "log": {"origin": ORIGIN, "key_uri": log_uri, "key_file": None if log_uri else key},
         "chain": chain,
         "agreements": agreements,
         "programme": {"history_days": 14, **programme},
@@ -238,6 +247,11 @@ def prepared(database_template: Path, tmp_path_factory: pytest.TempPathFactory) 
     """Made once: the history of a fleet takes seconds."""
     folder = tmp_path_factory.mktemp("aggregator")
     shutil.copy(database_template, folder / "aggregator.sqlite")
+    return make_prepared(folder)
+
+
+def make_prepared(folder: Path) -> Prepared:
+    """The same in a folder with an empty database."""
     settings = write_settings(folder, [node_settings(n) for n in (1, 2, 3)])
 
     async def prepare() -> Prepared:
@@ -255,6 +269,64 @@ async def platform(prepared: Prepared, tmp_path: Path) -> AsyncIterator[Platform
     settings = write_settings(tmp_path, [node_settings(n) for n in (1, 2, 3)])
     async with running(settings, boxes) as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def programme(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Deployed]:
+    """The contracts on a chain of its own, with the accounts that act there."""
+    folder = tmp_path_factory.mktemp("programme")
+    return folder, asyncio.run(make_programme(folder))
+
+
+@pytest.fixture
+async def agreed(
+    prepared: Prepared, programme: tuple[Path, Deployed], tmp_path: Path
+) -> AsyncIterator[Agreed]:
+    """A platform whose statements are settled on that chain."""
+    async with agreed_platform(prepared, programme, tmp_path) as made:
+        yield made
+
+
+@asynccontextmanager
+async def agreed_platform(
+    prepared: Prepared,
+    programme: tuple[Path, Deployed],
+    folder: Path,
+    wire: Callable[[str], AbstractAsyncContextManager[str]] = nullcontext,
+    timeout_s: float = 5,
+    *,
+    web: WebSettings | None = None,
+    **terms: Any,
+) -> AsyncIterator[Agreed]:
+    """The same in a folder, with a wire to the chain, with a dashboard, and with other terms of the nodes."""
+    copy_chain(programme[0], folder, ["*.key"])
+    boxes = prepared.copy(folder)
+    holder: list[Platform] = []
+    async with AsyncExitStack() as stack:
+        chain = EmbeddedChain(folder, lambda: holder[0].clock() if holder else START)
+        stack.callback(chain.close)
+        server = RpcServer(chain)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        anchors = ChainKey.create(folder / "chain.key")
+        async with ContractNode.open(server.url, 30) as node:
+            contract = f"0x{(await node.deploy(anchors, anchors.address)).hex()}"
+        url = await stack.enter_async_context(wire(server.url))
+        where = {"rpc_url": url, "timeout_s": timeout_s, "contract": contract}
+        agreements = {
+            "contract": f"0x{programme[1].agreement.hex()}",
+            "key_file": folder / "aggregator.key",
+        }
+        settings = write_settings(
+            folder,
+            [node_settings(n, **terms) for n in (1, 2, 3)],
+            chain={**where, "key_file": folder / "chain.key"},
+            agreements=agreements,
+        ).model_copy(update={"web": web})
+        started = running(settings, boxes, START + timedelta(minutes=1))
+        platform = await stack.enter_async_context(started)
+        holder.append(platform)
+        yield Agreed(platform, folder, server.url, programme[1], chain, server)
 
 
 def _offers_kept(status: dict[str, Any]) -> set[str]:

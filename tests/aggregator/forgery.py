@@ -6,9 +6,9 @@ import json
 import sqlite3
 
 from ledger import book, merkle, offline, tile
-from ledger.checkpoint import Checkpoint, SigningKey
+from ledger.checkpoint import Checkpoint, Cosignature, SigningKey
 from ledger.receipt import commitment
-from tests.aggregator.sealed import SealedRun
+from tests.aggregator.sealed import LATER, WITNESSES, SealedRun
 
 
 def forge_report(conn: sqlite3.Connection, run: SealedRun, index: int) -> None:
@@ -25,7 +25,8 @@ def forge_report(conn: sqlite3.Connection, run: SealedRun, index: int) -> None:
 def rewrite(conn: sqlite3.Connection, run: SealedRun, changed: dict[int, bytes]) -> None:
     """Put other records into the log and write all of it anew, signed: what only the owner of its key can.
 
-    What the chain holds he cannot change, so he says that nothing was ever anchored.
+    What the chain holds he cannot change, so he says that nothing was ever anchored; the witnesses are his
+    friends.
     """
     key = SigningKey.load(run.log_key)
     conn.execute("UPDATE ledger_anchor SET state = 'dropped', proof = NULL")
@@ -48,9 +49,23 @@ def rewrite(conn: sqlite3.Connection, run: SealedRun, changed: dict[int, bytes])
         times = conn.execute("SELECT published_at FROM ledger_checkpoint WHERE size = ?", (size,)).fetchone()
         record = book.checkpoint_record({**row, "published_at": times[0]})
         conn.execute("UPDATE ledger_leaf SET canonical = ? WHERE key = ?", (record.canonical(), record.key))
+        cosign(conn, Checkpoint.parse(str(row["note"])))
     conn.execute("DELETE FROM ledger_tile")
     for place, content in tiles_of(conn, offline.log_size(conn)).items():
         conn.execute("INSERT INTO ledger_tile VALUES (?, ?, ?)", (*place, content))
+
+
+def cosign(conn: sqlite3.Connection, checkpoint: Checkpoint) -> None:
+    """The witnesses' lines for another checkpoint in place of those for the one before."""
+    keys = {str(key.verifier): key for key in WITNESSES}
+    for row in list(offline.cosignatures(conn)):
+        if row["size"] == checkpoint.size:
+            row["line"] = Cosignature.sign(checkpoint, keys[row["witness"]], LATER).line()
+            conn.execute("UPDATE ledger_cosignature SET line = :line WHERE number = :number", row)
+            record = book.cosignature_record(row)
+            conn.execute(
+                "UPDATE ledger_leaf SET canonical = ? WHERE key = ?", (record.canonical(), record.key)
+            )
 
 
 def tiles_of(conn: sqlite3.Connection, size: int) -> dict[tile.Place, bytes]:

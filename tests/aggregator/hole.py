@@ -14,6 +14,7 @@ class Hole:
         self._port = int(target.rstrip("/").rpartition(":")[2])
         self._light = asyncio.Event()
         self._swallowed: list[asyncio.StreamWriter] = []
+        self._passing: list[asyncio.StreamWriter] = []
         self.calls = 0
 
     @asynccontextmanager
@@ -36,6 +37,12 @@ class Hole:
         for writer in self._swallowed:
             writer.close()
 
+    def darken(self) -> None:
+        """Swallow from now on what comes."""
+        self._light.clear()
+        for writer in self._passing:
+            writer.close()
+
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             if not self._light.is_set():
@@ -44,6 +51,7 @@ class Hole:
                     self.calls += 1
                 return
             ours, theirs = await asyncio.open_connection("127.0.0.1", self._port)
+            self._passing += [writer, theirs]
             await asyncio.gather(_copy(reader, theirs), _copy(ours, writer))
 
 

@@ -49,6 +49,12 @@ TABLES = {
         Table(
             "ledger_anchor", ("anchor_id",), "'anchor/' || anchor_id", _up_to("sealed-anchors", "anchor_id")
         ),
+        Table(
+            "ledger_cosignature",
+            ("number",),
+            "'cosignature/' || number",
+            _up_to("sealed-cosignatures", "number"),
+        ),
     )
 }
 
@@ -112,7 +118,7 @@ def _insert(conn: sqlite3.Connection, table: Table, rng: random.Random) -> tuple
             strict=True,
         )
     )
-    for column in (*table.number, *({"key", "revision", "commitment"} & row.keys())):
+    for column in (*table.number, *({"key", "revision", "commitment", "witness"} & row.keys())):
         row[column] = _free(row[column], rng)
     if table.name == "ledger_anchor":
         row["state"] = "dropped"

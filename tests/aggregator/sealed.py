@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from aggregator import audit, store
-from ledger.checkpoint import SigningKey
+from ledger import cosignature_store
+from ledger import store as ledger_store
+from ledger.checkpoint import COSIGNATURE, Checkpoint, Cosignature, SigningKey
 from ledger.log import Log
 from tests.aggregator.chain import Chain
 from tests.aggregator.conftest import END, ORIGIN, Prepared, node_settings, running, write_settings
@@ -24,6 +26,9 @@ MORE_FACTS = 200
 """So that the tree has more than one tile."""
 MORE_REVISIONS = 4
 LATER = END + timedelta(days=1)
+WITNESSES = [
+    SigningKey(f"{name}.example/witness", name.encode().ljust(32), COSIGNATURE) for name in ("one", "two")
+]
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,43 @@ class SealedRun:
         return Path(shutil.copy(self.database, folder / "copy.sqlite"))
 
 
+def write_config(folder: Path, origin: str = ORIGIN) -> Path:
+    """The settings file of an aggregator in that folder, where its database and its log's key lie."""
+    config = folder / "aggregator.toml"
+    config.write_text(
+        f"""
+state = "."
+socket = "control"
+[vtn]
+port = 0
+insecure_dev = true
+[log]
+origin = "{origin}"
+key_file = "log.key"
+[[nodes]]
+ven_name = "node-1"
+fingerprint = "{"1" * 64}"
+[nodes.agreement]
+capacity_kw = 5
+price_minor_per_kwh = 1
+penalty_minor_per_kwh = 1
+threshold = 0
+max_calls_per_day = 1
+notice_min = 0
+currency = "EUR"
+"""
+    )
+    return config
+
+
 _made: dict[Path, SealedRun] = {}
 
 
-def make_sealed_run(prepared: Prepared, factory: pytest.TempPathFactory) -> SealedRun:
+def make_sealed_run(prepared: Prepared, place: pytest.TempPathFactory | Path) -> SealedRun:
     """Run a platform for an evening, stop it, and add to what it recorded; once for all who ask."""
     if prepared.folder not in _made:
-        run = asyncio.run(_run(prepared, factory.mktemp("sealed")))
+        folder = place if isinstance(place, Path) else place.mktemp("sealed")
+        run = asyncio.run(_run(prepared, folder))
         asyncio.run(_add(run))
         _made[prepared.folder] = run
     return _made[prepared.folder]
@@ -77,6 +112,16 @@ async def _run(prepared: Prepared, folder: Path) -> SealedRun:
     return SealedRun(settings.database, trust, receipts, folder / "log.key")
 
 
+async def _cosign(database: Database) -> None:
+    """Two witnesses have signed each checkpoint."""
+    async with database.write() as conn:
+        for row in await ledger_store.checkpoint_rows(conn, 0, 100):
+            checkpoint = Checkpoint.parse(row["note"])
+            for key in WITNESSES:
+                line = Cosignature.sign(checkpoint, key, LATER)
+                await cosignature_store.add(conn, checkpoint.size, str(key.verifier), line, LATER)
+
+
 async def _add(run: SealedRun) -> None:
     """More facts and revisions, sealed and signed."""
     database = await Database.open(run.database)
@@ -90,6 +135,7 @@ async def _add(run: SealedRun) -> None:
             for number in range(MORE_FACTS):
                 body = {"number": number, "test": number % 2 == 0}
                 await journal.record(conn, "opt", "ven-1", str(number), body=body, now=LATER)
+        await _cosign(database)
         await audit.seal(database, log)
         async with database.write() as conn:
             await log.publish(conn, LATER)

@@ -1,5 +1,6 @@
 """What a fact and a statement look like as records, and that sealing is exactly once."""
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
@@ -66,3 +67,49 @@ async def test_a_seal_that_fails_leaves_nothing_half_done(database: Database) ->
             await seal(database, log)
     async with database.read() as conn:
         assert await ledger_store.log_size(conn) == 0
+
+
+async def keys(database: Database) -> list[str]:
+    async with database.read() as conn:
+        return list((await conn.exec_driver_sql("SELECT key FROM ledger_leaf ORDER BY leaf_index")).scalars())
+
+
+async def test_several_who_seal_at_once_seal_each_fact_once_and_in_order(database: Database) -> None:
+    log = Log(ORIGIN, SigningKey.generate(ORIGIN))
+    facts = [
+        journal.New("ven-1", str(number), {"number": number}, None) for number in range(2 * FACTS_A_STEP)
+    ]
+    async with database.write() as conn:
+        await journal.record_all(conn, "opt", facts, NOW)
+    assert sum(await asyncio.gather(*(seal(database, log) for _ in range(3)))) == len(facts)
+    assert await keys(database) == [f"opt/ven-1/{number}" for number in range(len(facts))]
+
+
+async def test_what_lies_before_a_step_that_fails_is_sealed(database: Database) -> None:
+    log = Log(ORIGIN, SigningKey.generate(ORIGIN))
+    facts = [journal.New("ven-1", str(number), {"number": number}, None) for number in range(FACTS_A_STEP)]
+    async with database.write() as conn:
+        await journal.record_all(conn, "opt", facts, NOW)
+        await journal.record(conn, "opt", "ven-1", "bad", body={"number": 1.5}, now=NOW)
+    for _ in range(2):
+        with pytest.raises(RecordError):
+            await seal(database, log)
+    assert await keys(database) == [f"opt/ven-1/{number}" for number in range(len(facts))]
+
+
+async def test_bodies_of_facts_come_back_as_they_were_written(database: Database) -> None:
+    bodies: list[dict[str, object]] = [
+        {},
+        {"a": [], "b": {"c": '],[\\"\u2028'}},
+        {"a": 2**53 - 1, "b": True, "c": None},
+        {"d": ["{", "x\n"]},
+    ]
+    async with database.write() as conn:
+        assert await journal.facts_after(conn, 0, 10) == []
+        for number, body in enumerate(bodies):
+            await journal.record(conn, "opt", "ven-1", str(number), body=body, now=NOW)
+        found = await journal.facts_after(conn, 0, 10)
+    assert found == [
+        Fact(number + 1, NOW, "opt", "ven-1", f"opt/ven-1/{number}", body, None)
+        for number, body in enumerate(bodies)
+    ]

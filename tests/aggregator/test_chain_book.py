@@ -1,127 +1,40 @@
 """Agreements on the chain in a running aggregator: from the offer to the tokens, and what they refuse."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+import shutil
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from aggregator import booking, store
 from aggregator.api_agreements import OfferBody
+from aggregator.errors import SettingsError
+from aggregator.server import Aggregator
 from ledger import agreement_store
-from ledger.agreement_contract import AgreementContract, call
-from ledger.agreement_schema import call_table, settlement_table
-from ledger.chain import EmbeddedChain
+from ledger.agreement_contract import AgreementContract
+from ledger.agreement_schema import agreement_table, settlement_table
+from ledger.chain_key import ChainKey
 from ledger.contract_node import ContractNode
-from ledger.node import ChainKey
 from ledger.record import Record
-from ledger.rpc import RpcServer
-from ledger.setup import Deployed
 from tests.aggregator import chain_scan
+from tests.aggregator.agreed import WINDOW_S, Agreed
 from tests.aggregator.conftest import (
     END,
     EVENING,
     START,
+    HandClock,
     Platform,
-    Prepared,
     node_settings,
-    running,
     write_settings,
 )
 from tests.aggregator.test_api import CALL
-from tests.ledger.parties import copy_chain, make_programme
 from vtn.store import Database
 
-WINDOW_S, TERM_S = 600, 3600
 PENNIES = 20
 BY_HAND = {**CALL, "event_id": "by-hand-too"}
-
-
-@dataclass
-class Agreed:
-    """A platform, its chain, and the accounts that act on it."""
-
-    platform: Platform
-    folder: Path
-    url: str
-    deployed: Deployed
-    chain: EmbeddedChain
-
-    def account(self, name: str) -> str:
-        return f"0x{ChainKey.load(self.folder / f'{name}.key').address.hex()}"
-
-    async def offer(self, status: int = 201, **changes: Any) -> Any:
-        body = {
-            "ven_name": "node-1",
-            "account": self.account("node"),
-            "arbiter": self.account("arbiter"),
-            "starts_at": "2026-01-20T00:00:00Z",
-            "expires_at": "2026-02-20T00:00:00Z",
-            "payment_term_s": TERM_S,
-            "dispute_window_s": WINDOW_S,
-            **changes,
-        }
-        return await self.platform.post("/agreements", body, status=status)
-
-    async def act(self, who: str, function: str, *arguments: object) -> None:
-        key = ChainKey.load(self.folder / f"{who}.key")
-        async with ContractNode.open(self.url, 30) as node:
-            await node.transact(key, self.deployed.agreement, call(function, *arguments))
-
-    async def agree(self, **changes: Any) -> str:
-        """An agreement with the first node that is active on the chain and in the mirror."""
-        offered = await self.offer(**changes)
-        agreement_id: str = offered["id"]
-        async with ContractNode.open(self.url, 30) as node:
-            contract = AgreementContract(node, self.deployed.agreement)
-            terms_hash = await contract.terms_hash(bytes.fromhex(agreement_id))
-        await self.act("node", "accept", bytes.fromhex(agreement_id), terms_hash)
-        (seen,) = (await self.platform.post("/agreements/look"))["agreements"]
-        assert (offered["state"], seen["state"]) == ("proposed", "active")
-        return agreement_id
-
-    async def balance(self) -> int:
-        async with ContractNode.open(self.url, 30) as node:
-            contract = AgreementContract(node, self.deployed.agreement)
-            return await contract.token_balance(bytes.fromhex(self.account("node")[2:]))
-
-
-@pytest.fixture(scope="module")
-def programme(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Deployed]:
-    folder = tmp_path_factory.mktemp("programme")
-    return folder, asyncio.run(make_programme(folder))
-
-
-@pytest.fixture
-async def agreed(
-    prepared: Prepared, programme: tuple[Path, Deployed], tmp_path: Path
-) -> AsyncIterator[Agreed]:
-    copy_chain(programme[0], tmp_path, ["*.key"])
-    boxes = prepared.copy(tmp_path)
-    holder: list[Platform] = []
-    chain = EmbeddedChain(tmp_path, lambda: holder[0].clock() if holder else START)
-    server = RpcServer(chain)
-    await server.start()
-    anchors = ChainKey.create(tmp_path / "chain.key")
-    async with ContractNode.open(server.url, 30) as node:
-        contract = await node.deploy(anchors, anchors.address)
-    where = {"rpc_url": server.url, "contract": f"0x{contract.hex()}", "key_file": tmp_path / "chain.key"}
-    agreements = {
-        "contract": f"0x{programme[1].agreement.hex()}",
-        "key_file": tmp_path / "aggregator.key",
-    }
-    nodes = [node_settings(n) for n in (1, 2, 3)]
-    settings = write_settings(tmp_path, nodes, chain=where, agreements=agreements)
-    async with running(settings, boxes, START + timedelta(minutes=1)) as platform:
-        holder.append(platform)
-        yield Agreed(platform, tmp_path, server.url, programme[1], chain)
-    await server.stop()
-    chain.close()
 
 
 async def test_from_the_offer_to_the_nodes_tokens_and_every_hash_is_a_leafs(agreed: Agreed) -> None:
@@ -171,6 +84,23 @@ async def test_a_suspended_node_is_not_called_and_the_operator_is_told_the_claus
     assert [node["ven_name"] for node in answer["nodes"]] == ["node-1"]
 
 
+async def test_a_call_that_was_notified_before_a_suspension_is_booked(agreed: Agreed) -> None:
+    agreement_id = await agreed.agree()
+    platform = agreed.platform
+    await platform.ask(3)
+    await platform.clock.move(START + timedelta(hours=14, minutes=8))  # after the notification
+    await agreed.act("arbiter", "suspend", bytes.fromhex(agreement_id), 1)
+    await platform.jump(END)
+    await platform.settled(2)
+    await platform.post("/seal", {"timeout_s": 60})
+    shown = await platform.get(f"/agreements/{agreement_id}")
+    (event,) = shown["events"]
+    assert (shown["state"], shown["why"]) == ("suspended", "suspended by the arbiter")
+    assert (event["settled"]["status"], event["text"]) == ("open", "")
+    assert event["settled"]["penalty_waived"]
+    assert event["settled"]["amount_minor"] > PENNIES
+
+
 async def test_an_offer_that_the_contract_cannot_hold_is_refused_and_not_kept(
     agreed: Agreed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,22 +125,53 @@ async def test_a_statement_is_not_lost_while_the_chain_shows_an_older_state(agre
     await platform.post("/seal", {"timeout_s": 60})
     await platform.stop()
     db = await Database.open(platform.settings.database)
-    async with db.write() as conn:  # as if the chain had been behind when the statements were handed over
-        await agreement_store.see_agreement(conn, agreement_id, None, END)
-        await conn.execute(delete(settlement_table))
-        await store.move(conn, booking.BOOKED, 0)
-    await booking.hand_over(db, END)
     async with db.read() as conn:
-        (kept,) = await agreement_store.accounts(conn, agreement_id)
-    assert (kept.state, kept.settled) == ("open", None)
-    async with db.write() as conn:  # an offer that never was on the chain covers nothing
-        await conn.execute(delete(settlement_table))
-        await conn.execute(delete(call_table))
-        await store.move(conn, booking.BOOKED, 0)
+        (held,) = await agreement_store.agreements(conn)
+        (first,) = await agreement_store.accounts(conn)
+    assert held.standing is not None
+    # As if the chain had been behind when the statements were handed over: before the offer, before the
+    # acceptance. The same event has the same key each time.
+    for shown in (None, replace(held.standing, accepted_at=0)):
+        await forget_bookings(db)
+        async with db.write() as conn:
+            await agreement_store.see_agreements(conn, {agreement_id: shown}, END)
+        await booking.hand_over(db, END)
+        async with db.read() as conn:
+            (kept,) = await agreement_store.accounts(conn, agreement_id)
+        assert (kept.state, kept.settled, kept.event_key) == ("open", None, first.event_key)
+    await forget_bookings(db)
+    async with db.write() as conn:  # an offer that was never accepted covers nothing
+        await conn.execute(update(agreement_table).values(accepted_at=None))
     await booking.hand_over(db, END)
     async with db.read() as conn:
         assert await agreement_store.accounts(conn, agreement_id) == []
     await db.close()
+
+
+async def forget_bookings(db: Database) -> None:
+    """As in a database that was restored from before they were handed over."""
+    async with db.write() as conn:
+        await conn.execute(delete(settlement_table))
+        await store.move(conn, booking.BOOKED, 0)
+
+
+async def test_the_salt_of_a_dispute_is_kept_before_the_chain_is_asked(agreed: Agreed) -> None:
+    agreement_id = await agreed.agree()
+    platform = agreed.platform
+    await platform.ask(3)
+    await platform.jump(END)
+    await platform.settled(2)
+    await platform.post("/seal", {"timeout_s": 60})
+    (event,) = (await platform.get(f"/agreements/{agreement_id}"))["events"]
+    await agreed.server.stop()
+    body = {"event_id": event["event_id"], "reason": "the meter stood still"}
+    await platform.post(f"/agreements/{agreement_id}/dispute", body)
+    await platform.stop()
+    await platform.start()
+    (kept,) = (await platform.get(f"/agreements/{agreement_id}"))["disputes"]
+    digest = sha256(bytes.fromhex(kept["reason_salt"]) + kept["reason"].encode()).hexdigest()
+    assert (kept["event_id"], kept["reason"], kept["state"]) == (*body.values(), "open")
+    assert kept["reason_hash"] == digest
 
 
 async def test_a_renewed_agreement_has_the_terms_of_the_settings(agreed: Agreed) -> None:
@@ -242,7 +203,9 @@ async def test_a_stranger_who_reads_the_chain_finds_nobodys_name_and_no_record(a
     reason = "the meter stood still"
     body = {"event_id": event["event_id"], "reason": reason}
     told = await agreed.platform.post(f"/agreements/{agreement_id}/dispute", body)
-    salt = bytes.fromhex(told["reason_salt"])
+    (dispute,) = told["disputes"]
+    assert (dispute["event_id"], dispute["reason"]) == (event["event_id"], reason)
+    salt = bytes.fromhex(dispute["reason_salt"])
     database = agreed.platform.settings.database
     public = b"".join([*chain_scan.said(agreed.chain), *chain_scan.tree(database)])
     assert bytes.fromhex(event["measurement_hash"]) in public
@@ -279,6 +242,24 @@ async def test_what_the_contract_refuses_is_told_with_the_clause(agreed: Agreed)
     assert refused["error"].startswith("lift: CallerMayNot(")
     missing = await agreed.platform.get(f"/agreements/{'ab' * 32}", status=404)
     assert missing["error"] == f"there is no agreement '{'ab' * 32}'"
+
+
+def test_a_copy_of_the_key_that_anchors_is_no_key_of_its_own(tmp_path: Path) -> None:
+    account = ChainKey.create(tmp_path / "chain.key").address
+    shutil.copy(tmp_path / "chain.key", tmp_path / "aggregator.key")
+    ChainKey.create(tmp_path / "own.key")
+    where = {"rpc_url": "http://127.0.0.1:9", "contract": f"0x{bytes(20).hex()}"}
+
+    def opened(name: str) -> Aggregator:
+        chain, agreements = ({**where, "key_file": tmp_path / each} for each in ("chain.key", name))
+        del agreements["rpc_url"]
+        settings = write_settings(tmp_path, [node_settings(1)], chain=chain, agreements=agreements)
+        clock = HandClock(START)
+        return Aggregator(settings, clock, clock.sleep)
+
+    with pytest.raises(SettingsError, match=f"agreements and chain have one account, 0x{account.hex()}:"):
+        opened("aggregator.key")
+    assert opened("own.key")
 
 
 async def test_without_the_section_every_question_is_refused(platform: Platform) -> None:

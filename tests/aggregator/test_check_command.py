@@ -14,7 +14,7 @@ from flexpact.commands import ledger_check
 from ledger import offline
 from ledger.checkpoint import Checkpoint, SigningKey
 from ledger.errors import LedgerError
-from tests.aggregator.conftest import ORIGIN, Prepared
+from tests.aggregator.conftest import ORIGIN, Prepared, node_settings, write_settings
 from tests.aggregator.sealed import SealedRun, make_sealed_run
 
 
@@ -75,6 +75,46 @@ def test_what_is_no_database_of_ours_is_said_in_one_sentence(
         path.write_bytes(content)
     done = command("--database", path)
     assert (done.exit_code, said in str(done.exception)) == (1, True)
+
+
+SCHEMAS = (
+    pytest.param("UPDATE alembic_version SET version_num = '0009'", "starting the aggregator once", id="old"),
+    pytest.param("DELETE FROM alembic_version", "has the schema none", id="unknown"),
+    pytest.param("UPDATE alembic_version SET version_num = '9999'", "of a newer version", id="newer"),
+    pytest.param("DROP TABLE alembic_version", "is no database of an aggregator", id="none"),
+)
+
+
+@pytest.mark.parametrize(("change", "said"), SCHEMAS)
+def test_a_database_of_another_schema_is_not_judged_and_the_way_on_is_said(
+    run: SealedRun, tmp_path: Path, change: str, said: str
+) -> None:
+    copy = run.copy(tmp_path)
+    with closing(sqlite3.connect(copy, isolation_level=None)) as conn:
+        conn.execute(change)
+    done = command("--database", copy)
+    assert (done.exit_code, said in str(done.exception)) == (1, True), done.exception
+    assert "damaged" not in done.output
+
+
+@pytest.mark.parametrize(("change", "said"), SCHEMAS[:1])
+@pytest.mark.parametrize("wish", [[], ["--yes"]], ids=["shown", "done"])
+def test_nothing_is_erased_in_a_database_of_another_schema(
+    run: SealedRun, tmp_path: Path, change: str, said: str, wish: list[str]
+) -> None:
+    settings = write_settings(tmp_path, [node_settings(1)])
+    settings.database.unlink(missing_ok=True)
+    run.copy(tmp_path).rename(settings.database)
+    with closing(sqlite3.connect(settings.database, isolation_level=None)) as conn:
+        conn.execute(change)
+    before = settings.database.read_bytes()
+    config = tmp_path / "aggregator.toml"
+    config.write_text("")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("aggregator.settings.AggregatorSettings.load", lambda _path: settings)
+        done = CliRunner().invoke(ledger_check.app, ["erase", "node-1", "--config", str(config), *wish])
+    assert (done.exit_code, said in str(done.exception)) == (1, True), done.exception
+    assert settings.database.read_bytes() == before
 
 
 def test_a_damaged_file_is_a_finding(run: SealedRun, tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from aggregator import portfolio
+from aggregator import enrolment
 from aggregator.agreement import Call, Clause
 from aggregator.dispatch import ReductionRequest
 from aggregator.portfolio import Portfolio
 from aggregator.profile import Period
-from aggregator.request import event_of
+from aggregator.sent_event import event_of
 from aggregator.store import StoredCall
 from openadr import ActivePeriod, CreateOpt, Duration, Target
 from openadr.enums import OptType
@@ -34,7 +34,7 @@ async def opened(db: Database, folder: Path, *, events_in_opt_out: bool = True) 
     vtn = settings.vtn.model_copy(update={"opt": OptPolicies.model_validate(policy)})
     settings = settings.model_copy(update={"vtn": vtn})
     async with db.write() as conn:
-        await portfolio.enrol(conn, settings.nodes, NOW)
+        await enrolment.enrol(conn, settings.nodes, NOW)
         first, second = await registration.vens(conn)
         await opt.create_opt(conn, out(first.ven_id), first, NOW, settings.vtn.opt)
         one_home = out(second.ven_id, resource_id=("home-01",))
@@ -69,7 +69,7 @@ async def test_a_node_that_is_out_for_a_moment_of_the_period_is_passed_over(
         "node-1": [Clause.OPT_OUT],
         "node-2": [],
     }
-    assert offers[0].hits[0].text == "has opted out from 2026-01-20 17:20 on"
+    assert offers[0].hits[0].text == "has opted out from 2026-01-20T17:20:00Z on"
     assert all(not offer.hits for offer in free)
     assert named == {}  # an operator may name it all the same
 
@@ -88,5 +88,5 @@ async def test_a_node_that_is_out_is_called_only_where_the_programme_allows_it(
             if allowed or node.ven_name == "node-2":
                 await nodes.admit(conn, event, node.ven_id, NOW)
             else:
-                with pytest.raises(NotAdmitted, match="opt_out: has opted out from 2026-01-20 17:20"):
+                with pytest.raises(NotAdmitted, match="opt_out: has opted out from 2026-01-20T17:20:00Z"):
                     await nodes.admit(conn, event, node.ven_id, NOW)

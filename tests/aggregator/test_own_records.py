@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import update
 from typer.testing import CliRunner
 
-from aggregator.own_records import PATH, PER_PAGE, OwnRecords
+from aggregator.own_records import GROWTH_PATH, PATH, PER_PAGE, OwnRecords
 from feid.errors import RecordsError
 from feid.records import ask
 from flexpact.commands.aggregator import app
 from ledger.checkpoint import SigningKey
+from ledger.consistency import ConsistencyProof
 from ledger.log import Log
+from ledger.merkle import check_consistency
 from ledger.receipt import Receipt
 from ledger.record import Record
 from ledger.store import leaf_table
@@ -94,11 +96,14 @@ async def test_a_page_reads_its_anchor_once(anchored: Platform) -> None:
     log = Log(ORIGIN, SigningKey.load(anchored.settings.log.key_file))
     db = await Database.open(anchored.settings.database)
     asked: list[str] = []
-    event.listen(db._reader.sync_engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    async with db.read() as conn:
+        driver = (await conn.get_raw_connection()).driver_connection
+        assert driver is not None
+        await driver.visit(lambda view: view.set_trace_callback(asked.append))
     page, _ = await OwnRecords(db, log).page(anchored.boxes["node-1"].ven_id, "")
     await db.close()
     assert len(page.splitlines()) > 3
-    assert len([sql for sql in asked if "ledger_anchor.proof" in sql]) == 1
+    assert len([sql for sql in asked if "anchor.proof" in sql]) == 1
     assert len([sql for sql in asked if "FROM ledger_cosignature" in sql]) == 1
 
 
@@ -159,6 +164,28 @@ async def test_others_are_given_nothing(anchored: Platform) -> None:
     await anchored.stop()
     await anchored.start()
     assert (await read(anchored))[0] == 403
+
+
+async def test_a_node_is_given_the_proof_that_the_log_only_grew(anchored: Platform) -> None:
+    before = Receipt.from_file(str((await pages(anchored))[0]["receipt"]).encode()).checkpoint
+    await anchored.jump(START + timedelta(hours=1))
+    assert (await anchored.post("/seal", {"timeout_s": 60}))["complete"]
+    after = Receipt.from_file(str((await pages(anchored))[0]["receipt"]).encode()).checkpoint
+    status, raw = await read(anchored, f"?old={before.size}&new={after.size}", path=GROWTH_PATH)
+    proof = ConsistencyProof.from_file(raw)
+    assert (status, proof.old, proof.new) == (200, before.size, after.size)
+    check_consistency(before.size, before.root, after.size, after.root, proof.path)
+    assert before.size < after.size
+    for query in (
+        f"?old=1&new={after.size + 1}",
+        "?old=2&new=1",
+        "?old=0&new=1",
+        "?old=1",
+        "?new=2&old=1",
+        "",
+    ):
+        assert (await read(anchored, query, path=GROWTH_PATH))[0] == 400
+    assert (await read(anchored, "?old=1&new=2", number=9, path=GROWTH_PATH))[0] == 403
 
 
 async def test_the_terminal_writes_a_signed_report_beside_its_record(
@@ -230,5 +257,5 @@ async def test_the_box_asks_page_after_page_until_there_is_none() -> None:
         return aiohttp.web.Response(body=told.get(asked[-1], b""))
 
     async with answering(handle) as port:
-        assert await ask(settings(port), clock) == [("leaf 3", b"r", b"s")]
+        assert await ask(settings(port), clock) == ([("leaf 3", b"r", b"s")], {})
     assert asked == ["-1", "7"]

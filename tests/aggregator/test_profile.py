@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from aggregator.profile import QUARTER, Calendar, LoadProfile, Period, floor_to, total
+from aggregator.profile import QUARTER, Calendar, LoadProfile, Period, floor_to, known_part, total
 
 NOON = datetime(2026, 1, 20, 12, tzinfo=UTC)
 NAIVE = datetime(2026, 1, 20, 12)  # noqa: DTZ001 - that is what is refused
@@ -88,3 +88,18 @@ def test_weekends_and_holidays_are_no_workdays() -> None:
         False,
         True,
     ]
+
+
+def test_the_known_part_says_of_how_many_it_is_and_is_unknown_where_most_are() -> None:
+    start = datetime(2026, 1, 20, tzinfo=UTC)
+    period = Period(start, start + 3 * QUARTER)
+    profiles = [
+        LoadProfile(start, QUARTER, (1.0, 1.0, math.nan)),
+        LoadProfile(start, QUARTER, (2.0, math.nan, math.nan)),
+        LoadProfile(start - QUARTER, QUARTER, (9.0, 4.0, 4.0, 4.0)),
+    ]
+    found, counts = known_part(profiles, period)
+    assert counts == (3, 2, 1)
+    assert found.kw[:2] == (7.0, 5.0)
+    assert math.isnan(found.kw[2])
+    assert known_part([], period)[1] == (0, 0, 0)

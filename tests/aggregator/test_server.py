@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from aggregator.server import Aggregator
 from ledger.record import Record
@@ -23,7 +22,6 @@ from tests.aggregator.conftest import (
     running,
     write_settings,
 )
-from vtn.store import Database
 
 
 def by_name(statements: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -354,25 +352,6 @@ async def test_a_node_without_any_history_is_neither_paid_nor_charged(state: Pat
         await platform.clock.move(END + timedelta(hours=2))
         (statement,) = await platform.settled(1)
     assert (statement["outcome"], statement["amount_minor"]) == ("unmeasured", 0)
-
-
-async def test_a_task_that_fails_says_so_and_starts_over(platform: Platform) -> None:
-    aggregator = platform.aggregator
-    assert aggregator is not None
-    turns = []
-
-    async def fails_once(db: Database) -> None:
-        turns.append(db)
-        if len(turns) > 1:
-            raise asyncio.CancelledError
-        raise OSError("the disk is away")
-
-    with pytest.raises(asyncio.CancelledError), capture_logs() as told:
-        await aggregator._keep("example", fails_once)
-    assert len(turns) == 2
-    assert [(entry["event"], entry["task"]) for entry in told if entry["log_level"] == "error"] == [
-        ("a task failed and starts over", "example")
-    ]
 
 
 async def test_without_a_port_there_is_none(prepared: Prepared, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_agreements_on_the_chain_have_a_contract_and_a_key_of_their_own(tmp_path
         (GOOD[: GOOD.index("[chain]")] + SECOND + AGREEMENTS, r"agreements need a chain: add \[chain\]"),
         (
             GOOD + AGREEMENTS.replace("aggregator.key", "/secrets/chain.key"),
-            r"agreements\.key_file must not be chain\.key_file",
+            "the key of agreements must not be that of chain",
         ),
     ],
     ids=["no chain", "the anchor's key"],

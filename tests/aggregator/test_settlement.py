@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from aggregator.agreement import Agreement
 from aggregator.performance import IntervalPerformance, Performance
 from aggregator.profile import Period
-from aggregator.request import event_of
+from aggregator.sent_event import event_of
 from aggregator.settlement import Outcome, requested_w, settle, shares
 from aggregator.store import StoredCall
 from ledger.record import Record

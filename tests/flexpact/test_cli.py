@@ -1,8 +1,12 @@
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from flexpact import __version__
@@ -52,7 +56,7 @@ def test_a_module_that_is_not_installed_is_named_with_the_remedy(monkeypatch: py
 LIGHT = """
 import sys
 from importlib.machinery import PathFinder
-absent = {"aiosqlite", "alembic", "eth", "eth_account", "eth_utils", "pydantic_settings", "sklearn",
+absent = {"aiosqlite", "alembic", "eth", "eth_account", "eth_utils", "pkcs11", "pydantic_settings", "sklearn",
           "sqlalchemy", "structlog", "uvloop", "web3"}
 find = PathFinder.find_spec
 PathFinder.find_spec = lambda name, *more: None if name.partition(".")[0] in absent else find(name, *more)
@@ -83,3 +87,20 @@ def test_the_light_install_says_what_a_command_needs_and_leaves_nothing(
     assert done.stderr.endswith("comes with: pip install 'flexpact[aggregator]'\n")
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.goal(32)
+def test_no_secret_is_an_argument_that_others_see_in_the_list_of_processes() -> None:
+    secret = re.compile("password|passphrase|secret|token|private|mnemonic|pin$")
+    names = [one for name in SUBS for one in options(typer.main.get_command(build([name])), name)]
+    assert len(names) > 100
+    told = [(command, option) for command, option in names if secret.search(option)]
+    assert [one for one in told if not one[1].endswith("_file")] == []
+
+
+def options(command: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Every option and argument of a command and of those below it."""
+    for parameter in command.params:
+        yield path, parameter.name
+    for name, below in getattr(command, "commands", {}).items():
+        yield from options(below, f"{path} {name}")

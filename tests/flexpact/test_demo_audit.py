@@ -7,10 +7,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from flexpact.demo.audit import audit_boxes
 from flexpact.demo.layout import Layout
-from tests.feid.test_audit import BODIES, DEEDS, RECORDS, VEN, report, source
+from tests.feid.test_audit import BODIES, DEEDS, KEY, RECORDS, VEN, report, source
 from tests.ven.site import NOW
 from ven.registration import Registration
 from ven.saved import Saved
@@ -23,6 +27,8 @@ NODE = "node-1"
 def layout(tmp_path: Path) -> Layout:
     """What a demo leaves of one node whose reports are signed."""
     made = Layout(tmp_path, tmp_path)
+    made.pki.mkdir()
+    (made.pki / f"{NODE}.pem").write_bytes(certificate_of(KEY).public_bytes(Encoding.PEM))
     made.receipts.mkdir()
     (tmp_path / "state").mkdir()
     store = Store.open(tmp_path / "state" / f"{NODE}-ven.sqlite")
@@ -33,6 +39,13 @@ def layout(tmp_path: Path) -> Layout:
     for index, record in enumerate((*RECORDS[:2], *signed)):
         (made.receipts / f"{index:06d}.record.json").write_bytes(record.to_file())
     return made
+
+
+def certificate_of(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NODE)])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).serial_number(1)
+    times = builder.not_valid_before(NOW).not_valid_after(NOW + timedelta(days=1))
+    return times.public_key(key.public_key()).sign(key, hashes.SHA256())
 
 
 def held(layout: Layout, *nodes: str) -> tuple[list[bool], str]:
@@ -50,6 +63,12 @@ def test_a_leaf_that_is_gone_is_the_trouble(layout: Layout) -> None:
     checks, said = held(layout)
     assert checks == [False, True]
     assert "0 of 1 audits find all; node-1: missing: opt e1/0/optIn/200" in said
+
+
+def test_a_report_of_the_box_whose_answer_was_lost_is_not_forged(layout: Layout) -> None:
+    lost = report(2, source=source(BODIES[2]))
+    (layout.receipts / "000009.record.json").write_bytes(lost.to_file())
+    assert held(layout) == ([True, True], "1 of 1 audits find all;  3 of 3 reports are signed")
 
 
 @pytest.mark.parametrize("signature", ["unsigned", "broken"])

@@ -131,7 +131,43 @@ async def deployed_by_hand(programme: Programme) -> None:
         "--cert",
         str(issued.cert),
     )
+    await registered_by_its_own_binding(programme, rpc, made["registry"])
     assert await run("register", *rpc, *party, "--cert-key", str(issued.key)) == (0, "")
     assert await run("register", *rpc, *party, "--cert-key", str(issued.key)) == (0, "")  # once is enough
     code, said = await run("register", *rpc, *party, "--cert-key", str(issued.cert))
     assert (code, "holds no private key that is not encrypted" in said) == (1, True)
+    issued.key.chmod(0o644)
+    code, said = await run("register", *rpc, *party, "--cert-key", str(issued.key))
+    assert (code, "holds a private key and is open to others" in said) == (1, True)
+
+
+async def registered_by_its_own_binding(programme: Programme, rpc: tuple[str, ...], registry: str) -> None:
+    """A node keeps its key and sends what it signed; the admin registers only what fits its certificate."""
+    now = datetime.now(UTC)
+    pki, kind = programme.folder / "pki", KeyKind.RSA
+    issued, other = (issue(pki, name, now, server=False, kind=kind) for name in ("box", "other"))
+    account = f"0x{programme.key('node').address.hex()}"
+    where = ("--rpc", programme.server.url, "--registry", registry, "--account", account)
+    keys = ("--cert", str(issued.cert), "--cert-key", str(issued.key))
+    code, printed = await run("bind", *where, "--role", "node", *keys)
+    assert (code, json.loads(printed).keys()) == (0, {"certificate", "key", "signature"})
+    binding = programme.folder / "binding.json"
+    binding.write_text(printed)
+
+    async def refused(cert: Path, *changes: str) -> str:
+        sent = ("--role", "node", "--cert", str(cert), "--binding", str(binding), *changes)
+        before = programme.blocks()
+        code, said = await run("register", *rpc, "--registry", registry, "--account", account, *sent)
+        assert (code != 0, programme.blocks()) == (True, before)
+        return said
+
+    assert "binding: the binding is of another certificate: expected" in await refused(other.cert)
+    assert "the certificate's key signed something else" in await refused(issued.cert, "--role", "prosumer")
+    assert "give --binding or --cert-key" in await refused(issued.cert, "--cert-key", str(issued.key))
+    binding.write_text(printed.replace("0x", "", 1))
+    assert "binding: certificate: not 0x and hexadecimal digits" in await refused(issued.cert)
+    binding.write_text(printed)
+    sent = ("--role", "node", "--cert", str(issued.cert), "--binding", str(binding))
+    done = await run("register", *rpc, "--registry", registry, "--account", account, *sent)
+    assert done == (0, "")
+    assert "the registry holds another certificate" in await refused(other.cert)

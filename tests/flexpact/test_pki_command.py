@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -115,7 +116,7 @@ def test_renew_keeps_the_old_pair_and_never_loses_a_key(small: Path) -> None:
 
 def test_renew_of_a_server_renews_both_kinds_for_the_same_names(tmp_path: Path, made: Path) -> None:
     for path in made.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+        shutil.copy(path, tmp_path)
     pki("renew", tmp_path, "vtn", "--yes")
     for name in ("vtn.pem", "vtn-rsa.pem"):
         new, old = load(tmp_path / name)[0], load(made / name)[0]
@@ -151,7 +152,7 @@ def test_a_revoked_certificate_is_on_the_list_that_openssl_reads(small: Path) ->
 
 def test_both_authorities_keep_a_list(tmp_path: Path, made: Path) -> None:
     for path in made.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+        shutil.copy(path, tmp_path)
     assert pki("revoke", tmp_path, "vtn", "--yes").exit_code == 0
     assert revoked(tmp_path) == {
         (one.issuer, one.serial) for name in ("vtn.pem", "vtn-rsa.pem") for one in load(tmp_path / name)
@@ -160,7 +161,7 @@ def test_both_authorities_keep_a_list(tmp_path: Path, made: Path) -> None:
 
 def test_a_revocation_leaves_the_list_of_an_authority_whose_key_is_away(tmp_path: Path, made: Path) -> None:
     for path in made.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+        shutil.copy(path, tmp_path)
     assert pki("revoke", tmp_path, tmp_path / "vtn-rsa.pem", "--yes").exit_code == 0
     (tmp_path / "ca-rsa.key").unlink()
     assert pki("revoke", tmp_path, "alice", "--yes").exit_code == 0
@@ -170,7 +171,7 @@ def test_a_revocation_leaves_the_list_of_an_authority_whose_key_is_away(tmp_path
 
 def test_a_revocation_without_its_authoritys_key_names_the_file(tmp_path: Path, made: Path) -> None:
     for path in made.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+        shutil.copy(path, tmp_path)
     (tmp_path / "ca-rsa.key").unlink()
     before = (tmp_path / "crl.pem").read_bytes()
     assert "ca-rsa.key: No such file" in refused("revoke", tmp_path, tmp_path / "vtn-rsa.pem", "--yes")
@@ -210,6 +211,8 @@ def test_a_certificate_of_another_authority_cannot_be_revoked_here(small: Path, 
 
 def test_the_authoritys_keys_can_have_a_password(tmp_path: Path) -> None:
     secret, wrong = tmp_path / "secret", tmp_path / "wrong"
+    secret.touch(mode=0o600)
+    wrong.touch(mode=0o600)
     secret.write_text("correct horse\n")
     wrong.write_text("battery staple")
     directory = tmp_path / "pki"
@@ -228,6 +231,7 @@ def test_the_authoritys_keys_can_have_a_password(tmp_path: Path) -> None:
 
 def test_an_empty_password_makes_no_key_that_anybody_can_read(tmp_path: Path) -> None:
     empty, directory = tmp_path / "empty", tmp_path / "pki"
+    empty.touch(mode=0o600)
     empty.write_text("\n")
     assert f"{empty} holds no password" in refused("init", directory, "--password-file", empty)
     with pytest.raises(PkiError, match="password is empty"):
@@ -263,8 +267,17 @@ def test_what_cannot_be_done_is_one_sentence_that_names_the_file(small: Path, tm
 def test_a_key_that_is_not_the_authoritys_is_named(small: Path, made: Path) -> None:
     (small / "ca.key").unlink()
     assert "ca.key: No such file" in refused("issue", small, "bob")
-    (small / "ca.key").write_bytes((made / "ca.key").read_bytes())
+    shutil.copy(made / "ca.key", small / "ca.key")
     assert "ca.key is not that of a certificate in" in refused("issue", small, "bob")
+
+
+def test_keys_and_passwords_that_others_can_read_are_refused(small: Path, tmp_path: Path) -> None:
+    (small / "ca.key").chmod(0o644)
+    assert "ca.key holds a private key and is open to others" in refused("issue", small, "bob")
+    (tmp_path / "password").write_text("secret")
+    said = refused("init", tmp_path / "other", "--password-file", tmp_path / "password")
+    assert "password holds a password and is open to others" in said
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_renewal_that_broke_off_is_named(small: Path) -> None:
