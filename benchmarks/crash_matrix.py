@@ -1,16 +1,20 @@
 """How often an anchorer was killed and what befell its chain: seeded trials on the embedded chain and anvil.
 
-    python benchmarks/crash_matrix.py [--trials 100] [--write FILE]
+    python benchmarks/crash_matrix.py [--trials 100] [--settler] [--write FILE]
 
 Each trial (tests/ledger/trial.py) ends with the question whether the chain's events are the checkpoints that
 the ledger calls anchored, without gap or double, with every leaf under the newest. The table counts; any
 trial that ends otherwise is named with its number, and the exit code is 1.
+
+With --settler the settler is killed (tests/ledger/test_settler_crash.py), on anvil, and the question is
+whether each event is booked once, by transactions that were kept before they were sent, none mined in vain.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import random
 import shutil
 import sys
 import tempfile
@@ -22,9 +26,12 @@ sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__fi
 
 from flexpact.migrations import upgrade  # noqa: E402 - see above
 from tests.ledger.anvil import anvil  # noqa: E402 - see above
+from tests.ledger.anvil_programme import AnvilProgramme  # noqa: E402 - see above
 from tests.ledger.ground import AnvilGround, EmbeddedGround  # noqa: E402 - see above
+from tests.ledger.test_settler_crash import NODES, POINTS, Trial, opened  # noqa: E402 - see above
 from tests.ledger.trial import WrongError, drawn, run  # noqa: E402 - see above
 from tests.ledger.victim import Zygote  # noqa: E402 - see above
+from tests.ledger.wire import SEND  # noqa: E402 - see above
 
 ROWS = {
     "trials": "trials",
@@ -52,6 +59,18 @@ ROWS = {
     "hangs after": "calls that were done and hung",
 }
 KINDS = ("embedded", "anvil")
+REORG_SHARE = 0.3
+SEND_FAULTS = ("request lost", "answer lost", "refused", "taken and refused", "taken and dropped")
+SETTLER_ROWS = {
+    "trials": "trials",
+    "wrong": "trials that ended wrong",
+    "lives": "lives of a settler",
+    "killed": "killed by SIGKILL",
+    "events": "events booked in the end, each once",
+    "sent": "times a transaction was sent",
+    "reorg": "blocks reorganised away",
+    **{fault: ROWS[fault] for fault in SEND_FAULTS},
+}
 
 
 async def matrix(directory: Path, trials: int) -> dict[str, Counter[str]]:
@@ -74,12 +93,54 @@ async def matrix(directory: Path, trials: int) -> dict[str, Counter[str]]:
     return counts
 
 
-def table(counts: dict[str, Counter[str]]) -> str:
-    """The counts in Markdown."""
-    lines = [f"| | {' | '.join(KINDS)} | both |", "|---|" + "---:|" * 3]
-    for name, title in ROWS.items():
-        each = [counts[kind][name] for kind in KINDS]
-        lines.append(f"| {title} | {' | '.join(map(str, each))} | {sum(each)} |")
+async def settler_matrix(directory: Path, trials: int) -> dict[str, Counter[str]]:
+    """Counts of the settler's trials, all on anvil, whose blocks can be taken back."""
+    counts = Counter[str]()
+    upgrade(directory / "template.db")
+    with anvil(directory) as url, Zygote.started() as zygote:
+        (directory / "programme").mkdir()
+        deployed = await AnvilProgramme.make(directory / "programme", url)
+        for seed in range(trials):
+            database = Path(shutil.copy(directory / "template.db", directory / f"{seed}.db"))
+            counts["trials"] += 1
+            async with opened(deployed, database, url, zygote) as trial:
+                try:
+                    counts += await settler_trial(trial, random.Random(seed))
+                except AssertionError as error:
+                    counts["wrong"] += 1
+                    print(f"trial {seed} of the settler: {error}", file=sys.stderr)
+    return {"anvil": counts}
+
+
+async def settler_trial(trial: Trial, rng: random.Random) -> Counter[str]:
+    """Events that are booked by settlers of which some die, over a wire and a chain that forget."""
+    counts = Counter[str]()
+    for _ in range(rng.randint(1, 3)):
+        await trial.event()
+        faults = rng.choices(SEND_FAULTS, k=rng.randint(0, 2))
+        trial.wire.faults[SEND] = list(faults)
+        counts["killed"] += "killed" in await trial.live(rng.randint(1, POINTS - 1))
+        await trial.live()
+        counts["lives"] += 2
+        left = trial.wire.faults.pop(SEND)
+        counts.update(faults[: len(faults) - len(left)])
+        if rng.random() < REORG_SHARE:
+            depth = rng.randint(1, 2)
+            await trial.programme.ground.do("reorg", depth)
+            counts["reorg"] += depth
+    await trial.check()
+    counts["events"] += NODES * trial.events
+    counts["sent"] += len(trial.wire.sent)
+    return counts
+
+
+def table(counts: dict[str, Counter[str]], rows: dict[str, str]) -> str:
+    """The counts in Markdown, with their sums where there are several chains."""
+    kinds = [*counts] + ["both"] * (len(counts) > 1)
+    lines = [f"| | {' | '.join(kinds)} |", "|---|" + "---:|" * len(kinds)]
+    for name, title in rows.items():
+        each = [found[name] for found in counts.values()]
+        lines.append(f"| {title} | {' | '.join(map(str, each + [sum(each)] * (len(each) > 1)))} |")
     return "\n".join(lines) + "\n"
 
 
@@ -89,11 +150,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--settler", action="store_true", help="kill the settler, not the anchorer")
     parser.add_argument("--write", type=Path, help="keep the table in this file")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        counts = asyncio.run(matrix(Path(name), arguments.trials))
-    text = table(counts)
+        trials = settler_matrix if arguments.settler else matrix
+        counts = asyncio.run(trials(Path(name), arguments.trials))
+    text = table(counts, SETTLER_ROWS if arguments.settler else ROWS)
     if arguments.write:
         arguments.write.write_text(text, encoding="utf-8")
     print(text, end="")

@@ -1,16 +1,22 @@
 """How many records a second become leaves, signed checkpoints and anchors, and what proofs and gas cost.
 
 The real parts in their real places: the server's database in a file (WAL, synchronous=FULL), the chain in
-a process of its own, sealing and anchoring as two tasks, as the aggregator runs them. Time runs from the
-first record to the proof of the last checkpoint; each batch has its own checkpoint and anchor. The peer,
-run before and after, keeps the same records in a plain table with JSON, SHA-256 and a unique key: what any
-log would have to do, without tree, signature and chain. The other peer gives each hash a transaction of its
-own on the same chain. The last line is one JSON object; `--write FILE` keeps it.
+a process of its own, sealing and anchoring as two tasks, as the aggregator runs them. Time runs from facts
+that are durable in the journal to the proof of the last checkpoint; each batch has its own checkpoint and
+anchor. The peer, run before and after, reads the same journal and keeps its facts in a plain table with
+JSON, SHA-256 and a unique key: what any log would have to do, without tree, signature and chain. The other
+peer gives each hash a transaction of its own on the same chain. The last line is one JSON object; `--write
+FILE` keeps it.
 
     records_per_s_*         from outbox to anchor, in batches, on the embedded chain and on anvil
+    bare_inserts_per_s_*    what the same run's database takes where nothing is done but insert such rows
+    cpu_ratio_vs_bare_table of all of it on the embedded chain, against the peer
     gas_per_checkpoint      of the costliest step; gas_first_checkpoint of the first
+    parse_us_per_leaf, record_..., canonical_...: CPU from a row of the journal to the bytes that are hashed
     append_us_per_leaf      CPU of the tree alone; hashing_us_per_leaf of the hashes that it cannot do without
-    proof_ms_at_1e6         to make an inclusion path from the stored tiles, and to check it
+    proof_ms_at_1e6         to make an inclusion path from the stored tiles, and to check it, in the server;
+                            ..._on_the_file: without the pool of connections, whose threads take turns;
+                            bare_256_hashes_ms: what the hashes of one tile take in a loop, between them
     catchup_1e6_s           until a million leaves that waited for a chain are anchored, by one transaction;
                             catchup_1e6_from_outbox_s: with making them leaves first
     sealed_receipt_bytes_*  of a receipt from a million leaves with three cosignatures and four seals, by the
@@ -36,7 +42,7 @@ sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__fi
 from benchmarks.ledger_flow import Chain, flow  # noqa: E402 - see above
 from benchmarks.ledger_peer import one_by_one  # noqa: E402 - see above
 from benchmarks.ledger_poll import poll_cost  # noqa: E402 - see above
-from benchmarks.ledger_tree import million, sealed_receipts, tree_cost  # noqa: E402 - see above
+from benchmarks.ledger_tree import making_cost, million, sealed_receipts, tree_cost  # noqa: E402 - see above
 from ledger.chain import CHAIN_ID  # noqa: E402 - see above
 from tests.ledger.anvil import anvil  # noqa: E402 - see above
 
@@ -68,11 +74,12 @@ async def measure(directory: Path, arguments: argparse.Namespace) -> dict[str, f
     batches, size = arguments.batches, arguments.size
     async with embedded(directory / "chain") as chain:
         result = await flow(place(directory, "embedded"), chain, batches, size)
-        result["records_per_s_embedded"] = result["leaves_per_s"]
+        result["records_per_s_embedded"] = result.pop("records_per_s")
+        result["bare_inserts_per_s_embedded"] = result.pop("bare_inserts_per_s")
         result["tx_per_hash_per_s_embedded"] = round(
             await one_by_one(place(directory, "peer-embedded"), chain, arguments.hashes), 1
         )
-        result |= tree_cost() | sealed_receipts()
+        result |= making_cost() | tree_cost() | sealed_receipts()
         if arguments.million:
             result |= await million(place(directory, "million"), chain, arguments.million)
     with anvil(directory) as url:
@@ -85,10 +92,12 @@ async def measure(directory: Path, arguments: argparse.Namespace) -> dict[str, f
         **(await poll_cost(place(directory, "polls"))),
         "gas_per_checkpoint": max([first, *later]),
         "gas_first_checkpoint": first,
-        "records_per_s_anvil": on_anvil["leaves_per_s"],
+        "records_per_s_anvil": on_anvil["records_per_s"],
+        "bare_inserts_per_s_anvil": on_anvil["bare_inserts_per_s"],
+        "cpu_ratio_vs_bare_table_anvil": on_anvil["cpu_ratio_vs_bare_table"],
         "anchor_ms_anvil": on_anvil["anchor_ms"],
         "tx_per_hash_per_s_anvil": round(rate, 1),
-        "ratio_vs_tx_per_hash": round(on_anvil["leaves_per_s"] / rate, 1),
+        "ratio_vs_tx_per_hash": round(on_anvil["records_per_s"] / rate, 1),
     }
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import aiohttp
 
 from benchmarks.ledger_flow import Chain
-from ledger.node import ChainKey, publish_transaction
+from ledger.chain_key import ChainKey
+from ledger.node import publish_transaction
 from ledger.state import keccak256
 
 AT_ONCE = 20

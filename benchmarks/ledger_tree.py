@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import gc
+import json
 import random
+import sqlite3
 import statistics
 import time
+from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+from aggregator.audit import fact_record
 from benchmarks.ledger_flow import START, Chain, Site, records
-from ledger import store, tile
-from ledger.merkle import inclusion_ranges, leaf_hash, range_hash, root_from_inclusion
+from ledger import offline, proof, store, tile
+from ledger.merkle import inclusion_ranges, leaf_hash, root_from_inclusion
+from ledger.record import new_salts
 from ledger.verify import verify_receipt
 from tests.ledger.evidence import VALIDATOR_KEYS, WITNESSES, evidence
+from vtn.journal import Fact
 
 BATCH = 10_000
 ROUNDS = 20
 PROOFS = 200
 ACCOUNTS = (12, 300, 1000)
+TWO_HASHES = bytes(65)
 
 
 def tree_cost() -> dict[str, float]:
@@ -39,6 +46,29 @@ def tree_cost() -> dict[str, float]:
         "append_us_per_leaf": round(min(appended) / BATCH * 1e6, 2),
         "hashing_us_per_leaf": round(min(hashed) / BATCH * 1e6, 2),
     }
+
+
+def making_cost() -> dict[str, float]:
+    """CPU of the steps from a journal row to the bytes that are hashed; best of many rounds."""
+    made = records(0, BATCH)
+    rows = [json.dumps(dict(record.body)) for record in made]
+    facts = [
+        Fact(n, START, record.kind, "ven-1", record.key, record.body, None) for n, record in enumerate(made)
+    ]
+    steps: dict[str, Callable[[], object]] = {
+        "parse": lambda: json.loads(f"[{','.join(rows)}]"),
+        "record": lambda: list(map(fact_record, facts, new_salts(BATCH))),
+        "canonical": lambda: [record.canonical() for record in made],
+    }
+    told = {}
+    for name, step in steps.items():
+        spent = []
+        for _ in range(ROUNDS):
+            begun = time.process_time()
+            step()
+            spent.append(time.process_time() - begun)
+        told[f"{name}_us_per_leaf"] = round(min(spent) / BATCH * 1e6, 2)
+    return told
 
 
 async def million(directory: Path, chain: Chain, count: int) -> dict[str, float]:
@@ -63,7 +93,7 @@ async def million(directory: Path, chain: Chain, count: int) -> dict[str, float]
     finally:
         await site.close()
     return {
-        "proof_ms_at_1e6": proofs,
+        **proofs,
         **receipts,
         "catchup_1e6_s": round(caught_up, 3),
         "catchup_1e6_from_outbox_s": round(spent + caught_up, 2),
@@ -71,26 +101,50 @@ async def million(directory: Path, chain: Chain, count: int) -> dict[str, float]
     }
 
 
-async def proven(site: Site, count: int) -> float:
-    """Milliseconds to make an inclusion path from what is stored, and to check it; the median."""
-    draw, spent = random.Random(1), []
+async def proven(site: Site, count: int) -> dict[str, float]:
+    """Milliseconds to make an inclusion path from what is stored, and to check it: the medians through the
+    server's pool of connections, on the file alone, and of a calibration beside them.
+    """
+    draw = random.Random(1)
+    pooled, alone, loops = [], [], []
     async with site.database.read() as conn:
         newest = await store.newest_checkpoint(conn)
         assert newest is not None
         for _ in range(PROOFS):
             index = draw.randrange(count)
-            row = await store.leaf(conn, index)
-            assert row is not None
-            assert row.salt is not None
-            assert row.canonical is not None
+            leaf = await proof.visit(conn, partial(leaf_of, index=index))
             begun = time.perf_counter()
-            spans = inclusion_ranges(index, count)
-            hash_of = partial(tile.subtree_hash, tiles=await store.tiles(conn, tile.places(spans)))
-            path = [range_hash(span, hash_of) for span in spans]
-            root = root_from_inclusion(index, count, leaf_hash(row.salt, row.canonical), path)
-            spent.append(time.perf_counter() - begun)
-            assert root == newest.root
-    return round(statistics.median(spent) * 1000, 2)
+            path = await proof.visit(conn, partial(offline.hashes, spans=inclusion_ranges(index, count)))
+            assert root_from_inclusion(index, count, leaf, path) == newest.root
+            pooled.append(time.perf_counter() - begun)
+            index = draw.randrange(count)
+            leaf = site.database.look(partial(leaf_of, index=index))
+            begun = time.perf_counter()
+            path = site.database.look(partial(offline.hashes, spans=inclusion_ranges(index, count)))
+            assert root_from_inclusion(index, count, leaf, path) == newest.root
+            alone.append(time.perf_counter() - begun)
+            loops.append(bare_loop_s())
+    return {
+        "proof_ms_at_1e6": round(statistics.median(pooled) * 1000, 2),
+        "proof_ms_at_1e6_on_the_file": round(statistics.median(alone) * 1000, 2),
+        "bare_256_hashes_ms": round(statistics.median(loops) * 1000, 2),
+    }
+
+
+def leaf_of(view: sqlite3.Connection, index: int) -> bytes:
+    """The hash of a leaf, from its row."""
+    salt, canonical = view.execute(
+        "SELECT salt, canonical FROM ledger_leaf WHERE leaf_index = ?", (index,)
+    ).fetchone()
+    return leaf_hash(salt, canonical)
+
+
+def bare_loop_s() -> float:
+    """Seconds for as many hashes as the inside of one tile has: how fast this machine is just now."""
+    begun = time.perf_counter()
+    for _ in range(tile.WIDTH):
+        sha256(TWO_HASHES).digest()
+    return time.perf_counter() - begun
 
 
 async def receipts_of(site: Site, count: int) -> dict[str, float]:
