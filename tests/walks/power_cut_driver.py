@@ -301,7 +301,8 @@ async def run(cuts: int, seed: int, synchronous: str, directory: Path) -> Tally:
     prepare_connections(synchronous)
     vfs.insert(whole)
     database = await store.Database.open(PATH)
-    await database._reader.dispose()  # its own index would not see what the writer does
+    await database._reader.dispose()  # its own index would not see what the writer does,
+    database.read = database.write  # type: ignore[method-assign]  # so the writer reads for it
     await trial(vfs, whole, database, ven_id)
     for _ in range(cuts):
         disk = Disk({PATH: image}, chance.randint(1, whole.steps), chance.getrandbits(32))

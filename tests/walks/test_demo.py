@@ -1,8 +1,10 @@
 """One day end to end, as `./run demo` plays it, faster: real processes, sockets, certificates, chain."""
 
+import hashlib
 import json
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -40,10 +42,19 @@ def flexpact(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def _speed() -> int:
+    """720 times real time, or less where others use the machine too: homes must keep up with their clock."""
+    began = time.perf_counter()
+    for _ in range(500_000):
+        hashlib.sha256(b"flexpact").digest()
+    took_s = time.perf_counter() - began
+    return max(180, int(720 * min(1.0, 0.5 / took_s)))
+
+
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("demo") / "out"
-    done = flexpact("demo", "--headless", "--speed", "720", "--out", str(out))
+    done = flexpact("demo", "--headless", "--speed", f"{_speed()}", "--out", str(out))
     return Run(out, done.returncode, done.stdout + done.stderr)
 
 

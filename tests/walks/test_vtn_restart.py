@@ -22,7 +22,7 @@ from openadr import (
     encode,
 )
 from tests.vtn.desk import ALICE, NOW, Desk, created_event, make_event, metadata, usage
-from tests.walks.vtn_driver import Vtn, enrolled
+from tests.walks.vtn_driver import Vtn, client, enrolled
 from vtn import journal, opt
 from vtn.report import readings
 from vtn.server import BASE, DEV_FINGERPRINT
@@ -33,7 +33,7 @@ RESTART_CPU_S = 10.0
 
 @pytest.mark.goal(72)
 async def test_killed_vtn_serves_soon_and_delivers_what_it_had_promised(database_path: Path) -> None:
-    async with aiohttp.ClientSession() as http:
+    async with client() as http:
         ven_id = await enrolled(database_path)
         vtn = await Vtn.start(database_path, http)
         create = CreatePartyRegistration(request_id="c", ven_name="alice", http_pull_model=True)
@@ -64,7 +64,7 @@ async def test_killed_vtn_serves_soon_and_delivers_what_it_had_promised(database
 @pytest.mark.goal(72)
 async def test_killed_vtn_keeps_each_acknowledged_report_once(database_path: Path) -> None:
     """The VEN sends a report again until it is acknowledged; kills come at any moment of its handling."""
-    async with aiohttp.ClientSession() as http:
+    async with client() as http:
         ven_id = await enrolled(database_path)
         vtn = await Vtn.start(database_path, http)
         create = CreatePartyRegistration(request_id="c", ven_name="alice", http_pull_model=True)

@@ -22,6 +22,11 @@ PATIENCE_S = 120
 ROOT = Path(__file__).parents[2]
 
 
+def client() -> aiohttp.ClientSession:
+    """A session whose connections do not outlive a server that is killed between two messages."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
+
+
 @dataclass
 class Vtn:
     """A VTN process, and a VEN's way to speak to it."""
