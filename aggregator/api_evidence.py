@@ -11,6 +11,7 @@ from aggregator import share, store
 from aggregator.access.permission import Permission
 from aggregator.api_platform import CountsView
 from aggregator.dashboard.operation import DeskCall, Errand, Operation
+from aggregator.dashboard.typed_number import number_of
 from vtn import original, registration
 from vtn.api_route import Answer, At, Body, Query, Route
 from vtn.problem import Problem
@@ -104,9 +105,10 @@ async def _statements(call: DeskCall) -> Answer:
 
 async def _receipt(call: DeskCall) -> Answer:
     text = call.path["index"]
-    if not text.isascii() or not text.isdigit() or int(text) > LARGEST_INDEX:
+    index = number_of(text, LARGEST_INDEX)
+    if index is None:
         raise Problem.field("index", text[:40], "a leaf's index is a number")
-    record, receipt = await call.desk.log.receipt(call.conn, int(text))
+    record, receipt = await call.desk.log.receipt(call.conn, index)
     raw_sha256 = record.body.get("raw_sha256")
     raw = await original.find(call.conn, raw_sha256) if isinstance(raw_sha256, str) else None
     return ReceiptView(

@@ -168,12 +168,12 @@ async def _compare(call: DeskCall) -> Answer:
     query: BaselineQuery = call.query
     ven = await find(call.conn, call.path["ven"])
     period = _period(query)
+    if abs(period.start - call.now) > LONGEST:  # before its slots, which the first and last days have not
+        raise Problem.field("start", query.start.isoformat(), "it lies too far from now")
     if period.end - period.start > timedelta(days=1) or not any(True for _ in period.slots()):
         raise Problem.field(
             "end", query.end.isoformat(), "an event has a quarter hour at least and a day at most"
         )
-    if abs(period.start - call.now) > LONGEST:
-        raise Problem.field("start", query.start.isoformat(), "it lies too far from now")
     compared = await compared_for(call.visit, call.conn, ven.ven_id, period)
     rule = call.desk.settings.programme.baseline
 

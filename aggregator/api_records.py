@@ -10,6 +10,7 @@ from aggregator import record_list, statement_list, statement_view, trail_list
 from aggregator.access.permission import Permission
 from aggregator.dashboard.operation import DeskCall, Operation
 from aggregator.dashboard.statements import sums_of
+from aggregator.dashboard.typed_number import number_of
 from aggregator.record_list import LARGEST, OF_NODES, RecordChoice
 from aggregator.statement_list import By, Choice
 from aggregator.trail_list import TrailChoice
@@ -192,9 +193,10 @@ async def _sums(call: DeskCall) -> Answer:
 
 async def _statement(call: DeskCall) -> Answer:
     text = call.path["number"]
-    if not (text.isascii() and text.isdigit() and int(text[:20]) <= LARGEST):
+    number = number_of(text, LARGEST)
+    if number is None:
         raise Problem.field("number", text[:40], "a statement's number is a number")
-    found = await statement_view.view(call.conn, int(text))
+    found = await statement_view.view(call.conn, number)
     row, account = found.row, found.account
     return StatementFullView(
         number=row.number,

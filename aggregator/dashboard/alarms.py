@@ -16,6 +16,7 @@ from aggregator.alarm import Alarm, AlarmKind, Severity
 from aggregator.dashboard.alarm_words import BADGES, REMEDIES, SEVERITIES, TITLES, anchor, sentence
 from aggregator.dashboard.operation import DeskCall, Operation
 from aggregator.dashboard.page import Page, Visit
+from aggregator.dashboard.typed_number import number_of
 from aggregator.dashboard.wording import FALLBACK, Wording, words_of
 from aggregator.errors import BadInputError
 from vtn.api_route import Answer, At, Query, Route
@@ -124,9 +125,10 @@ def _link(one: Alarm) -> str:
 
 def _page_of(visit: Visit) -> int:
     text = visit.request.query.get("page", "1")
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_PAGES):
+    page = number_of(text, MOST_PAGES)
+    if not page:
         raise BadInputError(f"page: {text[:20]!r} is no number of a page")
-    return int(text)
+    return page
 
 
 def _kind_of(visit: Visit) -> AlarmKind | None:

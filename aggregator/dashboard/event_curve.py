@@ -14,6 +14,7 @@ from aggregator.access.permission import Permission
 from aggregator.curve import numbers
 from aggregator.dashboard.chart import Band, Chart, Series, Shade
 from aggregator.dashboard.page import Desk, Page, Visit
+from aggregator.dashboard.typed_number import number_of
 from aggregator.dashboard.wording import words_of
 from aggregator.errors import BadInputError
 from aggregator.profile import QUARTER, LoadProfile, Period, floor_to, known_part
@@ -99,9 +100,10 @@ def _instant(typed: str, now: datetime) -> datetime:
 
 
 def _watts(typed: str) -> int:
-    if not (typed.isascii() and typed.isdigit()) or int(typed[:20]) > MOST_W:
+    power_w = number_of(typed, MOST_W)
+    if power_w is None:
         raise BadInputError(f"p10, p50 and p90 are whole W, not {typed[:20]!r}")
-    return int(typed)
+    return power_w
 
 
 PAGES = (

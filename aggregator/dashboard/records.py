@@ -18,6 +18,7 @@ from aggregator.dashboard.account import text
 from aggregator.dashboard.filter import chosen
 from aggregator.dashboard.marked import marked as _
 from aggregator.dashboard.page import Page, Visit
+from aggregator.dashboard.typed_number import number_of
 from aggregator.record_list import KINDS, LARGEST, RecordChoice
 from aggregator.statement_export import visible
 from ledger import store
@@ -144,9 +145,10 @@ def shown(value: object) -> str:
 def index_of(visit: Visit) -> int:
     """The leaf that the address names."""
     typed = visit.request.match_info["index"]
-    if not (typed.isascii() and typed.isdigit() and int(typed[:20]) <= LARGEST):
+    index = number_of(typed, LARGEST)
+    if index is None:
         raise UnknownObject(f"the log has no record {typed[:40]!r}")
-    return int(typed)
+    return index
 
 
 async def record_file(visit: Visit) -> web.StreamResponse:

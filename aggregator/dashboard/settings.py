@@ -19,6 +19,7 @@ from aggregator.dashboard.account import text
 from aggregator.dashboard.alarm_words import SEVERITIES
 from aggregator.dashboard.operation import DeskCall, Operation
 from aggregator.dashboard.page import Page, Visit
+from aggregator.dashboard.typed_number import number_of
 from aggregator.dashboard.wording import UNKNOWN, words_of
 from aggregator.operator_choice import (
     DisplayChoice,
@@ -32,6 +33,7 @@ from vtn.problem import CONFLICT, Problem, invalid
 
 SCREEN, NOTICES = "settings/screen.html", "settings/sent.html"
 SENT_ROWS = 20
+LATEST_VERSION = 10**9
 KINDS: Mapping[str, type[Document]] = {
     name: kind for kind, name in operator_choice.NAMES.items() if kind is not operator_choice.LimitChoice
 }
@@ -56,7 +58,8 @@ async def save(visit: Visit) -> web.StreamResponse:
     try:
         new = _document(kind, typed)
         barred(visit, new)
-        await _replace(visit, new, int(version) if version.isascii() and version.isdigit() else -1)
+        seen = number_of(version, LATEST_VERSION)
+        await _replace(visit, new, -1 if seen is None else seen)
     except ValidationError as error:
         errors = {_field(each.field): each.detail for each in invalid(error).body.errors}
         return await _screen(visit, name, typed, errors, version)
