@@ -111,7 +111,8 @@ async def follow(
 ) -> tuple[User, str]:
     """Use a one-time link up for a password: the user, and the token of his session.
 
-    The first link of all makes the admin. Where a second factor is set up, it is asked for next.
+    The first link of all makes the admin, and opens nothing once any admin came in. Where a second factor is
+    set up, it is asked for next.
     """
     now = access.clock()
     found, user = await linked(access, conn, token)
@@ -123,5 +124,7 @@ async def follow(
         user = await users.add(conn, name, Role.ADMIN, now)
     await users.change(conn, user.user_id, password=hashed)
     await session.end(conn, user.user_id, now)
+    if user.role is Role.ADMIN:
+        await link.void(conn, None, now)
     await throttle.forgive(conn, throttle.of_account(user.name))
     return user, await session.begin(conn, user.user_id, agent, now)

@@ -7,9 +7,8 @@ from typing import Any
 
 import structlog
 from aiohttp import hdrs, web
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.access import administration, cookie, relying_party, session, throttle
+from aggregator.access import administration, cookie, relying_party, throttle
 from aggregator.access.action import ACTION, Action, Outcome
 from aggregator.access.errors import OutOfReachError, ProviderError, RefusedError
 from aggregator.access.id_token import subject_of
@@ -21,7 +20,7 @@ from aggregator.access.relying_party import Arrival, Flow, KnownError, SignedIn,
 from aggregator.access.user import User
 from aggregator.dashboard.account import text
 from aggregator.dashboard.page import Page, Visit
-from aggregator.dashboard.sign_in import browser, form_page, page_asked_for, way_on
+from aggregator.dashboard.sign_in import browser, end_session_before, form_page, page_asked_for, way_on
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +123,7 @@ async def _come_in(visit: Visit, provider: Provider, arrival: Arrival) -> Signed
     async with visit.write() as conn:
         found = await relying_party.come_in(visit.desk.access, conn, provider.settings, arrival)
         action.principal = _named(found.user)
-        await _end_session_before(visit, conn)
+        await end_session_before(visit, conn)
         if found.role_before is not None:
             action.reason = f"the provider made {found.role_before} {found.user.role}"
         if found.role_not_given is not None:
@@ -139,14 +138,6 @@ async def _keep_out(visit: Visit, refused: KnownError) -> None:
             await administration.withdraw_role(conn, refused.user, visit.desk.access.clock())
         action = Action(what=WHAT, principal=_named(refused.user))
         await action.record(conn, Outcome.REFUSED, visit.now, refused.text)
-
-
-async def _end_session_before(visit: Visit, conn: AsyncConnection) -> None:
-    """End the session that this browser had, which may be somebody else's."""
-    before = visit.principal.session_id
-    found = await session.find_by_id(conn, before) if before else None
-    if found is not None:
-        await session.end(conn, found.user.user_id, visit.desk.access.clock(), only=found.session_id)
 
 
 def _named(user: User) -> Principal:

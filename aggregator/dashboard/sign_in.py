@@ -7,12 +7,13 @@ from typing import Any
 from urllib.parse import quote
 
 from aiohttp import hdrs, web
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.access import cookie, first_link, password, session, sign_in
 from aggregator.access import name as names
 from aggregator.access.action import ACTION
 from aggregator.access.errors import FieldError, RefusedError
-from aggregator.access.permission import GRANTED, Permission
+from aggregator.access.permission import GRANTED, Permission, Role
 from aggregator.access.session import Session
 from aggregator.access.sign_in import Browser
 from aggregator.access.user import User
@@ -52,6 +53,7 @@ async def enter(visit: Visit) -> web.StreamResponse:
         return form_page(visit, then, status, name=name, error=error.text, retry_after_s=waits)
     visit.request[ACTION].who = user.user_id
     async with visit.write() as conn:
+        await end_session_before(visit, conn)
         token = await session.begin(conn, user.user_id, browser(visit.request).agent, access.clock())
     cookie.set_session(visit.request, token)
     return visit.seen_next(way_on(visit, user, then))
@@ -120,16 +122,26 @@ async def follow_link(visit: Visit) -> web.StreamResponse:
             raise FieldError("password_again", "it is not the same")
         hashed = await access.passwords.hash(given)
         async with visit.write() as conn:
+            await end_session_before(visit, conn)
             made, cookie_token = await sign_in.follow(
                 access, conn, token, name=name, hashed=hashed, agent=browser(visit.request).agent
             )
             visit.request[ACTION].who = made.user_id
     except FieldError as error:
         return _link_page(visit, user, 422, name=name, errors={error.field: error.text})
-    if user is None:
+    if made.role is Role.ADMIN:
         await first_link.withdraw(visit.desk.settings.state)
     cookie.set_session(visit.request, cookie_token)
     return visit.seen_next(way_on(visit, made, ""))
+
+
+async def end_session_before(visit: Visit, conn: AsyncConnection) -> None:
+    """End the session that this browser had, which may be somebody else's: who signs in begins a new one."""
+    before = visit.principal.session_id
+    found = await session.find_by_id(conn, before) if before else None
+    if found is not None:
+        now = visit.desk.access.clock()
+        await session.end(conn, found.user.user_id, now, only=found.session_id)
 
 
 def browser(request: web.Request) -> Browser:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyotp
 
-from aggregator.access import cookie
+from aggregator.access import administration, cookie
 from aggregator.access import user as users
 from aggregator.access.first_link import FILE
 from aggregator.access.permission import Role
@@ -72,6 +72,17 @@ async def test_who_is_no_admin_leaves_the_link_where_it_is(state: Path) -> None:
         await users.change(conn, viewer.user_id, password="hashed")
     async with open_house(state) as house:
         await come_in(house)
+
+
+async def test_an_admin_who_was_invited_elsewhere_ends_the_link_too(house: House) -> None:
+    path, ben = link_path(house), house.stranger()
+    async with house.desk.db.write() as conn:
+        _, token = await administration.invite(conn, "Ben", Role.ADMIN, house.wall())
+    assert (await house.stranger().get(path)).status == 200
+    await ben.get(f"/link/{token}")
+    assert (await ben.post(f"/link/{token}", MINE)).status == 303
+    assert (await house.stranger().get(path)).status == 410
+    assert not (house.settings.state / FILE).exists()
 
 
 async def test_a_password_that_is_refused_uses_nothing_up(house: House) -> None:

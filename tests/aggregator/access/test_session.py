@@ -41,6 +41,16 @@ async def test_signing_in_gives_another_token_each_time(house: House) -> None:
 
 
 @pytest.mark.goal(26)
+async def test_who_signs_in_again_has_ended_the_session_that_his_browser_had(house: House) -> None:
+    await set_password(house, Role.VIEWER)
+    person, _ = await enter(house)
+    before = Person(house.http, house.address, jar=dict(person.jar))
+    other, _ = await enter(house)
+    await person.post("/login", {"name": "Ada", "password": PASSWORD})
+    assert [(await one.get("/account")).status for one in (person, before, other)] == [200, 303, 200]
+
+
+@pytest.mark.goal(26)
 async def test_a_token_that_somebody_chose_is_never_taken(house: House) -> None:
     await set_password(house, Role.VIEWER)
     person = house.stranger()
