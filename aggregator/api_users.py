@@ -13,14 +13,13 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from aggregator.access import administration, api_token, identity, session
-from aggregator.access import name as names
 from aggregator.access import user as users
 from aggregator.access.errors import FieldError
 from aggregator.access.identity import Identity
 from aggregator.access.permission import Permission, Role
 from aggregator.access.user import User
 from aggregator.dashboard.operation import DeskCall, Operation
-from aggregator.dashboard.users import MOST_HOME, MOST_VENS, link_of
+from aggregator.dashboard.users import MOST_VENS, home_as_typed, link_of
 from vtn.api_route import Answer, At, Body, Id, Query, Route
 from vtn.problem import CONFLICT, UNKNOWN, Problem
 
@@ -169,14 +168,10 @@ async def _invite(call: DeskCall) -> Answer:
             administration.role_of(body.role),
             call.desk.access.clock(),
             ven_ids=body.ven_ids,
-            home=_home(body),
+            home=home_as_typed(body.home),
         )
     call.visit.about(f"user_id={user.user_id}")
     return LinkView(user=await _full(call, user.user_id), link=link_of(call.visit, token))
-
-
-def _home(body: RoleBody) -> str | None:
-    return names.checked("home", body.home, MOST_HOME) if body.home else None
 
 
 async def _link(call: DeskCall) -> Answer:
@@ -191,7 +186,7 @@ async def _role(call: DeskCall) -> Answer:
     with _named(call):
         role = administration.role_of(body.role)
         await administration.set_role(
-            call.conn, user, role, now, ven_ids=dict.fromkeys(body.ven_ids), home=_home(body)
+            call.conn, user, role, now, ven_ids=dict.fromkeys(body.ven_ids), home=home_as_typed(body.home)
         )
     return await _show(call)
 

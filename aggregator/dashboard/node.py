@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
@@ -11,7 +10,7 @@ from aiohttp import hdrs, web
 from lxml import etree
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.access.name import INVISIBLE
+from aggregator.access.name import is_hidden
 from aggregator.access.permission import Permission
 from aggregator.curve import numbers
 from aggregator.dashboard.chart import Chart, Series, Shade
@@ -61,7 +60,7 @@ AGREEMENT_STATES = {
 
 def visible(name: str) -> str:
     """The name with a mark in the place of letters that nobody sees: a node may have chosen it."""
-    return "".join("\ufffd" if unicodedata.category(letter) in INVISIBLE else letter for letter in name)
+    return "".join("\ufffd" if is_hidden(letter) else letter for letter in name)
 
 
 async def node_of(visit: Visit, conn: AsyncConnection) -> Ven:

@@ -43,7 +43,7 @@ async def invite(visit: Visit) -> web.StreamResponse:
         role, ven_ids = administration.role_of(values["role"]), _ven_ids(values["ven_ids"])
         async with visit.write() as conn:
             user, token = await administration.invite(
-                conn, values["name"], role, now, ven_ids=ven_ids, home=values["home"]
+                conn, values["name"], role, now, ven_ids=ven_ids, home=home_as_typed(values["home"])
             )
             visit.about(f"user_id={user.user_id}")
     except FieldError as error:
@@ -76,7 +76,7 @@ async def change_role(visit: Visit) -> web.StreamResponse:
 
     async def change(conn: AsyncConnection, user: User, now: datetime) -> None:
         role, ven_ids = administration.role_of(typed["role"]), _ven_ids(typed["ven_ids"])
-        home = names.checked("home", typed["home"], MOST_HOME) if typed["home"] else None
+        home = home_as_typed(typed["home"])
         await administration.set_role(conn, user, role, now, ven_ids=ven_ids, home=home)
 
     return await _change(visit, change, typed)
@@ -139,6 +139,11 @@ def _ven_ids(typed: str) -> list[str]:
     if len(found) > MOST_VENS or any(len(ven_id) > 128 for ven_id in found):
         raise FieldError("scope", f"at most {MOST_VENS} ids of at most 128 characters are taken")
     return found
+
+
+def home_as_typed(typed: str) -> str | None:
+    """The data point of a prosumer's home: a name that the node gave, so not a letter of it is changed."""
+    return names.seen("home", typed, MOST_HOME) or None
 
 
 def link_of(visit: Visit, token: str) -> str:

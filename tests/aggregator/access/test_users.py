@@ -114,6 +114,11 @@ async def test_what_was_typed_is_told_back_as_text_in_the_user_s_language(house:
         ("Ada\x00", "U+0000"),
         ("Ada\nBen", "U+000A"),
         ("\u2066Ada\u2069", "U+2066"),
+        ("Ada\ufe0f", "U+FE0F"),
+        ("A\u034fda", "U+034F"),
+        ("\u3164", "U+3164"),
+        ("\u2800", "U+2800"),
+        ("Ada\U000e0100", "U+E0100"),
     ],
 )
 def test_a_name_that_cannot_be_seen_as_it_is_is_refused(name: str, text: str) -> None:
@@ -121,9 +126,23 @@ def test_a_name_that_cannot_be_seen_as_it_is_is_refused(name: str, text: str) ->
         checked("name", name)
 
 
-@pytest.mark.parametrize("name", ["ADA", "\uff21da", " Ada "])
+async def test_a_home_is_the_data_point_letter_by_letter_and_all_of_it_is_seen(house: House) -> None:
+    admin = await house.person(Role.ADMIN)
+    await admin.get("/users")
+    form = {"name": "Pia", "role": "prosumer", "ven_ids": "ven-1"}
+    for home in ("home\u202e1", "h" * 129):
+        refused = await admin.post("/users", {**form, "home": home})
+        assert refused.status == 422
+    assert (await admin.post("/users", {**form, "home": "home  1"})).status == 200
+    async with house.desk.db.read() as conn:
+        pia = await users.named(conn, "Pia")
+    assert pia is not None
+    assert pia.home == "home  1"
+
+
+@pytest.mark.parametrize("name", ["ADA B", "\uff21da B", " Ada B ", "Ada  B", "Ada\u00a0\u3000B"])
 async def test_two_names_that_read_alike_are_one(house: House, name: str) -> None:
-    await house.person(Role.VIEWER, name="Ada")
+    await house.person(Role.VIEWER, name="Ada B")
     async with house.desk.db.write() as conn:
         with pytest.raises(FieldError, match="is a user already"):
             await users.add(conn, name, Role.VIEWER, house.wall.now)
