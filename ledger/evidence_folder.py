@@ -9,8 +9,9 @@
     originals/SHARD/N.xml        the signed message that it rests on, where it was kept
     erased/SHARD/N.hash          in place of all three: the hash of an erased leaf
 
-A file is written under another name first, so it is there whole or not at all. The check reads every file
-back and builds the tree from them again: what is changed, missing or too much is named.
+A file is written under another name first, so it is there whole or not at all. The check reads them back and
+builds the tree from them again: what is changed, missing or too much is named. README, trust file and scripts
+are for people: whoever checks brings his own.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ RECORDS, RECEIPTS, ORIGINALS, ERASED = "records", "receipts", "originals", "eras
 SUFFIX = {RECORDS: ".json", RECEIPTS: ".receipt", ORIGINALS: ".xml", ERASED: ".hash"}
 MAX_ORIGINAL_BYTES = 64 * 1024 * 1024
 LINE_END = "\n"
+NO_PLACE = "it has no place in an export"
 _MAX_TEXT_BYTES = 64 * 1024
 _STAMP, _CHECKPOINTS = "log.txt", "checkpoints"
 
@@ -55,7 +57,7 @@ class EvidenceFolder:
 
     def file(self, kind: str, index: int) -> Path:
         """The place of a leaf's file."""
-        return self.path / kind / f"{index // SHARD:06d}" / f"{index}{SUFFIX[kind]}"
+        return self.path / kind / _shard(index) / f"{index}{SUFFIX[kind]}"
 
     def there(self, kind: str, shard: int) -> set[str]:
         """Names of a shard's files of that kind; empty ones, which a power cut leaves, are not there."""
@@ -88,21 +90,20 @@ class EvidenceFolder:
 
     def begin(self, origin: str, first_leaf: bytes) -> None:
         """Make the folder that of a log; LedgerError if it holds something else."""
-        stamp = f"{FORMAT}\n{origin}\n{first_leaf.hex()}\n".encode()
+        stamp = _stamp(origin, first_leaf)
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place = self.path / _STAMP
-        if place.exists():
-            found = read_evidence("folder", place, _MAX_TEXT_BYTES)
-            if found != stamp:
-                lines = found.decode("utf-8", "replace").split("\n")
-                raise LedgerError(
-                    f"{self.path} holds another log: expected {origin} with the first leaf"
-                    f" {first_leaf.hex()}, got {' '.join(lines[1:3])[:300]!r}"
-                )
-        elif any(self.path.iterdir()):
+        place, others = self.path / _STAMP, _inside(self.path)
+        found = read_evidence("folder", place, _MAX_TEXT_BYTES) if place in others else b""
+        if found == stamp:
+            return
+        if found:
+            raise LedgerError(
+                f"{self.path} holds another log: expected {origin} with the first leaf"
+                f" {first_leaf.hex()}, got {_words(found)!r}"
+            )
+        if [other for other in others if other != place]:
             raise LedgerError(f"{self.path} holds other files, and no export of a log; name a new folder")
-        else:
-            self.write(place, stamp)
+        self.write(place, stamp)
 
     def checkpoint_file(self, size: int) -> Path:
         """The place of a checkpoint."""
@@ -110,12 +111,21 @@ class EvidenceFolder:
 
     def checkpoint_sizes(self) -> list[int]:
         """The sizes of the checkpoints that are there, in order; TamperedError at a file that is none."""
-        sizes = []
-        for place in sorted((self.path / _CHECKPOINTS).glob("[!.]*")):
-            if place.suffix != ".txt" or not place.stem.isdecimal():
-                raise TamperedError(str(place), "it has no place in an export")
-            sizes.append(int(place.stem))
-        return sorted(sizes)
+        return sorted(_number(place, ".txt", 1) for place in _inside(self.path / _CHECKPOINTS))
+
+    def waiting(self, size: int) -> int:
+        """How many files are of leaves from `size` on; TamperedError at a file that has no place in an
+        export, so that nobody takes for checked what was never read.
+        """
+        found = 0
+        for kind, suffix in SUFFIX.items():
+            for shard in _inside(self.path / kind):
+                for place in _inside(shard):
+                    index = _number(place, suffix, 0)
+                    if shard.name != _shard(index):
+                        raise TamperedError(str(place), NO_PLACE)
+                    found += index >= size
+        return found
 
     def block_file(self, size: int) -> Path:
         """The place of the hash of the block that anchors a checkpoint."""
@@ -132,6 +142,33 @@ class EvidenceFolder:
         if found.size != size:
             raise TamperedError(str(place), "it is of another size", expected=str(size), got=str(found.size))
         return found
+
+
+def _shard(index: int) -> str:
+    return f"{index // SHARD:06d}"
+
+
+def _stamp(origin: str, first_leaf: bytes) -> bytes:
+    """Which log a folder is of."""
+    return f"{FORMAT}\n{origin}\n{first_leaf.hex()}\n".encode()
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What lies in a folder, in order, without drafts; nothing if it is not there."""
+    try:
+        return sorted(place for place in folder.iterdir() if not place.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    except NotADirectoryError:
+        raise TamperedError(str(folder), NO_PLACE) from None
+
+
+def _number(place: Path, suffix: str, least: int) -> int:
+    """The number that a file is named by; TamperedError if that is not the one way to name it."""
+    digits = place.name.removesuffix(suffix)
+    if not digits.isdecimal() or f"{int(digits)}{suffix}" != place.name or int(digits) < least:
+        raise TamperedError(str(place), NO_PLACE)
+    return int(digits)
 
 
 @dataclass(slots=True)
@@ -156,18 +193,51 @@ def check_folder(folder: EvidenceFolder, trust: Trust, progress: Progress) -> It
         raise LedgerError(f"{folder.path} holds no checkpoint yet: the export did not come to its end")
     found, tree, heads = _Found(trust), Tree(), iter(sizes)
     size, head = sizes[-1], next(heads, None)
+    stamp, waiting = _known_stamp(folder), folder.waiting(size)
     for first in range(0, size, tile.WIDTH):
-        tree.add([_leaf(folder, index, found) for index in range(first, min(first + tile.WIDTH, size))])
+        leaves = [_leaf(folder, index, found) for index in range(first, min(first + tile.WIDTH, size))]
+        if not first:
+            _same_log(folder, stamp, trust, leaves[0])
+        tree.add(leaves)
         while head is not None and head <= tree.size:
             _same_root(folder, head, tree, trust)
             head = next(heads, None)
         progress("checked", tree.size, size)
-    yield Step("leaves", Status.CHECKED, f"{found.records} records and receipts, {len(found.erased)} erased")
+    yield _leaves(found, waiting)
     yield _erasures(found)
     yield Step("checkpoint", Status.CHECKED, f"{len(sizes)} checkpoints up to {size} leaves are of this tree")
     yield _anchors(found)
     text = f"{found.messages} messages are those that the records rest on"
     yield Step("originals", Status.CHECKED, text)
+
+
+def _leaves(found: _Found, waiting: int) -> Step:
+    text = f"{found.records} records and receipts, {len(found.erased)} erased"
+    if not waiting:
+        return Step("leaves", Status.CHECKED, text)
+    text += f"; {waiting} files are of leaves under no checkpoint here: an export did not come to its end"
+    return Step("leaves", Status.NOT_CHECKED, text)
+
+
+def _known_stamp(folder: EvidenceFolder) -> bytes:
+    """What the folder says of itself; VerificationError if a later version wrote it."""
+    stamp = read_evidence("folder", folder.path / _STAMP, _MAX_TEXT_BYTES)
+    version = stamp.partition(b"\n")[0]
+    if version != FORMAT.encode():
+        got = repr(version[:40].decode("utf-8", "replace"))
+        raise VerificationError("folder", "format is not known", expected=FORMAT, got=got)
+    return stamp
+
+
+def _same_log(folder: EvidenceFolder, stamp: bytes, trust: Trust, first_leaf: bytes) -> None:
+    own = _stamp(trust.origin, first_leaf)
+    if stamp != own:
+        expected, got = (_words(text) for text in (own, stamp))
+        raise TamperedError(str(folder.path / _STAMP), "it names another log", expected=expected, got=got)
+
+
+def _words(stamp: bytes) -> str:
+    return " ".join(stamp.decode("utf-8", "replace").split("\n")[1:3])[:300]
 
 
 def fitting(trust: Trust, anchor: Anchor) -> Trust:
@@ -183,6 +253,9 @@ def _leaf(folder: EvidenceFolder, index: int, found: _Found) -> bytes:
     place = folder.file(ERASED, index)
     if place.exists():
         found.erased.append(index)
+        for kind in (RECORDS, RECEIPTS, ORIGINALS):
+            if (beside := folder.file(kind, index)).exists():
+                raise TamperedError(str(beside), f"the leaf is erased by {place}, and this is beside it")
         with _named(place):
             text = read_evidence("erased", place, _MAX_TEXT_BYTES).decode("ascii", "replace")
             return parse_hex("erased", f"0x{text.removesuffix(LINE_END)}", HASH_BYTES)
@@ -228,9 +301,14 @@ def _receipted(folder: EvidenceFolder, index: int, record: Record, found: _Found
 
 def _same_block(folder: EvidenceFolder, receipt: Receipt) -> None:
     """Nothing if the receipt is under a checkpoint and a block of this export, trusted or not."""
-    head = folder.checkpoint_file(receipt.checkpoint.size)
-    if not head.exists():
-        raise TamperedError(str(head), "the file is missing, and receipts are under it")
+    place, own = folder.checkpoint_file(receipt.checkpoint.size), receipt.checkpoint.root
+    if not place.exists():
+        raise TamperedError(str(place), "the file is missing, and receipts are under it")
+    held = folder.checkpoint(receipt.checkpoint.size).root
+    if held != own:
+        raise VerificationError(
+            "checkpoint", f"another tree than in {place}", expected=held.hex(), got=own.hex()
+        )
     noted = read_evidence("header", folder.block_file(receipt.checkpoint.size), _MAX_TEXT_BYTES)
     block = f"0x{receipt.anchor.block().hash.hex()}"
     if noted != f"{block}{LINE_END}".encode():

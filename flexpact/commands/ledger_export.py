@@ -1,6 +1,7 @@
 """`flexpact ledger export` and `check-export`: a whole log as files, for an auditor to take home."""
 
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -42,7 +43,12 @@ def export(
         with offline.reading(database) as conn:
             revision.check(conn, database)
         trusted = read_trust(trust)
-        written = write(database, folder, trusted, progress())
+        try:
+            written = write(database, folder, trusted, progress())
+        except (zlib.error, TypeError) as error:  # a value that nobody of ours wrote there
+            raise LedgerError(
+                f"{database} is damaged: {error}; `flexpact ledger check` names the row"
+            ) from error
         typer.echo(
             f"written: {written.records} records with receipts, {written.originals} messages,"
             f" {written.erased} hashes of erased leaves, {written.checkpoints} checkpoints;"

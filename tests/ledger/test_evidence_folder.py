@@ -5,7 +5,10 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 
+from typer.testing import CliRunner
+
 from aggregator.evidence_export import export
+from flexpact.commands import ledger_export
 from ledger.erasure import erased_ranges
 from ledger.errors import TamperedError
 from ledger.evidence_folder import EvidenceFolder, check_folder
@@ -60,3 +63,16 @@ async def test_an_export_goes_on_with_its_log_and_leaves_open_blocks_that_are_no
         assert error.record == str(folder.file("originals", 1))
     assert erased_ranges({"leaves": [[1, 2]]}) == [(1, 2)]
     assert erased_ranges({"leaves": 7}) == []
+
+
+async def test_a_kept_message_that_is_damaged_is_said_in_one_sentence(
+    site: Site, database_path: Path
+) -> None:
+    trust = site.directory / "trust.toml"
+    trust.write_bytes((await anchor(site, "a")).to_file())
+    async with site.database.write() as conn:
+        await original.keep(conn, sha256(RAW).hexdigest(), "v", RAW, site.clock())
+        await conn.exec_driver_sql("UPDATE vtn_original SET raw = x'7801ffff'")
+    words = ["export", "--database", database_path, "--out", site.directory / "out", "--trust", trust]
+    done = CliRunner().invoke(ledger_export.app, [str(word) for word in words])
+    assert (done.exit_code, "is damaged: Error -3 while decompressing" in done.output) == (1, True), done
