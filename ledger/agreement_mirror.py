@@ -43,14 +43,16 @@ class Mirror:
 
     async def look(self, db: Database, contract: AgreementContract, block: Block, now: datetime) -> None:
         """Note how the agreements stand after a block; all of them at the first look."""
+        words: frozenset[bytes] | None = frozenset()
+        gone = 0
         if self._all_at is None or now - self._all_at >= timedelta(seconds=LOOK_AGAIN_S):
             words = None
-        elif self._looks and self._looks[-1].hash == block.hash:
-            words = frozenset[bytes]()
-        else:
-            words = await self._changed(contract, block)
+        elif not (self._looks and self._looks[-1].hash == block.hash):
+            words, gone = await self._changed(contract, block)
         if words is None or words:
             await self._note(db, contract, words, block, now)
+        for _ in range(gone):  # not before: where the chain fails half-way, the next look needs them
+            self._looks.pop()
         self._looks.append(_Look(block.number, block.hash, words or frozenset()))
         if words is None:
             self._all_at = now
@@ -72,17 +74,18 @@ class Mirror:
             async with db.write() as conn:
                 await store.see_agreements(conn, seen, now)
 
-    async def _changed(self, contract: AgreementContract, block: Block) -> frozenset[bytes] | None:
-        """What events name since the last look that the chain still has, and named in those that it has not;
-        None if that is too long ago to tell.
+    async def _changed(
+        self, contract: AgreementContract, block: Block
+    ) -> tuple[frozenset[bytes] | None, int]:
+        """What events name since the last look that the chain still has, and named in those that it has not,
+        None if that is too long ago to tell; and how many looks the chain has not.
         """
         undone: set[bytes] = set()
-        while self._looks:
-            last = self._looks[-1]
+        for gone, last in enumerate(reversed(self._looks)):
             if last.number <= block.number and await contract.node.block_hash(last.number) == last.hash:
-                return await self._named(contract, last.number + 1, block.number) | undone
-            undone |= self._looks.pop().changed
-        return None
+                return await self._named(contract, last.number + 1, block.number) | undone, gone
+            undone |= last.changed
+        return None, len(self._looks)
 
     async def _named(self, contract: AgreementContract, first: int, last: int) -> frozenset[bytes]:
         """What the events in the blocks `first` to `last` name first: ids of agreements that changed and, in

@@ -4,6 +4,7 @@ it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -17,10 +18,13 @@ from web3.types import BlockIdentifier, FilterParams, TxParams
 from ledger import contracts
 from ledger.chain_key import ChainKey
 from ledger.errors import ChainError
-from ledger.node import GWEI, LOG_BLOCKS, Node, NodeRefusedError
+from ledger.node import GWEI, LOG_BLOCKS, Node, NodeRefusedError, whole
 from ledger.state import keccak256
 
 Result = TypeVar("Result")
+
+_REVERTED = re.compile(r"0x[0-9a-fA-F]{8}(?:[0-9a-fA-F]{2})*")
+"""A selector at least."""
 
 MINED_WITHIN_S = 60.0
 """Real seconds that a person's own transaction is waited for."""
@@ -58,7 +62,10 @@ class ContractNode(Node):
 
     async def newest(self) -> Block:
         """The newest block."""
-        block = cast("dict[str, Any]", await self._ask(self._web3.eth.get_block("latest")))
+        return await self._ask(self._newest())
+
+    async def _newest(self) -> Block:
+        block = cast("dict[str, Any]", await self._web3.eth.get_block("latest"))
         fee = block.get("baseFeePerGas") or 0
         return Block(block["number"], bytes(block["hash"]), block["timestamp"], fee)
 
@@ -84,9 +91,8 @@ class ContractNode(Node):
 
     async def nonce_after(self, account: bytes, block: int) -> int:
         """An account's next nonce after a block."""
-        return int(
-            await self._ask(self._web3.eth.get_transaction_count(_address(account), BlockNumber(block)))
-        )
+        asked = self._web3.eth.get_transaction_count(_address(account), BlockNumber(block))
+        return await self._ask(whole(asked))
 
     async def events(self, contract: bytes, topic: bytes, first: int, last: int) -> list[Entry]:
         """The events of a contract with that first topic in the blocks `first` to `last`, in their order."""
@@ -98,9 +104,7 @@ class ContractNode(Node):
                 "fromBlock": BlockNumber(start),
                 "toBlock": BlockNumber(min(start + LOG_BLOCKS - 1, last)),
             }
-            for entry in await self._ask(self._web3.eth.get_logs(query)):
-                topics = tuple(map(bytes, entry["topics"]))
-                found.append(Entry(topics, bytes(entry["data"]), entry["blockNumber"]))
+            found += await self._ask(self._entries(query))
         return found
 
     async def named(self, places: Sequence[bytes], first: int, last: int) -> frozenset[bytes]:
@@ -112,9 +116,15 @@ class ContractNode(Node):
                 "fromBlock": BlockNumber(start),
                 "toBlock": BlockNumber(min(start + LOG_BLOCKS - 1, last)),
             }
-            entries = await self._ask(self._web3.eth.get_logs(query))
-            found |= {bytes(entry["topics"][1]) for entry in entries if len(entry["topics"]) > 1}
+            entries = await self._ask(self._entries(query))
+            found |= {entry.topics[1] for entry in entries if len(entry.topics) > 1}
         return frozenset(found)
+
+    async def _entries(self, query: FilterParams) -> list[Entry]:
+        return [
+            Entry(tuple(map(bytes, entry["topics"])), bytes(entry["data"]), entry["blockNumber"])
+            for entry in await self._web3.eth.get_logs(query)
+        ]
 
     async def mined(self, raw: bytes) -> tuple[bool, int, bytes] | None:
         """Whether a signed transaction had its effect, and the block with its hash; None while the chain has
@@ -179,14 +189,17 @@ class ContractNode(Node):
         return receipt
 
     async def _call(self, call: TxParams, at: BlockIdentifier) -> bytes:
-        return bytes(await self._or_reverted(self._web3.eth.call(call, at)))
+        return await self._or_reverted(self._answer(call, at))
+
+    async def _answer(self, call: TxParams, at: BlockIdentifier) -> bytes:
+        return bytes(await self._web3.eth.call(call, at))
 
     async def _or_reverted(self, answer: Awaitable[Result]) -> Result:
         try:
             return await self._ask(answer)
         except NodeRefusedError as error:
             data = getattr(error.__cause__, "data", None)
-            if isinstance(data, str) and data.startswith("0x") and len(data) >= len("0x") + 8:
+            if isinstance(data, str) and _REVERTED.fullmatch(data):
                 raise RevertedCallError(bytes.fromhex(data[2:])) from error
             raise
 

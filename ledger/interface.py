@@ -54,9 +54,12 @@ class Interface:
         return keccak256(abi_to_signature(self._events[event]).encode())
 
     def data(self, event: str, raw: bytes) -> dict[str, Any]:
-        """The fields of an event that are not indexed, by name."""
+        """The fields of an event that are not indexed, by name; ChainError if it cannot be that event."""
         fields = [entry for entry in self._events[event]["inputs"] if not entry["indexed"]]
-        values = decode([entry["type"] for entry in fields], raw)
+        try:
+            values = decode([entry["type"] for entry in fields], raw)
+        except (DecodingError, OverflowError) as error:
+            raise ChainError(f"the event {self.name}.{event} cannot be read: {error}") from error
         return {entry["name"]: value for entry, value in zip(fields, values, strict=True)}
 
     def refusal(self, data: bytes) -> tuple[str, str]:

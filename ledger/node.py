@@ -113,19 +113,21 @@ class Node:
 
     async def chain_id(self) -> int:
         """The id of the node's chain."""
-        return int(await self._ask(self._web3.eth.chain_id))
+        return await self._ask(whole(self._web3.eth.chain_id))
 
     async def head(self, chain_id: int, contract: bytes, number: int | None = None) -> Head:
         """What the contract holds in the newest block, or in that block. The word is what the node's proof
         shows, checked here against the block's own hash; VerificationError if the proof does not hold.
         """
         wanted: BlockIdentifier = "latest" if number is None else BlockNumber(number)
-        block = cast("dict[str, Any]", await self._ask(self._web3.eth.get_block(wanted)))
+        return await self._ask(self._head(chain_id, contract, wanted))
+
+    async def _head(self, chain_id: int, contract: bytes, wanted: BlockIdentifier) -> Head:
+        block = cast("dict[str, Any]", await self._web3.eth.get_block(wanted))
         # web3's asynchronous interface has no method for this call. Not every node takes a shorter slot.
-        request = self._web3.manager.coro_request(
+        proof: Any = await self._web3.manager.coro_request(
             RPCEndpoint("eth_getProof"), [_address(contract), [f"0x{SLOT:064x}"], hex(block["number"])]
         )
-        proof: Any = await self._ask(request)
         anchor = Anchor(
             chain_id,
             contract,
@@ -156,17 +158,18 @@ class Node:
                 "fromBlock": BlockNumber(start),
                 "toBlock": BlockNumber(min(start + LOG_BLOCKS - 1, last)),
             }
-            found += [
-                Published(
-                    int.from_bytes(entry["topics"][1], "big"), bytes(entry["data"]), entry["blockNumber"]
-                )
-                for entry in await self._ask(self._web3.eth.get_logs(query))
-            ]
+            found += await self._ask(self._published(query))
         return found
+
+    async def _published(self, query: FilterParams) -> list[Published]:
+        return [
+            Published(int.from_bytes(entry["topics"][1], "big"), bytes(entry["data"]), entry["blockNumber"])
+            for entry in await self._web3.eth.get_logs(query)
+        ]
 
     async def nonce(self, account: bytes, head: Head) -> int:
         """An account's next nonce after the block of `head`."""
-        return int(await self._ask(self._web3.eth.get_transaction_count(_address(account), head.number)))
+        return await self._ask(whole(self._web3.eth.get_transaction_count(_address(account), head.number)))
 
     async def rehearse(self, contract: bytes, publisher: bytes, data: bytes, gas: int) -> None:
         """Nothing if a transaction with this call data and gas would succeed now, else ChainError."""
@@ -215,10 +218,15 @@ class Node:
         return bytes.fromhex(receipt["contractAddress"][2:])
 
     async def _ask(self, answer: Awaitable[Result]) -> Result:
+        """What a node answered, read: what cannot be read is no answer."""
         try:
             return await answer
         except (Web3RPCError, ContractLogicError) as error:
             raise NodeRefusedError(f"the node refuses: {error}") from error
+        except (KeyError, IndexError, TypeError) as error:
+            raise ChainUnavailableError(
+                f"the chain at {self._url} gives an answer that cannot be read: {error!r}"
+            ) from error
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, Web3Exception) as error:
             raise ChainUnavailableError(
                 f"the chain at {self._url} does not answer: {error or type(error).__name__}"
@@ -305,6 +313,11 @@ def encode_header(fields: Mapping[str, Any]) -> tuple[bytes, str]:
         if SealedHeader.decode(header).header.hash == digest:
             return header, VALIDATORS
     raise ChainError(f"the header of block {fields['number']} does not hash to the block's hash")
+
+
+async def whole(answer: Awaitable[int]) -> int:
+    """The number in an answer; TypeError if there is none."""
+    return int(await answer)
 
 
 def _raw(value: object) -> bytes:

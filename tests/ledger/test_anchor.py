@@ -169,6 +169,16 @@ async def test_a_sent_transaction_that_is_not_mined_yet_is_waited_for(site: Site
     assert site.blocks() == 1
 
 
+async def test_a_chain_that_answers_nonsense_counts_as_one_that_does_not_answer(
+    site: Site, line: Line
+) -> None:
+    await site.append("a")
+    await site.publish()
+    line.changed_answers = {"eth_getTransactionCount": None}
+    state = await site.step(site.anchorer(rpc_url=line.url))
+    assert (state.status, "cannot be read" in state.text) == (AnchorStatus.CHAIN_DOWN, True)
+
+
 async def test_a_nonce_that_another_transaction_took_is_replaced(site: Site, line: Line) -> None:
     await site.append("a")
     await site.publish()

@@ -13,8 +13,9 @@ from aiohttp import web
 from eth_abi import encode
 from web3 import AsyncHTTPProvider
 
+from ledger.contract_node import ContractNode
 from ledger.errors import ChainError, ChainUnavailableError
-from ledger.node import Node
+from ledger.node import Node, NodeRefusedError
 from ledger.state import keccak256
 
 CONTRACT, PUBLISHER = b"\x11" * 20, b"\x22" * 20
@@ -110,6 +111,51 @@ async def test_a_node_that_sends_us_elsewhere_is_not_followed(
         with pytest.raises(ChainUnavailableError):
             await ask(node)
     assert world.asked == []
+
+
+UNREAD: list[tuple[str, object, Callable[[ContractNode], Awaitable[Any]]]] = [
+    ("eth_chainId", None, lambda node: node.chain_id()),
+    ("eth_getBlockByNumber", {}, lambda node: node.newest()),
+    ("eth_getProof", {"accountProof": [], "storageProof": []}, lambda node: node.head(1, CONTRACT)),
+    ("eth_getTransactionCount", None, lambda node: node.nonce_after(PUBLISHER, 1)),
+    ("eth_getTransactionReceipt", {"blockNumber": "0x1"}, lambda node: node.mined(b"\x02")),
+    ("eth_getLogs", [{"data": "0x"}], lambda node: node.events(CONTRACT, bytes(32), 0, 1)),
+    ("eth_getLogs", [{"data": "0x"}], lambda node: node.named([CONTRACT], 0, 1)),
+    (
+        "eth_getLogs",
+        [{"topics": [], "data": "0x", "blockNumber": "0x1"}],
+        lambda n: n.published(CONTRACT, 0, 1),
+    ),
+    ("eth_call", None, lambda node: node.ask_contract(CONTRACT, b"")),
+]
+
+
+@pytest.mark.parametrize(("method", "result", "ask"), UNREAD)
+async def test_an_answer_that_cannot_be_read_is_none(
+    method: str, result: object, ask: Callable[[ContractNode], Awaitable[Any]], world: World
+) -> None:
+    def answer(asked: dict[str, Any]) -> web.Response:
+        answers = {"eth_getBlockByNumber": {"number": "0x1"}, method: result}
+        return web.json_response({"jsonrpc": "2.0", "id": asked["id"], "result": answers[asked["method"]]})
+
+    world.answer = answer
+    async with ContractNode.open(f"{world.url}/rpc", 5) as node:
+        with pytest.raises(ChainUnavailableError, match="cannot be read"):
+            await ask(node)
+
+
+@pytest.mark.parametrize("data", ["0xzzzzzzzzzz", "0x123456789", "0x"])
+async def test_a_reason_that_is_no_bytes_is_the_nodes_refusal_and_not_the_contracts(
+    data: str, world: World
+) -> None:
+    def answer(asked: dict[str, Any]) -> web.Response:
+        error = {"code": 3, "message": "execution reverted", "data": data}
+        return web.json_response({"jsonrpc": "2.0", "id": asked["id"], "error": error})
+
+    world.answer = answer
+    async with ContractNode.open(f"{world.url}/rpc", 5) as node:
+        with pytest.raises(NodeRefusedError):
+            await node.rehearse_call(CONTRACT, PUBLISHER, b"", 100_000)
 
 
 async def test_a_connection_that_is_given_up_before_it_stands_is_closed(

@@ -20,6 +20,7 @@ from ledger.node import GWEI
 from ledger.settler import SettlerStatus
 from ledger.setup import Deployed
 from tests.ledger.anvil_programme import AnvilProgramme
+from tests.ledger.conftest import laid_line
 
 MANY = 12
 
@@ -62,6 +63,15 @@ async def suspender(programme: AnvilProgramme, agreement_id: bytes) -> Suspender
         standing = await AgreementContract(node, programme.deployed.agreement).standing(agreement_id)
     assert standing is not None
     return standing.suspender
+
+
+async def mirrored(programme: AnvilProgramme, agreement_id: bytes) -> Suspender:
+    """The same by what was kept, nobody asked."""
+    async with programme.database.read() as conn:
+        held = await store.find(conn, agreement_id)
+    assert held is not None
+    assert held.standing is not None
+    return held.standing.suspender
 
 
 async def on_their_way(programme: AnvilProgramme) -> list[SignedCall]:
@@ -203,3 +213,23 @@ async def test_what_did_not_change_is_not_asked_again(
     async with programme.database.read() as conn:
         shown = [held.standing.suspender for held in await store.agreements(conn) if held.standing]
     assert shown == [Suspender.NOBODY] * 5
+
+
+@pytest.mark.parametrize("lost", ["eth_getLogs", "eth_call"])
+async def test_what_was_undone_is_asked_again_though_the_chain_failed_when_it_was_noticed(
+    lost: str, programme: AnvilProgramme
+) -> None:
+    (agreement_id,) = await agreed(programme)
+    async with laid_line(programme.url) as line:
+        settler = programme.settler(rpc_url=line.url)
+        assert await settler.refresh(programme.database, programme.clock())
+        await programme.act("aggregator", "suspend", agreement_id, 7)
+        assert await settler.refresh(programme.database, programme.clock())
+        assert await mirrored(programme, agreement_id) is Suspender.AGGREGATOR
+        await programme.ground.do("reorg", 1)
+        line.lost_answers = {lost}
+        assert not await settler.refresh(programme.database, programme.clock())
+        line.lost_answers = set()
+        assert await settler.refresh(programme.database, programme.clock())
+        assert await mirrored(programme, agreement_id) is Suspender.NOBODY
+        await settler.close()
