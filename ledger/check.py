@@ -17,7 +17,7 @@ from itertools import islice
 
 from ledger import offline, tile
 from ledger.checkpoint import Checkpoint
-from ledger.erasure import KIND, erased_key, is_authorised, read_erased
+from ledger.erasure import KIND, erased_key, erased_ranges, is_authorised, read_erased
 from ledger.errors import TamperedError, VerificationError
 from ledger.merkle import HASH_BYTES, inclusion_ranges, range_hash, root_from_inclusion
 from ledger.receipt import Receipt, commitment
@@ -109,6 +109,22 @@ def _leaves(conn: sqlite3.Connection, signed: int, size: int) -> Step:
     return Step("leaves", Status.NOT_CHECKED, text)
 
 
+def _check_told(conn: sqlite3.Connection) -> None:
+    """TamperedError names the first erasure record that tells of leaves which the log cannot have had."""
+    for index, canonical in offline.leaves_like(conn, f"{KIND}/"):
+        try:
+            ranges = erased_ranges(json.loads(canonical)["body"])
+            had = all(0 <= first <= last < index for first, last in ranges)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            continue  # what cannot be read tells of nothing
+        except OverflowError:
+            had = False
+        if not had:
+            raise TamperedError(
+                f"{LEAF} {index}", "it tells of the erasure of leaves that are none before it"
+            )
+
+
 def checked_heads(conn: sqlite3.Connection, trust: Trust | None) -> Iterator[Head]:
     """What each checkpoint says, smallest first; TamperedError if its row contradicts itself or is not
     signed by the log.
@@ -135,6 +151,7 @@ def _leaf_hashes(conn: sqlite3.Connection, trust: Trust | None) -> Iterator[byte
     with `trust` that tells of an erasure and was not signed when it was made.
     """
     keys = None if trust is None else [known.key for known in trust.keys]
+    _check_told(conn)
     erased = read_erased(conn, keys=keys)
     for expected, (index, key, salt, canonical) in enumerate(offline.leaves(conn)):
         if index != expected:
