@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -30,6 +31,8 @@ def party(account: bytes, role: str, cert: Path, key: Path) -> Party:
         raise KeyFileError(str(error)) from None
     except (ValueError, TypeError) as error:
         raise KeyFileError(f"{key} holds no private key that is not encrypted") from error
+    except UnsupportedAlgorithm as error:
+        raise KeyFileError(f"{key} holds a key that cannot be read: {error}") from error
     if not isinstance(loaded, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise KeyFileError(f"{key} holds a key that is neither P-256 nor RSA")
     return Party(account, ROLES[role], certificate, loaded)
@@ -42,6 +45,10 @@ def bound_party(account: bytes, role: str, cert: Path, binding: Path) -> Party:
 
 def _certificate(cert: Path) -> x509.Certificate:
     try:
-        return x509.load_pem_x509_certificates(cert.read_bytes())[0]
+        certificate = x509.load_pem_x509_certificates(cert.read_bytes())[0]
+        certificate.public_key()
     except ValueError as error:
         raise KeyFileError(f"{cert} holds no certificate") from error
+    except UnsupportedAlgorithm as error:
+        raise KeyFileError(f"{cert} is of a key that cannot be read: {error}") from error
+    return certificate

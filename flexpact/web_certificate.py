@@ -11,6 +11,7 @@ import shutil
 import ssl
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -72,5 +73,13 @@ def _serves(found: pki.Identity) -> bool:
 
 def _hosts(web: WebSettings) -> list[str]:
     """What browsers may type: this machine, the address that it listens on, the public name."""
-    named = {web.host, urlsplit(web.public_url or "").hostname or ""}
+    named = {_plain(host) for host in (web.host, urlsplit(web.public_url or "").hostname or "")}
     return sorted({*pki.LOOPBACK, *named} - {"", "0.0.0.0", "::"})  # noqa: S104 - an address of no machine
+
+
+def _plain(host: str) -> str:
+    """An address as a certificate names it, which is not always how it was written; a name as it is."""
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return host

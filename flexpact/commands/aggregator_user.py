@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import typer
 
+from flexpact import typed
 from flexpact.control import ask, show
 
 app = typer.Typer()
@@ -13,7 +14,7 @@ user = typer.Typer(help="Who may sign in to the dashboard.", no_args_is_help=Tru
 app.add_typer(user, name="user")
 
 Socket = Annotated[Path, typer.Option(help="Control socket of the running aggregator.")]
-Name = Annotated[str, typer.Argument(help="The user's name.")]
+Name = Annotated[str, typer.Argument(help="The user's name.", callback=typed.text)]
 
 
 @user.command("list")

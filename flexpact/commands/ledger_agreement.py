@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from flexpact import typed
 from flexpact.clock import Clock, ClockError
 from flexpact.control import ask, show
 from ledger.errors import LedgerError
@@ -62,6 +63,10 @@ Rpc = Annotated[str | None, typer.Option(help="JSON-RPC of a chain node.")]
 Contract = Annotated[str | None, typer.Option(help="Address of the DRAgreement.")]
 KeyFile = Annotated[str | None, typer.Option(metavar="FILE|URI", help="The party's secret key on the chain.")]
 Socket = Annotated[Path | None, typer.Option(help="Control socket of the running aggregator.")]
+Why = Annotated[
+    str,
+    typer.Option(help="Why; only the SHA-256 of salt and text goes to the chain.", callback=typed.text),
+]
 NeedRpc = Annotated[str, typer.Option(help="JSON-RPC of a chain node.")]
 NeedContract = Annotated[str, typer.Option(help="Address of the DRAgreement.")]
 NeedKey = Annotated[str, typer.Option(metavar="FILE|URI", help="The party's secret key on the chain.")]
@@ -276,7 +281,7 @@ def close(
 def dispute(  # noqa: PLR0917 - the command line passes them by name
     agreement_id: Id,
     event: Annotated[str, typer.Argument(help="The event's key, or its id with --socket.")],
-    reason: Annotated[str, typer.Option(help="Why; only the SHA-256 of salt and text goes to the chain.")],
+    reason: Why,
     socket: Socket = None,
     rpc: Rpc = None,
     contract: Contract = None,
@@ -295,7 +300,7 @@ def resolve(  # noqa: PLR0917 - the command line passes them by name
     agreement_id: Id,
     event_key: Key,
     outcome: Annotated[OutcomeName, typer.Option(help="Which rule decides.")],
-    finding: Annotated[str, typer.Option(help="Why; only the SHA-256 of salt and text goes to the chain.")],
+    finding: Why,
     rpc: NeedRpc,
     contract: NeedContract,
     key_file: NeedKey,

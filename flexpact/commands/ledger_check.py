@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flexpact import revision, verdict
+from flexpact import revision, typed, verdict
 from ledger import offline
 from ledger import receipt as receipt_file
 from ledger import trust as trust_file
@@ -85,10 +85,13 @@ def consistency(
 
 @app.command()
 def erase(
-    subject: Annotated[str, typer.Argument(help="The venID or the name of the VEN.")],
+    subject: Annotated[str, typer.Argument(help="The venID or the name of the VEN.", callback=typed.text)],
     config: Annotated[Path, typer.Option(help="Settings of the aggregator, a TOML file.")],
     home: Annotated[
-        str, typer.Option(help="Only this home behind it: the rID of its values; the VEN itself stays.")
+        str,
+        typer.Option(
+            help="Only this home behind it: the rID of its values; the VEN itself stays.", callback=typed.text
+        ),
     ] = "",
     trust: Annotated[
         Path | None, typer.Option(help="Keys of the log from before a rotation, which signed erasures.")

@@ -47,6 +47,16 @@ def test_a_public_name_is_in_it_and_another_one_makes_a_new_certificate(tmp_path
     assert set(second.certificate.names) == {"localhost", "127.0.0.1", "10.0.0.7", "new.example"}
 
 
+def test_an_address_that_is_not_in_its_shortest_form_makes_no_new_certificate_at_each_start(
+    tmp_path: Path,
+) -> None:
+    first = made(tmp_path, host="0:0:0:0:0:0:0:1").fingerprint
+    files = sorted((tmp_path / "web").iterdir())
+    second = made(tmp_path, host="0:0:0:0:0:0:0:1")
+    assert (second.fingerprint, sorted((tmp_path / "web").iterdir())) == (first, files)
+    assert "::1" in second.certificate.names
+
+
 @pytest.mark.parametrize("settings", [{"insecure_dev": True}, {"cert": "web.pem"}], ids=["none", "its own"])
 def test_settings_that_want_none_or_name_a_file_are_left_as_they_are(
     settings: dict[str, object], tmp_path: Path
