@@ -22,6 +22,7 @@ from aggregator.dispatch import FlexibilityOffer, ReductionRequest
 from aggregator.effect import DeliveryRecord
 from aggregator.profile import QUARTER, Calendar, LoadProfile, Period, floor_to
 from aggregator.readings import OFFER
+from aggregator.schema import agreement_table
 from aggregator.settings import AggregatorSettings
 from ledger import agreement_store
 from ledger.agreement_store import Held
@@ -85,8 +86,9 @@ class Portfolio:
     async def nodes(self, conn: AsyncConnection) -> list[Node]:
         """All nodes with an agreement, by name."""
         agreed, t = await store.agreements(conn), ven_table.c
-        rows = await conn.execute(select(t.ven_id, t.ven_name).order_by(t.ven_name))
-        return [Node(ven_id, name, *agreed[ven_id]) for ven_id, name in rows if ven_id in agreed]
+        some = t.ven_id.in_(select(agreement_table.c.ven_id))
+        rows = await conn.execute(select(t.ven_id, t.ven_name).where(some).order_by(t.ven_name))
+        return [Node(ven_id, name, *agreed[ven_id]) for ven_id, name in rows]
 
     def offers_until(self, now: datetime) -> datetime:
         """Offers made after this instant are not used for a request that comes now.

@@ -10,6 +10,7 @@ from enum import StrEnum
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aggregator.schema import agreement_table
 from vtn.schema import ven_table
 
 LATE_POLLS, SILENT_POLLS = 3, 12
@@ -47,9 +48,12 @@ def reach_of(contact: Contact, start: datetime, now: datetime) -> Reach:
 async def contacts(
     conn: AsyncConnection, heard: Mapping[str, datetime], poll_period_s: int
 ) -> dict[str, Contact]:
-    """All nodes by id; `heard` is when they spoke, as far as the database does not know it yet."""
+    """All nodes with an agreement by id; `heard` is when they spoke, as far as the database does not know it
+    yet.
+    """
     t = ven_table.c
     query = select(t.ven_id, t.last_contact, t.poll_period_s, t.registration_id, t.suspended_at)
+    query = query.where(t.ven_id.in_(select(agreement_table.c.ven_id)))
     return {
         row.ven_id: Contact(
             heard.get(row.ven_id, row.last_contact),

@@ -104,6 +104,13 @@ async def agreements(conn: AsyncConnection) -> dict[str, tuple[int, Agreement]]:
     return {ven_id: (number, agreement_of(terms)) for ven_id, number, terms in rows}
 
 
+async def currency(conn: AsyncConnection) -> str:
+    """The currency of the oldest agreement, as ISO 4217 names it; EUR while nothing is agreed."""
+    t = agreement_table
+    terms = (await conn.execute(select(t.c.terms).order_by(t.c.agreement_id).limit(1))).scalar()
+    return "EUR" if terms is None else agreement_of(terms).currency
+
+
 async def agreement_with(conn: AsyncConnection, ven_id: str) -> tuple[int, Agreement] | None:
     """The agreement in force for one node, with its number; None where nothing is agreed."""
     t = agreement_table

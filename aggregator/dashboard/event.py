@@ -33,7 +33,7 @@ from vtn.errors import NotAdmitted
 
 SCREEN = "events/one.html"
 CANCEL = "events/cancel.html"
-PER_PAGE = 100
+PER_PAGE = 50
 AROUND = timedelta(hours=1)
 SHOWN_NAMES = 50
 SHOWN_LEAST = 5

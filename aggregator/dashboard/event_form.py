@@ -259,10 +259,10 @@ async def previewed(visit: Visit, asked: Asked) -> dict[str, Any]:
     """What the preview's template shows of what `asked` would do now; RequestRefusedError."""
     async with visit.desk.db.read() as conn:
         found = await _preview(visit, conn, asked)
-        nodes = await visit.desk.portfolio.nodes(conn)
+        currency = await store.currency(conn)
     return {
         "preview": found,
-        "currency": nodes[0].agreement.currency if nodes else "EUR",
+        "currency": currency,
         "nodes_shown": sorted(found.nodes, key=lambda one: list(Reach).index(one.reach))[:SHOWN_NODES],
     }
 
