@@ -179,9 +179,14 @@ def of_hand(one: HandEvent) -> Entry:
 
 
 async def between(conn: AsyncConnection, start: datetime, end: datetime) -> Sequence[Entry]:
-    """The events that touch a period, by their start."""
+    """The events that touch a period, of requests and by hand, by their start."""
     ids = select(C.event_id).where(C.end > start, C.start < end).distinct()
+    hand = hand_book.listed()
+    not_over = or_(hand.c.ends_at.is_(None), hand.c.ends_at > start)
+    hand_ids = list((await conn.execute(select(hand.c.event_id).where(not_over))).scalars())
+    by_hand = map(of_hand, (await hand_book.events(conn, hand_ids)).values())
     found = await _entries(conn, C.event_id.in_(ids))
+    found += [entry for entry in by_hand if entry.start < end and entry.end > start]
     return sorted(found, key=lambda entry: (entry.start, entry.event_id))
 
 

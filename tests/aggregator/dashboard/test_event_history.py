@@ -60,6 +60,22 @@ async def test_events_by_hand_stand_in_the_list_with_their_state_and_have_a_page
     assert answer is not None and answer.status == 404
 
 
+async def test_events_by_hand_stand_in_the_calendar_as_all_others(site: Site, operator: Page) -> None:
+    await afternoon(site)
+    await by_hand(site, "hand-an-hour", start="2026-03-10T09:00:00Z", duration="PT1H")
+    await by_hand(site, "hand-over-night", start="2026-03-12T21:00:00Z", duration="PT6H")
+    await operator.goto("/events/calendar?month=2026-03")
+    cells = operator.locator(".calendar td")
+    await expect(cells.filter(has=operator.locator('[href$="hand-an-hour"]'))).to_have_count(1)
+    await expect(cells.filter(has=operator.locator('[href$="hand-over-night"]'))).to_have_count(2)
+    await operator.goto("/events/calendar?week=2026-03-10")
+    await expect(operator.get_by_role("link", name=re.compile("^09:00.10:00$"))).to_be_visible()
+    await expect(operator.get_by_text("by hand").first).to_be_visible()
+    assert await site.violations(operator) == []
+    await operator.goto("/events/calendar?week=2026-03-02")
+    await expect(operator.locator('[href*="hand-"]')).to_have_count(0)
+
+
 async def test_a_node_without_readings_does_not_hide_the_curve_of_the_others(
     site: Site, operator: Page
 ) -> None:
