@@ -27,11 +27,14 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 
     LedgerError if it is none of ours, cannot be read, or was opened by a process meanwhile.
     """
-    if not path.is_file():
-        raise LedgerError(f"{path} is no database file")
     # A process that has it open keeps one of these; without any the file is all there is.
     beside = [path.with_name(path.name + end) for end in ("-wal", "-journal")]
-    alone = not any(file.exists() for file in beside)
+    try:
+        is_file, alone = path.is_file(), not any(file.exists() for file in beside)
+    except OSError as error:
+        raise LedgerError(f"{path} cannot be read: {error.strerror}") from error
+    if not is_file:
+        raise LedgerError(f"{path} is no database file")
     try:
         conn = _open(path, "immutable=1" if alone else "mode=ro")
     except sqlite3.DatabaseError as error:

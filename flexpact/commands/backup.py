@@ -1,5 +1,6 @@
 """`flexpact aggregator backup` and `restore`: a copy of a database in use, and its way back."""
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -180,6 +181,11 @@ def _or_one_sentence(act: Callable[[], Result]) -> Result:
         return act()
     except (AggregatorError, LedgerError, ClockError) as error:
         raise SystemExit(f"flexpact aggregator: {verdict.shown(str(error))}") from None
+    except sqlite3.DatabaseError as error:
+        raise SystemExit(
+            f"flexpact aggregator: the database cannot be used: {error}; if it is damaged, move it away"
+            " before a backup is put back"
+        ) from None
     except OSError as error:
         said = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise SystemExit(f"flexpact aggregator: {said}") from None
