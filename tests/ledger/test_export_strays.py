@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from aggregator.evidence_export import export
-from ledger.checkpoint import Checkpoint
+from ledger.checkpoint import Checkpoint, SigningKey
 from ledger.errors import LedgerError, TamperedError, VerificationError
 from ledger.evidence_folder import EvidenceFolder, check_folder
+from ledger.log import Log
 from ledger.merkle import root_from_inclusion
 from ledger.receipt import Receipt
 from ledger.record import Record
@@ -143,6 +145,26 @@ async def test_a_receipt_under_another_tree_of_the_same_size_is_named(
     folder.file("receipts", 4).write_bytes(forked.to_file())
     with pytest.raises(TamperedError, match=r"checkpoint: another tree than in .*/5\.txt: expected"):
         steps(folder, replace(trust, chain=None))
+
+
+async def test_receipts_of_a_key_that_was_lost_since_are_named_until_they_are_made_again(
+    site: Site, database_path: Path, exported: tuple[EvidenceFolder, Trust]
+) -> None:
+    folder, old = exported
+    rotated = Log(ORIGIN, SigningKey.generate(ORIGIN), former=[replace(old.keys[0], lost_at=site.clock())])
+    site.log = rotated
+    await site.append("f")
+    await site.publish()
+    await site.step()
+    async with site.database.read() as conn:
+        trust = await rotated.trust(conn)
+    export(database_path, folder, trust, lambda *_: None)
+    with pytest.raises(TamperedError, match="the key is declared lost") as failed:
+        steps(folder, trust)
+    assert failed.value.record == str(folder.file("receipts", 0))
+    shutil.rmtree(folder.path / "receipts")
+    export(database_path, folder, trust, lambda *_: None)
+    assert {step.status for step in steps(folder, trust).values()} == {Status.CHECKED}
 
 
 def test_an_export_that_was_killed_at_its_first_file_begins_anew(tmp_path: Path) -> None:
