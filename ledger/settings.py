@@ -76,7 +76,7 @@ class FormerKeySettings(BaseModel):
     def _fits_a_trust_file(self) -> Self:
         try:
             Trust.from_file(Trust((self.log_key(),)).to_file())
-        except MalformedError as error:
+        except (MalformedError, OverflowError) as error:  # overflow: a time whose UTC lies outside the years
             raise ValueError(str(error)) from None
         return self
 
