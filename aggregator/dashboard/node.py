@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -36,6 +38,7 @@ LAST_MESSAGES = 100
 MOST_PAGES = 100_000
 PRETTY = Limits(max_bytes=200_000, max_report_bytes=200_000)
 SHOWN_LETTERS = 100_000
+_UNPLAIN = re.compile(r"[^ -~\r\n\t]")
 
 
 WAITING = {
@@ -167,13 +170,19 @@ async def message(visit: Visit) -> web.StreamResponse:
 
 
 def _pretty(body: bytes) -> str:
-    """A message for reading; as it came where it is no XML, or too large for that."""
-    if b"<!" in body:  # a comment is to be seen
-        return body.decode(errors="replace")[:SHOWN_LETTERS]
-    try:
-        return with_tree(body, PRETTY, _indented, validates=False)[:SHOWN_LETTERS]
-    except ProtocolError:
-        return body.decode(errors="replace")[:SHOWN_LETTERS]
+    """A message for reading; as it came where it is no XML, or too large for that. What nobody sees in it, or
+    turns the line, is written out.
+    """
+    text = body.decode(errors="replace")
+    if b"<!" not in body:  # a comment is to be seen
+        with suppress(ProtocolError):
+            text = with_tree(body, PRETTY, _indented, validates=False)
+    return _UNPLAIN.sub(_written, text[:SHOWN_LETTERS])
+
+
+def _written(found: re.Match[str]) -> str:
+    letter = found[0]
+    return letter.encode("unicode_escape").decode() if is_hidden(letter) else letter
 
 
 def _indented(root: etree._Element) -> str:
