@@ -82,10 +82,15 @@ class EvidenceFolder:
         ]
 
     def write(self, path: Path, content: bytes) -> None:
-        """Write a file, whole or not at all."""
+        """Write a file, whole or not at all; LedgerError where a link would lead out of the folder."""
+        for within in path.relative_to(self.path).parents[:-1]:
+            if (self.path / within).is_symlink():
+                raise LedgerError(f"{self.path / within} is a link, and an export stays in its folder")
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.part")
-        part.write_bytes(content)
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:  # which follows no link that somebody has put there
+            file.write(content)
         part.replace(path)
 
     def begin(self, origin: str, first_leaf: bytes) -> None:

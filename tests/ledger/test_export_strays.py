@@ -176,3 +176,22 @@ def test_an_export_that_was_killed_at_its_first_file_begins_anew(tmp_path: Path)
     put(tmp_path / "2" / "letter.txt")
     with pytest.raises(LedgerError, match="holds other files"):
         EvidenceFolder(tmp_path / "2").begin(ORIGIN, bytes(32))
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    folder, outside = EvidenceFolder(tmp_path / "log"), tmp_path / "outside"
+    outside.mkdir()
+    mine = put(outside / "mine", b"mine")
+    folder.begin(ORIGIN, bytes(32))
+    for name in ("trust.toml", ".trust.toml.part"):
+        (folder.path / name).symlink_to(mine)
+    folder.write(folder.path / "trust.toml", b"new")
+    assert ((folder.path / "trust.toml").read_bytes(), mine.read_bytes()) == (b"new", b"mine")
+    (folder.path / "records").symlink_to(outside)
+    with pytest.raises(LedgerError, match="records is a link, and an export stays in its folder"):
+        folder.write(folder.file("records", 3), b"{}")
+    (folder.path / "receipts").mkdir()
+    (folder.path / "receipts" / "000000").symlink_to(outside)
+    with pytest.raises(LedgerError, match="000000 is a link"):
+        folder.write(folder.file("receipts", 3), b"")
+    assert [place.name for place in outside.iterdir()] == ["mine"]
