@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from ledger.agreement import (
     Terms,
 )
 from ledger.contract_node import ContractNode, RevertedCallError
+from ledger.errors import ChainError
 from ledger.interface import interface
 from ledger.state import keccak256
 
@@ -54,16 +56,17 @@ class AgreementContract:
             await self._known("standingOf", agreement_id, block=block),
         )
         _, suspender, parties_active, earliest_due_at = stands
-        return Standing(
-            _terms(terms),
-            accepted_at,
-            closes_at,
-            debt,
-            withdrawable,
-            Suspender(suspender),
-            parties_active,
-            earliest_due_at,
-        )
+        with _readable("standingOf"):
+            return Standing(
+                _terms(terms),
+                accepted_at,
+                closes_at,
+                debt,
+                withdrawable,
+                Suspender(suspender),
+                parties_active,
+                earliest_due_at,
+            )
 
     async def settled(
         self, agreement_id: bytes, event_key: bytes, block: int | None = None
@@ -73,7 +76,8 @@ class AgreementContract:
         if held is None:
             return None
         (*facts, _, revision, outcome, status, waived), *money_and_times = held
-        values: list[Any] = [*facts, revision, Outcome(outcome), Status(status), *money_and_times, waived]
+        with _readable("settlementOf"):
+            values: list[Any] = [*facts, revision, Outcome(outcome), Status(status), *money_and_times, waived]
         return Settled(*values)
 
     async def terms_hash(self, agreement_id: bytes) -> bytes:
@@ -120,6 +124,15 @@ class AgreementContract:
             if interface(NAME).refusal(error.data)[0] == none_if:
                 return None
             raise
+
+
+@contextmanager
+def _readable(function: str) -> Iterator[None]:
+    """ChainError where an answer has a number that names nothing, as another contract's can."""
+    try:
+        yield
+    except ValueError as error:
+        raise ChainError(f"the answer of {NAME}.{function} cannot be read: {error}") from error
 
 
 def propose_call(agreement_id: bytes, terms: Terms) -> bytes:
