@@ -119,8 +119,8 @@ def _counted(ngettext: Any) -> Any:
     """The same, with its %(num)s as the language writes numbers: 1,000 nodes."""
 
     @pass_context
-    def counted(context: Context, one: str, many: str, count: int, **values: Any) -> Any:
-        return ngettext(context, one, many, count, **{"num": _words.get().number(count), **values})
+    def counted(context: Context, one: str, many: str, number: int, /, **values: Any) -> Any:
+        return ngettext(context, one, many, number, **{"num": _words.get().number(number), **values})
 
     return counted
 
