@@ -89,7 +89,10 @@ async def _serve(settings: "AggregatorSettings", clock: Clock) -> None:
 
 
 def _migrate(settings: "AggregatorSettings") -> None:
-    """Bring the database to the newest schema; OSError or StartupError where the folder takes no files."""
+    """Bring the database to the newest schema; OSError or StartupError where the folder takes no files, or
+    where the schema is none that this version knows, which then stays as it is.
+    """
+    from alembic.util import CommandError  # noqa: PLC0415
     from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
 
     from flexpact.migrations import upgrade  # noqa: PLC0415
@@ -100,6 +103,11 @@ def _migrate(settings: "AggregatorSettings") -> None:
         upgrade(settings.database)
     except DBAPIError as error:
         raise StartupError(f"the database {settings.database} cannot be used: {error.orig}") from error
+    except CommandError as error:
+        raise StartupError(
+            f"the database {settings.database} has a schema that this version does not know, such as that of"
+            f" a newer one: {error}"
+        ) from error
 
 
 def _log_to_stderr(level: str) -> None:
