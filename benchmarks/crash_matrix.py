@@ -18,6 +18,7 @@ import random
 import shutil
 import sys
 import tempfile
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -108,7 +109,8 @@ async def settler_matrix(directory: Path, trials: int) -> dict[str, Counter[str]
                     counts += await settler_trial(trial, random.Random(seed))
                 except AssertionError as error:
                     counts["wrong"] += 1
-                    print(f"trial {seed} of the settler: {error}", file=sys.stderr)
+                    where = traceback.extract_tb(error.__traceback__)[-1].line
+                    print(f"trial {seed} of the settler: {error or where}", file=sys.stderr)
     return {"anvil": counts}
 
 
@@ -126,7 +128,7 @@ async def settler_trial(trial: Trial, rng: random.Random) -> Counter[str]:
         counts.update(faults[: len(faults) - len(left)])
         if rng.random() < REORG_SHARE:
             depth = rng.randint(1, 2)
-            await trial.programme.ground.do("reorg", depth)
+            await trial.programme.ground.undo(depth)
             counts["reorg"] += depth
     await trial.check()
     counts["events"] += NODES * trial.events

@@ -41,6 +41,10 @@ class Mirror:
         self._all_at: datetime | None = None
         self._places: list[bytes] = []
 
+    def ask_all_again(self) -> None:
+        """Let the next look ask about all agreements: something was answered that they contradict."""
+        self._all_at = None
+
     async def look(self, db: Database, contract: AgreementContract, block: Block, now: datetime) -> None:
         """Note how the agreements stand after a block; all of them at the first look."""
         words: frozenset[bytes] | None = frozenset()

@@ -141,6 +141,8 @@ async def see_agreements(conn: AsyncConnection, seen: Mapping[bytes, Standing | 
             "standing": to_json(standing) if standing else None,
             "seen_at": time_text(now),
         }
+        if standing is not None:
+            values["text"] = ""  # nothing stands against a proposal any more that was made
         if standing is not None and standing.accepted_at:
             values["accepted_at"] = standing.accepted_at
         await conn.execute(update(t).where(t.c.agreement_id == agreement_id).values(**values))

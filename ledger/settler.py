@@ -48,6 +48,10 @@ from ledger.settling import (
 )
 
 UNKNOWN = "the chain does not have the agreement"
+BEHIND = frozenset({"AlreadyProposed", "AlreadyBooked", "AlreadyRevised", "AlreadyPaid"})
+"""Clauses by which the contract has what it had not at the block that was looked at: there are newer ones, or
+the node's answers do not agree yet.
+"""
 ROWS = 50
 """Events that are read in one go."""
 MAX_CALLS = 500
@@ -79,7 +83,8 @@ class SettlerState:
 @dataclass(slots=True)
 class _Turn:
     """One look at the chain: after which block, the agreements by id, those that have a call on its way, what
-    this step has signed before; and the calls that are found to be due now, at most `room`.
+    this step has signed before; and the calls that are found to be due now, at most `room`. `behind` is what
+    shows that the chain is further than that block.
     """
 
     db: Database
@@ -91,6 +96,7 @@ class _Turn:
     room: int
     now: datetime
     goals: list[Goal] = field(default_factory=list)
+    behind: str = ""
 
     @property
     def full(self) -> bool:
@@ -179,14 +185,14 @@ class Settler:
             block = await contract.node.newest()
             nonce, calls = await self._flight.calls(db, contract.node, block, now)
             await self._mirror.look(db, contract, block, now)
-            goals = await self._goals(db, contract, block, calls, tried=tried, now=now)
+            goals, behind = await self._goals(db, contract, block, calls, tried=tried, now=now)
             tried |= {goal.name for goal in goals}
             calls += await self._flight.sign(db, calls, goals, nonce=nonce, base_fee=block.base_fee, now=now)
             fresh = [call for call in calls if call.call_id not in sent]
             if not fresh and calls:
                 return SettlerStatus.WAITING, f"{len(calls)} transactions are sent and not mined yet"
             if not calls:
-                return await self._at_rest(db)
+                return (SettlerStatus.WAITING, behind) if behind else await self._at_rest(db)
             for call in fresh:
                 sent.add(await self._flight.send(db, contract.node, call, block, now))
         return SettlerStatus.WAITING, f"{len(sent)} calls were made, more may wait"
@@ -225,19 +231,21 @@ class Settler:
         *,
         tried: set[str],
         now: datetime,
-    ) -> list[Goal]:
-        """The next calls that the contract would take, as many as there is room for."""
+    ) -> tuple[list[Goal], str]:
+        """The next calls that the contract would take, as many as there is room for, and what shows that the
+        chain is further than the block.
+        """
         busy = {call.agreement_id for call in calls}
         room = self._settings.in_flight - len(calls)
         if room <= 0 or None in busy:  # a call of an older version does not name its agreement
-            return []
+            return [], ""
         async with db.read() as conn:
             held = {one.agreement_id: one for one in await store.agreements(conn)}
         turn = _Turn(db, contract, block, held, {one for one in busy if one}, tried, room, now)
         await self._proposed(turn)
         await self._ordered(turn)
         await self._settling(turn)
-        return turn.goals
+        return turn.goals, turn.behind
 
     async def _proposed(self, turn: _Turn) -> None:
         """The offers that the chain does not have; what stands against one is noted."""
@@ -252,7 +260,11 @@ class Settler:
             except CallValueError as error:  # it must not hold up the others
                 said = str(error)
             if goal is not None:
-                _, said = await self._against(turn, goal)
+                clause, said = await self._against(turn, goal)
+                if clause in BEHIND:
+                    turn.behind = said
+                    self._mirror.ask_all_again()
+                    continue
             if said != agreement.text:
                 async with turn.db.write() as conn:
                     await store.tell_agreement(conn, agreement.agreement_id, said)
@@ -316,7 +328,7 @@ class Settler:
                 return
 
     async def _settle(self, turn: _Turn, account: Account) -> bool:
-        """Whether a call follows for an event; else it is noted when to look again."""
+        """Whether an event stays due, for a call or another look; else it is noted when to look again."""
         now_s = int(turn.now.timestamp())
         agreement = turn.held[account.agreement_id]
         settled, step = None, Next(None, now_s + LOOK_AGAIN_S, f"event {account.event_id}: {UNKNOWN}")
@@ -330,6 +342,9 @@ class Settler:
             clause, said = await self._against(turn, step.goal)
             if not said:
                 turn.want(step.goal)
+                return True
+            if clause in BEHIND:
+                turn.behind = said
                 return True
             kind = step.goal.name.partition(" ")[0]
             step = Next(None, now_s + LOOK_AGAIN_S, f"{kind} of event {account.event_id}: {said}")

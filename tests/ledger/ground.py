@@ -149,6 +149,13 @@ class AnvilGround:
         await self._ask("evm_setAutomine", False)
         await self._ask("evm_setIntervalMining", seconds)
 
+    async def undo(self, depth: int) -> None:
+        """Undo the last blocks, and go on from the time that it was: anvil's would go back with them."""
+        newest = await self._ask("eth_getBlockByNumber", "latest", False)
+        await self.do("reorg", depth)
+        await self._ask("evm_setNextBlockTimestamp", int(newest["timestamp"], 16) + 1)
+        await self._ask("evm_mine")
+
     async def mine_again(self, depth: int) -> None:
         """Replace the last blocks by others with the same transactions."""
         newest, moved = int(await self._ask("eth_blockNumber"), 16), []

@@ -166,7 +166,7 @@ async def test_what_a_chain_took_and_forgot_and_took_back_is_booked_once(trial: 
     ("mutant", "said"),
     [
         ("sends before it keeps", "it was not kept before it was sent"),
-        ("forgets what is on its way", "AlreadyBooked"),
+        ("forgets what is on its way", "transactions were mined in vain"),
     ],
 )
 async def test_a_mutant_is_caught(trial: Trial, mutant: str, said: str) -> None:
