@@ -74,5 +74,5 @@ def _leaf(line: bytes) -> tuple[int, Pair | None]:
         if "record" not in leaf:
             return index, None
         return index, (f"leaf {index}", str(leaf["record"]).encode(), str(leaf["receipt"]).encode())
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise RecordsError(f"the aggregator gives no record: {line[:60]!r}") from error
