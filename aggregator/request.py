@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator import change_book, clearance, sent_event, store
@@ -34,6 +35,7 @@ from aggregator.store import StoredCall
 from openadr import Duration
 from vtn.publication import publish_all
 from vtn.revision import cancel_all
+from vtn.schema import event_table
 
 Notices = dict[str, Duration]
 LONGEST = timedelta(days=1)
@@ -187,7 +189,7 @@ class _Order:
 async def _send_new(conn: AsyncConnection, order: _Order) -> dict[str, Any]:
     start = order.asked.reduction.period.start
     name = f"{start:%Y%m%dT%H%M%SZ}-{await store.count_starting(conn, start) + 1}"
-    while await store.find_request(conn, event_id=f"event-{name}") is not None:  # one that was moved has it
+    while await _is_taken(conn, f"event-{name}"):
         stem, _, number = name.rpartition("-")
         name = f"{stem}-{int(number) + 1}"
     request_id, event_id = f"request-{name}", f"event-{name}"
@@ -200,6 +202,16 @@ async def _send_new(conn: AsyncConnection, order: _Order) -> dict[str, Any]:
     for call in calls.values():
         await store.add_call(conn, call)
     return answer
+
+
+async def _is_taken(conn: AsyncConnection, event_id: str) -> bool:
+    """Whether a request has this event, one that was moved too, or somebody made one of this id by hand: that
+    would be nobody's to take back.
+    """
+    if await store.find_request(conn, event_id=event_id) is not None:
+        return True
+    by_hand = select(event_table.c.event_id).where(event_table.c.event_id == event_id).limit(1)
+    return (await conn.execute(by_hand)).first() is not None
 
 
 async def _send_change(

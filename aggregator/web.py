@@ -33,7 +33,8 @@ CODE_FIELD = "code"
 CONFIRM = "sign_in/confirm.html"
 RESEND = "sign_in/resend.html"
 _BEGAN = web.RequestKey("began", tuple[str, float])
-_FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
+_FORM, _UTF8 = "application/x-www-form-urlencoded", "utf-8"  # as our pages send them
+_FORMS = frozenset({_FORM, "multipart/form-data"})  # as browsers can
 Form = Mapping[str, Any]
 
 
@@ -235,6 +236,8 @@ async def _form(request: web.Request) -> Form:
     """The fields of a form; nothing of other bodies and of the API's, which handlers read themselves."""
     if request.content_type not in _FORMS or request.path.startswith(API):
         return {}
+    if request.content_type != _FORM or (request.charset or _UTF8).lower() != _UTF8:
+        raise RefusedError(400, f"a form is sent as {_FORM}, in {_UTF8}")
     try:
         return await request.post()
     except ValueError as error:

@@ -24,6 +24,8 @@ from aggregator.notice_settings import NoticeSettings
 TIMEOUT_S = 10.0
 PORTS = {"https": 443, "http": 80}
 SHOWN = 100
+_WITH_IPV4 = tuple(map(IPv6Network, ("::ffff:0:0/96", "64:ff9b::/96", "::/96")))
+"""Networks whose last 32 bits are an address of IPv4: mapped, behind NAT64, and as it was first written."""
 
 
 class UndeliveredError(AggregatorError):
@@ -53,25 +55,38 @@ class Bounds:
         except ValueError:
             literal = None
         if literal is not None:
-            self.check_address(literal)
+            self.check_address(literal, in_the_clear=parts.scheme == "http")
         elif parts.scheme == "http" and not self._networks:
             raise BarredError("plain http is for private networks that the settings file names")
 
-    def check_address(self, address: IPv4Address | IPv6Address) -> None:
-        """BarredError where it is neither public nor in a network that was named."""
-        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-        address = mapped or address
-        if address.is_global and not address.is_multicast:
+    def check_address(self, address: IPv4Address | IPv6Address, *, in_the_clear: bool = False) -> None:
+        """BarredError where it is neither in a network that was named nor public; public is too little for
+        what goes `in_the_clear`.
+        """
+        address = _meant(address) if isinstance(address, IPv6Address) else address
+        if any(address in network for network in self._networks if network.version == address.version):
             return
-        if not any(address in network for network in self._networks if network.version == address.version):
+        if not address.is_global or address.is_multicast:
             raise BarredError(f"{address} is a private address, and notices.networks does not hold it")
+        if in_the_clear:
+            raise BarredError(f"plain http is for notices.networks, which does not hold {address}")
+
+
+def _meant(address: IPv6Address) -> IPv4Address | IPv6Address:
+    """The address of IPv4 that one of IPv6 leads to: written as such, or by a gateway."""
+    low = int(address) & 0xFFFFFFFF
+    if low > 1 and any(address in network for network in _WITH_IPV4):
+        return IPv4Address(low)
+    teredo = address.teredo
+    return address.sixtofour or (teredo[1] if teredo else address)
 
 
 class _Resolver(AbstractResolver):
-    """Names to addresses, each of which may be asked."""
+    """Names to addresses, each of which may be asked, by plain http where it goes `in_the_clear`."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, *, in_the_clear: bool) -> None:
         self._bounds = bounds
+        self._in_the_clear = in_the_clear
         self._names = aiohttp.ThreadedResolver()
 
     async def resolve(
@@ -80,7 +95,7 @@ class _Resolver(AbstractResolver):
         """The addresses; BarredError where one of them may not be asked."""
         found = await self._names.resolve(host, port, family)
         for one in found:
-            self._bounds.check_address(ip_address(one["host"]))
+            self._bounds.check_address(ip_address(one["host"]), in_the_clear=self._in_the_clear)
         return found
 
     async def close(self) -> None:
@@ -107,7 +122,7 @@ class Webhooks:
     def __init__(self, settings: NoticeSettings) -> None:
         self.bounds = Bounds(settings)
         self._key = settings.secret()
-        self._http: aiohttp.ClientSession | None = None
+        self._http: dict[str, aiohttp.ClientSession] = {}
 
     async def send(self, url: str, notice_id: str, body: str, now: datetime) -> None:
         """Hand one notice over; UndeliveredError says in a sentence why it was not taken."""
@@ -123,7 +138,7 @@ class Webhooks:
             "webhook-signature": signature(self._key, notice_id, timestamp, body),
         }
         try:
-            async with self._session().post(
+            async with self._session(urlsplit(url).scheme).post(
                 url, data=body.encode(), headers=headers, allow_redirects=False
             ) as answer:
                 status = answer.status
@@ -134,13 +149,14 @@ class Webhooks:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._http is not None:
-            await self._http.close()
-            self._http = None
+        while self._http:
+            _scheme, http = self._http.popitem()
+            await http.close()
 
-    def _session(self) -> aiohttp.ClientSession:
-        if self._http is None:
-            connector = aiohttp.TCPConnector(resolver=_Resolver(self.bounds), use_dns_cache=False, limit=20)
+    def _session(self, scheme: str) -> aiohttp.ClientSession:
+        if scheme not in self._http:
+            resolver = _Resolver(self.bounds, in_the_clear=scheme == "http")
+            connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, limit=20)
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-            self._http = aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False)
-        return self._http
+            self._http[scheme] = aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False)
+        return self._http[scheme]

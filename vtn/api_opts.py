@@ -11,6 +11,8 @@ from vtn.api_event_body import TargetBody, target_body
 from vtn.api_route import Answer, At, Call, DurationText, Instant, Query, Route
 from vtn.api_vens import find
 
+LARGEST = 10**15
+
 
 class PeriodView(Answer):
     """When an availability holds; duration `PT0S`: from then on."""
@@ -52,7 +54,9 @@ class OptQuery(Query):
     ven: str | None = Field(default=None, description="Id or name of a VEN.")
     event_id: str | None = Field(default=None, description="Of this event only.")
     limit: int = Field(default=100, ge=1, le=1000)
-    before: int | None = Field(default=None, ge=0, description="Number of the last opt of the page before.")
+    before: int | None = Field(
+        default=None, ge=0, le=LARGEST, description="Number of the last opt of the page before."
+    )
 
 
 async def _list(call: Call) -> Answer:
