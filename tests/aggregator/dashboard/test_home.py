@@ -163,6 +163,10 @@ async def test_an_event_is_announced_runs_and_is_paid_while_the_page_is_open(
     await expect(tab.get_by_text("January 2026")).to_be_visible()
     assert await fits(tab)
     await screens(tab, "home-money-phone")
+    await tab.goto("/home/data")
+    await settled(tab)
+    assert await fits(tab)
+    await screens(tab, "home-data-phone", whole=True)
 
 
 async def test_what_the_home_did_and_got_is_shown_with_its_receipt(site: Site, screens: Screens) -> None:

@@ -81,6 +81,10 @@ async def test_an_auditor_begins_at_what_to_check_and_sees_nothing_else(
         assert answer.status in {403, 404}
     await settled(auditor)
     await screens(auditor, "auditor")
+    await auditor.goto("/ledger/checkpoints")
+    await settled(auditor)
+    assert await site.violations(auditor) == []
+    await screens(auditor, "ledger-checkpoints")
 
 
 async def test_the_browser_and_the_server_verify_a_record(

@@ -14,7 +14,7 @@ from aggregator.access.access import wall_clock
 from aggregator.access.first_link import FILE
 from aggregator.access.permission import Role
 from tests.aggregator.dashboard.conftest import Screens
-from tests.aggregator.dashboard.site import Site, both_themes
+from tests.aggregator.dashboard.site import Site, both_themes, settled
 
 PASSWORD = "seven green herons wade"
 
@@ -66,6 +66,10 @@ async def test_from_the_first_link_to_an_invited_user(site: Site, screens: Scree
     await tab.get_by_role("link", name="Ben").click()
     await no_barrier(site, tab)
     await screens(tab, "user", whole=True)
+    for name, path in (("account", "/account"), ("account-sessions", "/account/sessions")):
+        await tab.goto(path)
+        await settled(tab)
+        await screens(tab, name, whole=True)
     await tab.get_by_role("button", name="Sign out").click()
     await expect(tab.get_by_role("heading", name="Sign in")).to_be_visible()
     await no_barrier(site, tab)

@@ -81,8 +81,17 @@ async def test_the_filter_keeps_what_was_typed_and_says_what_is_wrong(site: Site
     await expect(operator.get_by_label("Event")).to_have_value("\u202eevil")
     await expect(operator.locator("#month-error")).to_contain_text("a month is written such as 2026-01")
     await expect(operator.locator("#event-error")).to_contain_text("cannot be seen")
-    await operator.goto("/settlement?page=99999999999999999999")
-    await expect(operator.get_by_role("alert").first).to_be_visible()
+    for path in ("/settlement?page=99999999999999999999", "/ledger?before=x", "/audit?before=x"):
+        await operator.goto(path)
+        await settled(operator)
+        alert = operator.locator("main").get_by_role("alert")
+        await expect(alert).to_be_visible()
+        for topic in ("statements", "ledger"):  # news does not take it away
+            await operator.evaluate(
+                "topic => document.body.dispatchEvent(new CustomEvent(topic))", f"live:{topic}"
+            )
+        await operator.wait_for_load_state("networkidle")
+        await expect(alert).to_be_visible()
 
 
 async def test_the_list_is_summed_by_event_node_and_month(site: Site, operator: Page) -> None:
@@ -137,6 +146,7 @@ async def test_a_booking_is_shown_with_its_agreement_and_what_is_owed(
     agreement_id = await booked(site)
     await operator.goto("/ledger/agreements")
     await expect(operator.locator("#agreement-rows tbody tr")).to_contain_text("active")
+    await screens(operator, "ledger-agreements")
     await operator.locator("#agreement-rows tbody a").click()
     await expect(operator.get_by_text("€1.92").first).to_be_visible()
     await expect(operator.get_by_text("The chain does not answer now.")).to_be_visible()

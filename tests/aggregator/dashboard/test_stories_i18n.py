@@ -10,6 +10,7 @@ from babel.messages.catalog import Message
 from aggregator.access.permission import Role
 from aggregator.dashboard import catalogue
 from aggregator.dashboard.wording import FALLBACK, LOCALES
+from tests.aggregator.dashboard.conftest import Screens
 from tests.aggregator.dashboard.site import Site, settled
 
 OTHERS = sorted(set(LOCALES) - {FALLBACK})
@@ -44,11 +45,16 @@ def test_no_translation_loses_or_invents_a_value(language: str) -> None:
 @pytest.mark.parametrize(
     ("language", "heading", "title"), [("de", "Überblick", "Knoten"), ("ko", "개요", "노드")]
 )
-async def test_screens_speak_the_users_language(site: Site, language: str, heading: str, title: str) -> None:
+async def test_screens_speak_the_users_language(
+    site: Site, screens: Screens, language: str, heading: str, title: str
+) -> None:
     page = await site.sign_in(Role.VIEWER, f"viewer-{language}", language=language)
     await page.goto("/")
     await settled(page)
     assert await page.locator("h1").text_content() == heading
     assert await page.locator("html").get_attribute("lang") == language
+    await screens(page, f"overview-{language}")
     await page.goto("/nodes")
     assert await page.locator("h1").text_content() == title
+    await settled(page)
+    await screens(page, f"nodes-{language}")
