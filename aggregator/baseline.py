@@ -21,8 +21,11 @@ from functools import lru_cache
 
 from aggregator.errors import BaselineError
 from aggregator.profile import QUARTER, Calendar, LoadProfile, Period, floor_to
+from aggregator.told import Values, in_english
 
 FEWEST_DAYS = 5
+NO_QUARTER = "the event %(period)s holds no whole quarter hour"
+TOO_FEW_DAYS = "%(count)s complete like days before %(start)s, needed %(needed)s"
 FEWEST_ADJUSTMENT_SLOTS = 4
 ADJUSTMENT_WINDOW = timedelta(hours=3)
 DEFAULT_CAP = 0.4
@@ -91,7 +94,7 @@ def typical_day(
 
 def _chosen(method: Method, question: Question, window: Period | None) -> list[date]:
     if not any(True for _ in question.event.slots()):
-        raise BaselineError(f"the event {question.event} holds no whole quarter hour")
+        raise BaselineError(in_english(NO_QUARTER, {"period": question.event}))
     wanted = 10 if method is Method.TEN_OF_TEN else 5
     found: list[date] = []
     for day in _like_days(question, window):
@@ -99,9 +102,8 @@ def _chosen(method: Method, question: Question, window: Period | None) -> list[d
         if len(found) == wanted:
             break
     if len(found) < FEWEST_DAYS:
-        raise BaselineError(
-            f"{len(found)} complete like days before {question.event.start}, needed {FEWEST_DAYS}"
-        )
+        values: Values = {"count": len(found), "start": question.event.start, "needed": FEWEST_DAYS}
+        raise BaselineError(in_english(TOO_FEW_DAYS, values))
     if method is Method.HIGH_4_OF_5:
         found.sort(key=lambda day: (_energy(question, day), day), reverse=True)
         found = found[:4]

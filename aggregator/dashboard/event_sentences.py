@@ -1,5 +1,6 @@
 """Sentences of events for the catalogue: the clauses that stand against a call, the budget and its breaker,
-what sending, changing, approving and taking back are refused with. What stands between brackets is a value.
+what sending, changing, approving and taking back are refused with, why there is no
+baseline. What stands between brackets is a value.
 """
 
 from __future__ import annotations
@@ -82,6 +83,10 @@ OF_REFUSALS = (
     _("VEN %(ven)s is opted out at %(at)s"),
     _("VEN %(ven)s is registered for reports only"),
 )
-OF_EVENTS = (*OF_CLAUSES, *OF_BUDGET, *OF_REFUSALS)
+OF_BASELINES = (
+    _("the event %(period)s holds no whole quarter hour"),
+    _("%(count)s complete like days before %(start)s, needed %(needed)s"),
+)
+OF_EVENTS = (*OF_CLAUSES, *OF_BUDGET, *OF_REFUSALS, *OF_BASELINES)
 NESTED = frozenset({"reason", "reasons", "why", "state"})
 """Values that are sentences themselves, or several, with semicolons between them."""

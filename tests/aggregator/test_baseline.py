@@ -142,7 +142,7 @@ def test_fewer_than_ten_days_all_count_and_fewer_than_five_do_not() -> None:
     assert days(made(Method.TEN_OF_TEN, five)) == [13, 14, 15, 16, 19]
     four = load_of(lambda slot: 4.0, first=datetime(2026, 1, 14, tzinfo=UTC))
     for method in Method:
-        with pytest.raises(BaselineError, match="4 complete like days before 2026-01-20 17:00"):
+        with pytest.raises(BaselineError, match="4 complete like days before 2026-01-20T17:00:00Z, needed 5"):
             made(method, four)
 
 

@@ -16,10 +16,12 @@ import pytest
 
 from aggregator import errors, mirror
 from aggregator.agreement import Agreement, Call, broken_clauses
+from aggregator.baseline import NO_QUARTER, TOO_FEW_DAYS
 from aggregator.budget import Excess, Limit
 from aggregator.dashboard import sentences
 from aggregator.dashboard.wording import Wording
 from aggregator.profile import Calendar, Period
+from aggregator.told import in_english
 from tests.aggregator.test_mirror import ACTIVE, held
 
 NOW = datetime(2026, 1, 20, 16, tzinfo=UTC)
@@ -131,3 +133,15 @@ def test_the_reasons_of_all_nodes_are_said_with_their_names() -> None:
 @pytest.mark.parametrize("text", ["2026-13-40", "2026-02-30T99:99:00Z", "node 6 kW"])
 def test_a_name_that_looks_like_a_time_stays_as_it_is(text: str) -> None:
     assert sentences.said(f"there is no node {text}", words("en")) == f"there is no node {text}"
+
+
+def test_why_there_is_no_baseline_is_told_in_the_users_language_and_zone() -> None:
+    at = datetime(2026, 1, 20, 17, tzinfo=UTC)
+    period = Period(at, at + timedelta(minutes=10))
+    words = Wording("de", ZoneInfo("Europe/Berlin"), at)
+    few = in_english(TOO_FEW_DAYS, {"count": 3, "start": at, "needed": 5})
+    assert few == "3 complete like days before 2026-01-20T17:00:00Z, needed 5"
+    told = sentences.said(few, words)
+    assert told.startswith("3 vollständige ähnliche Tage vor 20.01.2026, 18:00")
+    none = in_english(NO_QUARTER, {"period": period})
+    assert "18:00" in sentences.said(none, words) and "Viertelstunde" in sentences.said(none, words)
