@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from sqlalchemy import select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import store
@@ -23,6 +24,7 @@ from ledger.errors import UnknownLeafError
 from ledger.log import Log
 from ledger.receipt import Anchor, Receipt
 from ledger.record import Record
+from ledger.store import leaf_table
 from vtn.store import Database
 
 PATH = "/flexpact/records"
@@ -34,13 +36,7 @@ PER_PAGE = 50
 _SIZES = re.compile(r"old=([1-9][0-9]{0,14})&new=([1-9][0-9]{0,14})")
 _QUERY = re.compile(r"(?:after=(-1|[0-9]{1,15}))?")
 # keys are kind/VEN/...: with the VEN's part known, each kind is a range of the index on keys
-_OWN = """
-SELECT leaf.leaf_index
-FROM json_each('["registration", "signal", "opt", "report", "statement"]') AS kind
-CROSS JOIN ledger_leaf AS leaf
-ON leaf.key > kind.value || '/' || ? || '/' AND leaf.key < kind.value || '/' || ? || '0'
-WHERE leaf_index > ? AND leaf_index < ? ORDER BY leaf_index LIMIT ?
-"""
+KINDS = ("registration", "signal", "opt", "report", "statement")
 
 _Under: TypeAlias = tuple[Checkpoint, Anchor] | None
 _Leaf: TypeAlias = tuple[Record, Receipt]
@@ -103,5 +99,15 @@ def _texts(record: Record, receipt: Receipt) -> dict[str, str]:
 async def _own(conn: AsyncConnection, ven_id: str, after: int) -> list[int]:
     """The next anchored leaves of this VEN."""
     anchored = await store.anchored_size(conn)
-    rows = await conn.exec_driver_sql(_OWN, (ven_id, ven_id, after, anchored, PER_PAGE))
-    return [int(index) for (index,) in rows]
+    t = leaf_table.c
+    of_each = [
+        select(t.leaf_index).where(
+            t.key > f"{kind}/{ven_id}/",
+            t.key < f"{kind}/{ven_id}0",
+            t.leaf_index > after,
+            t.leaf_index < anchored,
+        )
+        for kind in KINDS
+    ]
+    rows = await conn.execute(union_all(*of_each).order_by("leaf_index").limit(PER_PAGE))
+    return list(rows.scalars())

@@ -15,9 +15,10 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from sqlalchemy import JSON, ColumnElement, Select, and_, func, literal, select, type_coerce
+from sqlalchemy import ColumnElement, Select, and_, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aggregator.json_text import JsonText
 from aggregator.profile import Calendar, Period
 from aggregator.schema import call_table, statement_table
 from aggregator.store import statement_of
@@ -241,7 +242,7 @@ async def settled_since(conn: AsyncConnection, mark: int) -> tuple[int, list[str
 
 
 def _sums(choice: Choice, calendar: Calendar, label: tuple[Any, Any]) -> Select[Any]:
-    body = type_coerce(_S.body, JSON)
+    body = JsonText(_S.body)
     currency = body["currency"].as_string().label("currency")
     sums = [func.sum(body[name].as_integer()).label(name) for name in _SUMS]
     counted = func.count().label("statements")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aggregator.json_text import JsonText
 from aggregator.schema import call_table, statement_table
 from vtn.schema import event_table
 
@@ -37,7 +38,7 @@ async def totals(conn: AsyncConnection) -> Totals:
     nodes = select(func.count(e.c.delivered_at), opted_in).where(e.c.event_id.in_(sent))
     delivered, opted = (await conn.execute(nodes)).one()
     fields = ("requested_wh", "delivered_wh", "incentive_minor")
-    sums = [func.sum(func.json_extract(s.c.body, f"$.{name}")) for name in fields]
+    sums = [func.sum(JsonText(s.c.body)[name].as_integer()) for name in fields]
     is_newest = (
         (c.c.event_id == s.c.event_id) & (c.c.ven_id == s.c.ven_id) & (c.c.settled_revision == s.c.revision)
     )

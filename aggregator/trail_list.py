@@ -7,11 +7,12 @@ from datetime import date, datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from sqlalchemy import JSON, func, or_, select, type_coerce
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.access.action import KIND
 from aggregator.access.schema import user_table
+from aggregator.json_text import JsonText
 from aggregator.profile import Calendar
 from aggregator.record_list import LARGEST, is_day
 from aggregator.statement_list import is_plain
@@ -68,7 +69,7 @@ async def lines(
 ) -> tuple[list[Line], int | None]:
     """A page, the newest first, and `before` of the next page; None where there is none."""
     t, u = journal_table.c, user_table.c
-    body = type_coerce(t.body, JSON)
+    body = JsonText(t.body)
     who = body["who"].as_string()
     query = (
         select(t.seq, t.at, t.key, t.body, func.coalesce(u.name, "").label("name"))
