@@ -12,7 +12,6 @@ from aiohttp import hdrs, web
 from lxml import etree
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aggregator.access.name import is_hidden
 from aggregator.access.permission import Permission
 from aggregator.curve import numbers
 from aggregator.dashboard.chart import Chart, Series, Shade
@@ -33,6 +32,7 @@ from openadr.parser import Limits, with_tree
 from vtn import trace
 from vtn.errors import UnknownObject
 from vtn.registration import Ven
+from vtn.visible import is_hidden
 
 LAST_MESSAGES = 100
 MOST_PAGES = 100_000
