@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -34,7 +34,8 @@ def audit(  # noqa: PLR0917 - the command line passes them by name
     source: Annotated[
         Path | None,
         typer.Option(
-            "--from", help="Directory with records and receipts; without it the aggregator is asked."
+            "--from",
+            help="Directory with records and receipts, or an export; without it the aggregator is asked.",
         ),
     ] = None,
     as_of: Annotated[
@@ -70,7 +71,7 @@ def audit(  # noqa: PLR0917 - the command line passes them by name
         given = _trust(trust)
         before = _before(settings, given, now, goes_on=source is None and not begin_anew)
         if source is not None:
-            pairs: Iterable[Pair] = evidence.directory(source)
+            pairs = _taken_out(source)
         else:
             pairs, before = _asked(settings, clock, before)
         made = evidence.audit(settings, pairs, given, now, ven_id, before=before)
@@ -108,6 +109,30 @@ def _before(settings: "FeidSettings", trust: "Trust", now: datetime, *, goes_on:
     if found is not None and found > now:  # nothing that is done from now on would be looked for
         found = progress = None
     return Before(found, progress, goes_on=goes_on and found is not None and progress is not None)
+
+
+def _taken_out(source: Path) -> "Iterable[Pair]":
+    """What lies in a directory: files side by side, or an export with folders of its own for each kind."""
+    from feid import evidence  # noqa: PLC0415
+    from ledger.evidence_folder import RECORDS  # noqa: PLC0415
+
+    return _exported(source) if (source / RECORDS).is_dir() else evidence.directory(source)
+
+
+def _exported(folder: Path) -> "Iterator[Pair]":
+    """The pairs of an export, or of an auditor's archive; a receipt that is not there as an empty one."""
+    from ledger import receipt, record  # noqa: PLC0415
+    from ledger.errors import VerificationError  # noqa: PLC0415
+    from ledger.evidence_folder import RECEIPTS, RECORDS, SUFFIX  # noqa: PLC0415
+    from ledger.verify import read_evidence  # noqa: PLC0415
+
+    places = sorted((folder / RECORDS).rglob(f"[0-9]*{SUFFIX[RECORDS]}"))
+    if not places:
+        raise VerificationError("evidence", f"{folder / RECORDS} holds no records")
+    for place in places:
+        beside = folder / RECEIPTS / place.relative_to(folder / RECORDS).with_suffix(SUFFIX[RECEIPTS])
+        proof = read_evidence("receipt", beside, receipt.MAX_FILE_BYTES) if beside.exists() else b""
+        yield place.stem, read_evidence("record", place, record.MAX_FILE_BYTES), proof
 
 
 def _asked(settings: "FeidSettings", clock: str, before: "Before") -> "tuple[Iterable[Pair], Before]":
