@@ -38,6 +38,14 @@ async def screen(visit: Visit) -> web.StreamResponse:
     return visit.page(template, proposals=found, names=names, states=STATES, kinds=KINDS)
 
 
+async def badge(visit: Visit) -> web.StreamResponse:
+    """How many wait for this person, for the navigation: whoever has proposed one cannot decide about it."""
+    async with visit.desk.db.read() as conn:
+        found = await approval.waiting(conn, visit.now)
+    mine = sum(proposal.proposed_by == visit.principal.user_id for proposal in found)
+    return visit.page("events/approval_badge.html", count=len(found) - mine)
+
+
 async def one(visit: Visit) -> web.StreamResponse:
     """One, with what it would do now."""
     return await _one(visit)
@@ -122,6 +130,7 @@ _GET, _POST, _READ, _APPROVE = (
 )
 PAGES = (
     _page(_GET, "", "approvals", _READ, screen),
+    _page(_GET, "/badge", "approval badge", _APPROVE, badge),
     _page(_GET, "/{approval_id}", "approval", _READ, one),
     _page(_POST, "/{approval_id}/approve", "approve event", _APPROVE, approve, fresh=True),
     _page(_POST, "/{approval_id}/refuse", "refuse event", _APPROVE, refuse),

@@ -40,6 +40,7 @@ AS_OPERATION: Mapping[str, tuple[str, ...]] = {
     "POST /events/templates/{template_id}/delete": ("removeEventTemplate",),
     "GET /events/approvals": ("listApprovals",),
     "POST /events/approvals": ("proposeRequest",),
+    "GET /events/approvals/badge": ("listApprovals",),
     "GET /events/approvals/{approval_id}": ("showApproval",),
     "POST /events/approvals/{approval_id}/approve": ("approveRequest",),
     "POST /events/approvals/{approval_id}/refuse": ("refuseRequest",),

@@ -83,6 +83,7 @@ ROUTES: Mapping[str, frozenset[str]] = {
     "POST /events/templates/{template_id}/delete": OPERATORS,
     "GET /events/approvals": FLEET,
     "POST /events/approvals": OPERATORS,
+    "GET /events/approvals/badge": OPERATORS,
     "GET /events/approvals/{approval_id}": FLEET,
     "POST /events/approvals/{approval_id}/approve": OPERATORS,
     "POST /events/approvals/{approval_id}/refuse": OPERATORS,

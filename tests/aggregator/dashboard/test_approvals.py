@@ -70,6 +70,28 @@ async def test_a_large_event_is_proposed_by_one_and_sent_by_another(
     await _taken_back_with_a_code(site, bert, screens)
 
 
+async def test_the_second_person_sees_on_every_page_that_an_event_waits(site: Site, limits: Any) -> None:
+    await afternoon(site)
+    limits(approval_above_kw=5, max_concurrent_kw=100)
+    anna, bert = await site.sign_in(name="anna"), await site.sign_in(name="bert")
+    await bert.goto("/nodes")
+    await settled(bert)
+    events = bert.get_by_role("link", name="Events")
+    await expect(events).to_have_text("Events")
+    await anna.goto(FORM)
+    await settled(anna)
+    await anna.get_by_role("button", name="Propose it to a second person").click()
+    await anna.wait_for_url("**/events/approvals/p*")
+    await expect(events).to_have_text("Events1 waiting")
+    await settled(anna)
+    await expect(anna.locator("#nav").get_by_role("link", name="Events")).to_have_text("Events")
+    await bert.goto("/events")
+    await expect(bert.get_by_role("button", name="Approvals")).to_have_text("Approvals1 waiting")
+    assert await site.violations(bert) == []
+    await anna.get_by_role("button", name="Take it back").click()
+    await expect(bert.get_by_role("button", name="Approvals")).to_have_text("Approvals")
+
+
 async def _taken_back_with_a_code(site: Site, bert: Page, screens: Screens) -> None:
     """What two people have sent: the dialog names them, and wants to know who takes it back."""
     long_ago = wall_clock() - timedelta(minutes=6)
