@@ -34,7 +34,7 @@ from vtn.problem import (
 log = structlog.get_logger(__name__)
 
 API = "/api/"
-SIGN_IN = "/login"
+FRONT, SIGN_IN = "/", "/login"
 REFUSED = "sign_in/refused.html"
 AGAIN = "sign_in/again.html"
 VISIT = web.RequestKey("visit", Visit)
@@ -137,7 +137,9 @@ def _page(visit: Visit, refused: RefusedError) -> web.Response:
             # a link on another site: the cookie comes with the next request, which is our own page's
             return visit.page(AGAIN)
         return visit.seen_next(f"{SIGN_IN}?next={quote(request.path_qs, safe='')}")
-    way_out = ("/account/factor", "set_up") if guard.lacks_factor(visit.principal) else ("/", "home")
+    if refused.status == 403 and whole and request.path == FRONT and not guard.lacks_factor(visit.principal):
+        return visit.seen_next(SIGN_IN)  # from there everybody comes to the first page that is his
+    way_out = ("/account/factor", "set_up") if guard.lacks_factor(visit.principal) else (FRONT, "home")
     if refused.sign_in:
         way_out = (SIGN_IN, "sign_in")
     answer = visit.page(

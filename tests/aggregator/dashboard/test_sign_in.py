@@ -93,6 +93,16 @@ async def test_a_page_that_was_asked_for_is_shown_after_signing_in(site: Site) -
     await expect(tab).to_have_url(re.compile("/account/tokens$"))
 
 
+@pytest.mark.parametrize(("role", "first"), [(Role.AUDITOR, "/auditor"), (Role.PROSUMER, "/home")])
+async def test_who_types_the_bare_address_comes_to_the_first_page_that_is_his(
+    site: Site, role: Role, first: str
+) -> None:
+    page = await site.sign_in(role, scope=["ven-1"] if role is Role.PROSUMER else None)
+    await page.goto("/")
+    await page.wait_for_url(f"**{first}")
+    await expect(page.get_by_text("Not permitted")).to_have_count(0)
+
+
 @pytest.mark.long
 async def test_account_pages_have_no_barrier_and_fit_a_telephone(site: Site, screens: Screens) -> None:
     tab = await site.sign_in(Role.ADMIN, "Dora", phone=True)
