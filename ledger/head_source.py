@@ -15,6 +15,7 @@ from ledger import tile
 from ledger.checkpoint import Checkpoint
 from ledger.consistency import read_head
 from ledger.errors import LedgerError
+from ledger.evidence_folder import EvidenceFolder
 from ledger.merkle import HASH_BYTES, consistency_ranges, range_hash
 from ledger.receipt import MAX_FILE_BYTES, PROOF
 from ledger.verify import read_evidence
@@ -57,7 +58,7 @@ class HeadSource(Protocol):
 
 
 class FolderSource:
-    """Receipts and checkpoints in a folder."""
+    """Receipts and checkpoints in a folder, or the checkpoints of an export of the log."""
 
     live = False
 
@@ -65,15 +66,17 @@ class FolderSource:
         self._folder = folder
 
     async def heads(self) -> list[FoundHead]:
-        """Those in files that end as receipts or checkpoints do."""
+        """Those in files that end as receipts or checkpoints do, and all of an export; SourceError if there
+        is none, so that a wrong folder is not taken for a log.
+        """
         if not self._folder.is_dir():
             raise SourceError(f"{self._folder} is no folder")
-        found = []
-        for path in sorted(self._folder.iterdir()):
-            if path.name.endswith(SUFFIXES):
-                raw = read_evidence("receipt", path, MAX_FILE_BYTES)
-                found.append(FoundHead(read_head(raw), path.name, raw.startswith(PROOF.encode())))
-        return found
+        export = EvidenceFolder(self._folder)
+        places = [path for path in sorted(self._folder.iterdir()) if path.name.endswith(SUFFIXES)]
+        places += [export.checkpoint_file(size) for size in export.checkpoint_sizes()]
+        if not places:
+            raise SourceError(f"{self._folder} holds neither receipts nor checkpoints nor an export")
+        return [_found(path) for path in places]
 
     async def path(self, _old: int, _new: int, _size: int) -> None:
         """Files hold no other hashes of the tree."""
@@ -81,6 +84,11 @@ class FolderSource:
 
     async def close(self) -> None:
         """Nothing is open."""
+
+
+def _found(path: Path) -> FoundHead:
+    raw = read_evidence("receipt", path, MAX_FILE_BYTES)
+    return FoundHead(read_head(raw), path.name, raw.startswith(PROOF.encode()))
 
 
 class UrlSource:

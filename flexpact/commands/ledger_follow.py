@@ -29,7 +29,8 @@ def follow(
         str,
         typer.Option(
             "--from",
-            help="A folder of receipts, or an address below which checkpoint and tiles are served (C2SP).",
+            help="A folder of receipts, an export of the log, or an address below which checkpoint and tiles"
+            " are served (C2SP).",
         ),
     ],
     trust: Annotated[Path, typer.Option(help="The log's keys and the chain's contract.")],
