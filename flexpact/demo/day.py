@@ -99,9 +99,7 @@ class Day:
 
     async def live(self) -> None:
         """Let the clock run, ask for the reduction, follow the day to its end."""
-        out = self.plan.options.out
-        link = self.viewer_link
-        self.progress.note = f"{link} opens the dashboard, once; all that this makes lies in {out}"
+        self.progress.note = self._ways_in()
         self.say(f"the day begins, at {self.plan.speed:g} times real time")
         self._set_clock(time.time() + 0.5)
         fault, middle = self.plan.options.fault, self.plan.event_start + self.plan.event_length / 2
@@ -139,6 +137,7 @@ class Day:
             self.first_link = ""
             await self._until(self._dashboard_is_open, _START_S, "the dashboard to listen again")
             self._say_links()
+            self.progress.note = self._ways_in()
 
     async def ask_for_reduction(self) -> None:
         """Ask for about 60 % of what the nodes offer over the event, as an operator would."""
@@ -322,6 +321,12 @@ class Day:
         self.say(f"look at it in a browser, once: {self.viewer_link}")
         if self.first_link:
             self.say(f"or as its admin, with a second factor: {self.first_link}")
+
+    def _ways_in(self) -> str:
+        """The same for the live screen, a link in a line: a phase is there for a moment alone."""
+        admin = [f"admin: {self.first_link}"] if self.first_link else []
+        last = f"each link opens once; all that this makes lies in {self.plan.options.out}"
+        return "\n".join([f"look: {self.viewer_link}", *admin, last])
 
     async def _dashboard_is_open(self) -> bool:
         """Whether the link to the first sign-in is there: it comes when the dashboard listens."""

@@ -27,11 +27,12 @@ def render(snapshot: Snapshot, width: int = WIDTH) -> RenderableType:
     return Group(
         _head(snapshot, width),
         Text(f" {snapshot.phase}", no_wrap=True, overflow="ellipsis"),
+        # a low terminal cuts off what is below, and the way into the dashboard is in the note
+        Text("\n".join(f" {line}" for line in snapshot.note.split("\n")), style="dim", overflow="fold"),
         Panel(_nodes(snapshot), title="virtual nodes", title_align="left", border_style="dim"),
         Panel(_event(snapshot.event), title="event", title_align="left", border_style="dim"),
         Panel(_load(snapshot, inner), title=_legend(), title_align="left", border_style="dim"),
         Panel(_evidence(snapshot.evidence), title="evidence", title_align="left", border_style="dim"),
-        Text(f" {snapshot.note}", style="dim", no_wrap=True, overflow="ellipsis"),
     )
 
 

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
@@ -50,6 +51,12 @@ def test_the_screen_has_the_same_height_before_and_during_the_event() -> None:
 
 def test_a_narrow_terminal_gets_no_line_wider_than_itself() -> None:
     assert max(len(line) for line in _text(BUSY, 60).splitlines()) <= 60
+
+
+def test_the_ways_into_the_dashboard_stand_whole_in_the_smallest_usual_terminal() -> None:
+    look, admin = (f"{name}: http://127.0.0.1:53849/link/{'x' * 43}" for name in ("look", "admin"))
+    lines = _text(replace(BUSY, note=f"{look}\n{admin}"), 80).splitlines()[:24]
+    assert [link for link in (look, admin) if not any(link in line for line in lines)] == []
 
 
 def test_the_picture_is_svg_that_loads_nothing() -> None:
