@@ -125,12 +125,14 @@ def money_checks(summary: Summary, facts: Facts) -> list[Check]:
 def event_checks(summary: Summary, facts: Facts) -> list[Check]:
     """Return what must hold of the day's event, from the registration to the money."""
     called = facts.nodes_called
+    # whoever signed in as admin may have sent events of his own: the aggregator counts them all
+    reached = same if summary.events == 1 else _as_many
     return [
         same("every node registered", summary.vens, facts.counts["vens"]),
         Check("the request called nodes", 0 < called <= summary.vens, f"called {called} nodes"),
-        same("the event reached every called node", called, summary.delivered),
-        same("every called node opted in", called, summary.opted_in),
-        same("every called node has a statement", called, summary.statements),
+        reached("the event reached every called node", called, summary.delivered),
+        reached("every called node opted in", called, summary.opted_in),
+        reached("every called node has a statement", called, summary.statements),
         _above("reports came in", summary.reports, 0, ""),
         _above("devices changed the load", summary.true_kwh, 0.5 * summary.requested_kwh, "kWh"),
         _above("the baseline saw the reduction", summary.delivered_kwh, 0.0, "kWh"),
@@ -157,6 +159,10 @@ def evidence_checks(summary: Summary, receipts_trouble: str) -> list[Check]:
 def same(name: str, expected: int, got: int) -> Check:
     """Return the check that two counts are equal."""
     return Check(name, expected == got, f"expected {expected}, got {got}")
+
+
+def _as_many(name: str, expected: int, got: int) -> Check:
+    return Check(name, got >= expected, f"expected {expected} or more, got {got}")
 
 
 def _above(name: str, got: float | None, limit: float, unit: str) -> Check:

@@ -116,6 +116,15 @@ async def test_a_strangers_event_is_told_by_what_was_asked(tmp_path: Path) -> No
     )
 
 
+def test_events_that_a_visitor_sends_from_the_dashboard_fail_no_check_and_hide_no_node() -> None:
+    visited = replace(SUMMARY, events=3, delivered=9, opted_in=9, statements=6)
+    facts = replace(FACTS, money=replace(FACTS.money, booked=6, paid=6))
+    assert _failed(visited, facts) == []
+    assert _failed(replace(visited, opted_in=3), facts) == [
+        "every called node opted in: expected 4 or more, got 3"
+    ]
+
+
 def test_a_node_that_did_not_register_fails_the_day() -> None:
     assert _failed(SUMMARY, replace(FACTS, counts={**FACTS.counts, "vens": 5})) == [
         "every node registered: expected 6, got 5"
