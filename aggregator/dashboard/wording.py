@@ -149,14 +149,14 @@ class Wording:
         if value is None or not math.isfinite(value):
             return UNKNOWN
         form = None if digits is None else f"#,##0{'.' + '0' * digits if digits else ''}"
-        return str(format_decimal(value, format=form, locale=self.locale))
+        return str(format_decimal(_no_minus(value, digits), format=form, locale=self.locale))
 
     def percent(self, share: float | Decimal | None, digits: int = 0) -> str:
         """87 % of a share of 0.87."""
         if share is None or not math.isfinite(share):
             return UNKNOWN
         form = None if not digits else f"#,##0.{'0' * digits}\u00a0%"
-        return str(format_percent(share, format=form, locale=self.locale))
+        return str(format_percent(_no_minus(share, digits + 2), format=form, locale=self.locale))
 
     def power(self, kw: float | Decimal | None, *, signed: bool = False) -> str:
         """12.4 kW, 1.24 MW."""
@@ -184,6 +184,11 @@ class Wording:
         digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
         plus = "+" if signed and value > 0 else ""
         return f"{plus}{self.number(value, digits)}{_NBSP}{name}"
+
+
+def _no_minus(value: float | Decimal, digits: int | None) -> float | Decimal:
+    """The value; 0 where nothing but its sign would be left of it behind so many digits."""
+    return 0 if digits is not None and -0.5 * 10.0**-digits <= value <= 0 else value
 
 
 def words_of(visit: Visit) -> Wording:

@@ -80,6 +80,14 @@ def test_power_has_a_unit_and_as_many_digits_as_mean_something(kw: float | None,
     assert plain(words().power(kw)) == shown
 
 
+@pytest.mark.parametrize("nearly", [-0.0, -0.0004, Decimal("-0.0004")])
+def test_what_is_nothing_when_it_is_rounded_has_no_minus(nearly: float | Decimal) -> None:
+    assert plain(words().percent(nearly, 1)) == "0.0 %"
+    assert plain(words().percent(nearly)) == "0%"
+    assert plain(words().power(nearly)) == "0.00 kW"
+    assert plain(words().number(-0.6, 0)) == "-1"
+
+
 def test_money_is_never_a_float() -> None:
     with pytest.raises(TypeError, match="money is an int or a Decimal of minor units, not float"):
         words().money(1.5, "EUR")  # type: ignore[arg-type]
