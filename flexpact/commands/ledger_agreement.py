@@ -326,15 +326,11 @@ def _act(rpc: str | None, contract: str | None, key_file: str | None, *what: Any
 
 
 async def _send(contract: "AgreementContract", key_file: str, function: str, *arguments: Any) -> None:
-    from ledger.agreement_contract import call, refusal  # noqa: PLC0415 - see above
+    from ledger.agreement_contract import call  # noqa: PLC0415 - see above
     from ledger.chain_key import ChainKey  # noqa: PLC0415 - see above
-    from ledger.contract_node import RevertedCallError  # noqa: PLC0415 - see above
 
     key = ChainKey.load(key_place(key_file))
-    try:
-        await contract.node.transact(key, contract.address, call(function, *arguments))
-    except RevertedCallError as error:
-        raise LedgerError(f"the contract refuses: {refusal(error.data)[1]}") from error
+    await contract.node.transact(key, contract.address, call(function, *arguments))
     typer.echo(f"{function}: done")
 
 
@@ -354,10 +350,14 @@ def _with_contract(
 
 def _with_node(rpc: str, use: "Callable[[ContractNode], Awaitable[Result]]") -> Result:
     async def run() -> Result:
-        from ledger.contract_node import ContractNode  # noqa: PLC0415 - see above
+        from ledger.agreement_contract import refusal  # noqa: PLC0415 - see above
+        from ledger.contract_node import ContractNode, RevertedCallError  # noqa: PLC0415 - see above
 
         async with ContractNode.open(rpc, TIMEOUT_S) as node:
-            return await use(node)
+            try:
+                return await use(node)
+            except RevertedCallError as error:
+                raise LedgerError(f"the contract refuses: {refusal(error.data)[1]}") from error
 
     try:
         return asyncio.run(run())

@@ -67,6 +67,8 @@ async def test_a_party_sees_the_money_and_takes_it_and_is_told_what_is_wrong(pro
     # what is missing or unknown is said in a sentence
     code, said = await run("show", "ab" * 32, *where)
     assert (code, "knows no agreement abab" in said) == (1, True)
+    code, said = await run("accept", "ab" * 32, *where, *key)
+    assert (code, "the contract refuses: UnknownAgreement(id 0xabab" in said) == (1, True)
     code, said = await run("show", "abc", *where)
     assert (code, said.startswith("flexpact ledger: id: not")) == (1, True)
     decide = ("--outcome", "measured", "--finding", "x", "--delivered-wh")
@@ -163,6 +165,8 @@ async def registered_by_its_own_binding(programme: Programme, rpc: tuple[str, ..
 
     assert "binding: the binding is of another certificate: expected" in await refused(other.cert)
     assert "the certificate's key signed something else" in await refused(issued.cert, "--role", "prosumer")
+    no_admin = ("--key-file", str(programme.folder / "node.key"))
+    assert "the contract refuses: OwnableUnauthorizedAccount(" in await refused(issued.cert, *no_admin)
     assert "give --binding or --cert-key" in await refused(issued.cert, "--cert-key", str(issued.key))
     binding.write_text(printed.replace("0x", "", 1))
     assert "binding: certificate: not 0x and hexadecimal digits" in await refused(issued.cert)
