@@ -60,6 +60,11 @@ async def test_from_the_overview_to_an_acknowledged_event_in_three_clicks(
     await site.platform.boxes["node-1"].poll_for_event()
     await expect(rows.last).to_contain_text("node-1")
     await expect(rows.last).to_contain_text("in")
+    for name in ("node-2", "node-3"):
+        await site.platform.boxes[name].poll_for_event()
+    silent = operator.locator("#event-tiles .tile", has_text="No answer")
+    await expect(silent.locator(".value")).to_have_text("0")
+    await expect(silent.locator(".note")).to_have_count(0)  # all have it: "0 have the event" would deny that
 
 
 @pytest.mark.goal(38)
