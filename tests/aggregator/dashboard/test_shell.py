@@ -71,7 +71,7 @@ async def test_who_may_not_see_the_fleet_is_not_shown_the_way(site: Site) -> Non
     await expect(
         tab.get_by_role("navigation", name="Sections").get_by_role("link", name="Overview")
     ).to_have_count(0)
-    answer = await tab.goto("/")
+    answer = await tab.goto("/nodes")
     assert answer is not None and answer.status == 403
 
 
