@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
@@ -22,6 +23,7 @@ MOST_NODES = 100  # named in the form; more by the API
 MOST_KW = Decimal(1_000_000)
 FARTHEST = timedelta(days=366)
 LONGEST_NAME = 128
+_KW = re.compile(r"[+-]?[0-9]{1,20}(?:[.,][0-9]{0,20})?|[.,][0-9]{1,20}")
 _HIDDEN = frozenset({"Cc", "Cf", "Zl", "Zp"})  # control characters, and those that turn text around
 
 
@@ -64,11 +66,10 @@ def _nodes(typed: object) -> dict[str, int] | None:
 
 
 def _kilowatts(typed: str) -> Decimal:
-    try:
-        kw = Decimal(typed.strip().replace(",", "."))
-    except InvalidOperation:
-        raise ValueError(_("This is no number of kW.")) from None
-    if not kw.is_finite() or kw < Decimal("0.001"):
+    if not _KW.fullmatch(typed.strip()):  # not all that Decimal reads: 1_000, 1e3, digits of other scripts
+        raise ValueError(_("This is no number of kW."))
+    kw = Decimal(typed.strip().replace(",", "."))
+    if kw < Decimal("0.001"):
         raise ValueError(_("At least one watt must be asked for: 0.001 kW."))
     if kw > MOST_KW:
         raise ValueError(_("At most 1,000,000 kW can be asked for."))

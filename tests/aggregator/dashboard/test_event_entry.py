@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from aggregator.dashboard.event_entry import errors_of
+from aggregator.dashboard.event_entry import _kilowatts, errors_of
 from aggregator.profile import Period
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -54,3 +54,34 @@ def test_of_the_two_times_the_one_that_is_not_typed_anew_stays() -> None:
 def test_without_an_event_the_first_of_two_instants_is_meant() -> None:
     assert period("02:15", "02:45") == Period(at("00:15"), at("00:45"))
     assert period("02:15", "02:45", day="2026-10-26").start == at("01:15") + timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("typed", "watts"), [("4", 4000), ("4.5", 4500), ("4,5", 4500), (".5", 500), (" 7. ", 7000), ("0.001", 1)]
+)
+def test_power_is_a_plain_number_of_kw(typed: str, watts: int) -> None:
+    assert int(_kilowatts(typed) * 1000) == watts
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "",
+        "x",
+        "1_000",
+        "1e3",
+        "\u0664",
+        "NaN",
+        "Infinity",
+        "1.2.3",
+        "1,000.5",
+        "0x1",
+        "-1",
+        "0",
+        "0.0001",
+        "1000001",
+    ],
+)
+def test_what_is_no_plain_number_of_kw_is_refused(typed: str) -> None:
+    with pytest.raises(ValueError, match="kW"):
+        _kilowatts(typed)
