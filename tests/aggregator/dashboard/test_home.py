@@ -235,7 +235,14 @@ async def test_two_homes_see_their_own_alone_on_pages_in_answers_and_in_files(si
             "/home/statements/%E2%80%AE1",
         ):
             await asked(site, me, path, 404)
-        for path in ("/", "/events", "/users", "/api/v1/vens", "/api/v1/statements", "/api/v1/receipts/0"):
+        for path in (
+            "/overview/tiles",
+            "/events",
+            "/users",
+            "/api/v1/vens",
+            "/api/v1/statements",
+            "/api/v1/receipts/0",
+        ):
             await asked(site, me, path, 403)
 
 
