@@ -30,7 +30,7 @@ def read(cookies: Mapping[str, str], name: str) -> str:
 
 
 def set_session(request: web.Request, token: str) -> None:
-    """From this answer on the browser is in this session; an empty text ends that."""
+    """From this answer on the browser is in the session; an empty text ends that."""
     request.setdefault(_GIVEN, {})[SESSION] = token
 
 

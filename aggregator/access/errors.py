@@ -31,7 +31,7 @@ class RefusedError(AccessError):
 
 
 class StaleFormError(RefusedError):
-    """A form of ours that does not carry the token of this session: of one before, or of nobody's."""
+    """A form of ours that does not carry the token of the session: of one before, or of nobody's."""
 
     def __init__(self) -> None:
         super().__init__(403, "this form is not of your session any more: load the page again")

@@ -24,7 +24,7 @@ _FETCH_SITE = "Sec-Fetch-Site"
 
 
 def of_our_form(given: object, expected: str) -> None:
-    """StaleFormError (403) where it does not carry the token that our forms have in this session."""
+    """StaleFormError (403) where it does not carry the token that our forms have in the session."""
     if not expected or not isinstance(given, str) or not same(given, expected):
         raise StaleFormError
 

@@ -11,7 +11,7 @@ from aggregator.access.permission import Permission, Role
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
     """`scope` are the ven_ids that a prosumer's account is for and `home` the home behind it; both are None
-    for whoever may see the fleet. `csrf` is the token that every form of this session carries, and
+    for whoever may see the fleet. `csrf` is the token that every form of the session carries, and
     `factor_at` when the second factor was last given; tokens of the API have neither.
     """
 

@@ -47,7 +47,7 @@ class Enrolment:
 async def enrol(
     conn: AsyncConnection, user: User, key: SealingKey, now: datetime, session_id: str
 ) -> Enrolment:
-    """A new secret, which waits for its first code, in this session and for ten minutes."""
+    """A new secret, which waits for its first code, in the session and for ten minutes."""
     secret = pyotp.random_base32()
     waiting = f"{secret} {session_id} {int(now.timestamp())}"
     await users.change(conn, user.user_id, totp_pending=sealed(key, user.user_id, waiting))
@@ -55,7 +55,7 @@ async def enrol(
 
 
 def pending(user: User, key: SealingKey, now: datetime, session_id: str) -> Enrolment | None:
-    """The secret that waits for its first code in this session; None where none does."""
+    """The secret that waits for its first code in the session; None where none does."""
     secret = _waiting(user, key, now, session_id)
     return None if secret is None else _enrolment(user, secret)
 
@@ -138,7 +138,7 @@ async def forget(conn: AsyncConnection, user_id: str) -> None:
 
 
 def _waiting(user: User, key: SealingKey, now: datetime, session_id: str) -> str | None:
-    """The secret that was begun in this session and not too long ago."""
+    """The secret that was begun in the session and not too long ago."""
     secret, _, begun = (_opened(user, user.totp_pending, key) or "").partition(" ")
     where, _, at = begun.partition(" ")
     if where != session_id or not at.isdigit() or not 0 <= now.timestamp() - int(at) < PENDING_S:

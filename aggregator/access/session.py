@@ -52,7 +52,7 @@ class Session:
         return self.user.has_factor and self.factor_at is None
 
     def principal(self, token: str) -> Principal:
-        """Who asks in this session; nobody yet while the second factor is awaited."""
+        """Who asks in the session; nobody yet while the second factor is awaited."""
         user = self.user
         if self.waits:
             return Principal(session_id=self.session_id, csrf=csrf_of(token), language=user.language)

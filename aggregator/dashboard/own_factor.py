@@ -93,7 +93,7 @@ async def _screen(visit: Visit, error: str = "") -> web.StreamResponse:
 
 
 def _waiting(visit: Visit, user: User) -> Enrolment | None:
-    """What is being set up in this session; None also where a factor is there and was not given just now,
+    """What is being set up in the session; None also where a factor is there and was not given just now,
     for the browser may have been left alone.
     """
     access, principal = visit.desk.access, visit.principal

@@ -86,7 +86,7 @@ async def enter_factor(visit: Visit) -> web.StreamResponse:
 
 
 async def leave(visit: Visit) -> web.StreamResponse:
-    """End this session."""
+    """End the session."""
     found = await _own_session(visit)
     if found is not None:
         visit.request[ACTION].who = found.user.user_id
