@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 from flexpact.demo.receipts import receipt_paths, verify_directory
+from ledger.chain import EmbeddedChain
+from tests.aggregator import chain_scan
 from tests.walks.processes import living
 
 FIELDS = {
@@ -142,6 +145,18 @@ def test_a_receipt_without_its_record_does_not_count(day: Run, tmp_path: Path) -
     verdict = verify_directory(tmp_path, day.out / "trust.toml")
     assert (verdict.receipts, verdict.verified) == (1, 0)
     assert "No such file" in verdict.trouble
+
+
+@pytest.mark.goal(85)
+def test_a_stranger_who_reads_the_days_chain_finds_nobodys_name_and_no_id(day: Run) -> None:
+    """Six nodes, sixty homes: everything that any process of the day has sent there."""
+    database = day.out / "state" / "aggregator" / "aggregator.sqlite"
+    chain = EmbeddedChain(day.out / "chain", lambda: datetime.now(UTC))
+    public = b"".join([*chain_scan.said(chain), *chain_scan.tree(database)])
+    chain.close()
+    hidden = [(name, form) for name in chain_scan.names(database) for form in chain_scan.forms(name)]
+    assert len(hidden) > 1000
+    assert [name for name, form in hidden if form in public] == []
 
 
 def test_secrets_stay_out_of_the_logs(day: Run) -> None:
