@@ -164,7 +164,8 @@ async def test_reg_18_a_wish_to_leave_is_repeated_until_the_vtn_is_well_again(tm
         assert client.session.saved.leaving
         vtn.broken = lambda _service, _body: False
         await eventually(lambda: client.session.saved.registration is None)
-    assert isinstance(decode(vtn.taken[-1]), CancelPartyRegistration)
+    # after its pause the VEN may have asked for a new registration already
+    assert sum(isinstance(decode(body), CancelPartyRegistration) for body in vtn.taken) == 1
     store = Store.open(tmp_path / "ven.db")
     assert store.load().registration is None
     store.close()
