@@ -295,7 +295,7 @@ async def _entries(conn: AsyncConnection, clause: ColumnElement[bool]) -> list[E
             func.sum(case((and_(_in_it, _stand != 3), C.power_w), else_=0)).label("missing_w"),
             func.coalesce(func.max(R.requested_at), func.min(C.notified_at)).label("sent_at"),
             func.max(C.notified_at).label("published_at"),
-            func.max(C.test_event).label("test_event"),
+            func.max(case((C.test_event, 1), else_=0)).label("test_event"),
             func.sum(E.modification_number + 1).label("version"),
             func.max(R.cancelled_at).label("cancelled_at"),
         )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import and_, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.postgresql import insert  # SQLite compiles it too
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator import clearance, override_book, sent_event, share, store

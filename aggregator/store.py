@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import func, or_, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.postgresql import insert  # SQLite compiles it too
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aggregator.agreement import Agreement

@@ -32,6 +32,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.dialects.postgresql import insert as upsert  # SQLite compiles it too
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.checkpoint import Checkpoint
@@ -132,6 +133,9 @@ async def log_size(conn: AsyncConnection) -> int:
 
 async def leaves_by_key(conn: AsyncConnection, keys: Sequence[str]) -> dict[str, StoredLeaf]:
     """Those of these keys that are in the log."""
+    if conn.dialect.name != "sqlite":
+        rows = await conn.execute(select(leaf_table).where(leaf_table.c.key.in_(keys)))
+        return {row.key: StoredLeaf(*row) for row in rows}
     # Few parameters instead of one for each key: building thousands of them costs more than the look-up.
     names = [key.encode() for key in keys]
     starts = accumulate(map(len, names), initial=0)
@@ -144,7 +148,7 @@ async def leaves_by_key(conn: AsyncConnection, keys: Sequence[str]) -> dict[str,
 _KEY_BITS = 31
 """Where a key begins and its length make one integer of SQLite; nothing there is longer."""
 # Keys come as bytes: in JSON a NUL would end them.
-_BY_KEY = text("""
+_BY_KEY = text("""/* SQLite */
     SELECT leaf_index, key, salt, canonical FROM ledger_leaf
     WHERE key IN (SELECT CAST(substr(:names, (value >> :bits) + 1, value & :mask) AS TEXT)
                   FROM json_each(:places))
@@ -177,9 +181,12 @@ async def add_leaves(conn: AsyncConnection, first: int, rows: Sequence[LeafRow])
     for name, content in zip(map(len, names), map(len, canonicals), strict=True):
         places.append(start << 2 * _PLACE_BITS | name << _PLACE_BITS | content)
         start += name + content
-    if start >> _PLACE_BITS:
-        long = [(index, *row[:3]) for index, row in enumerate(rows, first)]
-        return (await conn.exec_driver_sql(_ADD_LEAF, long)).rowcount
+    if start >> _PLACE_BITS or conn.dialect.name != "sqlite":
+        long = [
+            {"leaf_index": index, "key": key, "salt": salt, "canonical": canonical}
+            for index, (key, salt, canonical, _) in enumerate(rows, first)
+        ]
+        return len((await conn.execute(_ADD_LEAF, long)).all())
     parameters = {
         "first": first,
         "salts": salts,
@@ -195,7 +202,7 @@ async def add_leaves(conn: AsyncConnection, first: int, rows: Sequence[LeafRow])
 _PLACE_BITS = 21
 """Where a key begins, its length, and that of the canonical bytes behind it make one integer of SQLite."""
 # One statement for many rows: SQLite runs it in one go, and Python has time for something else meanwhile.
-_ADD_LEAVES = text("""
+_ADD_LEAVES = text("""/* SQLite */
     INSERT INTO ledger_leaf (leaf_index, key, salt, canonical)
     SELECT :first + key,
            CAST(substr(:pieces, start + 1, name) AS TEXT),
@@ -205,19 +212,21 @@ _ADD_LEAVES = text("""
           FROM json_each(:places))
     WHERE true ON CONFLICT (key) DO NOTHING
 """)
-_ADD_LEAF = "INSERT INTO ledger_leaf VALUES (?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"
+_ADD_LEAF = (
+    upsert(leaf_table).on_conflict_do_nothing(index_elements=["key"]).returning(leaf_table.c.leaf_index)
+)
 
 
 async def tiles(conn: AsyncConnection, places: Iterable[Place]) -> dict[Place, bytes]:
     """The content of tiles."""
-    rows = await conn.exec_driver_sql(_TILES, (json.dumps(list(places)),))
+    rows = await conn.execute(_TILES, {"places": json.dumps(dict(enumerate(places)))})
     return {(row.level, row.tile_index): row.hashes for row in rows}
 
 
-_TILES = """
-    SELECT level, tile_index, hashes FROM json_each(?)
-    JOIN ledger_tile ON level = value->>0 AND tile_index = value->>1
-"""
+_TILES = text("""
+    SELECT level, tile_index, hashes FROM json_each(:places)
+    JOIN ledger_tile ON level = CAST(value->>0 AS BIGINT) AND tile_index = CAST(value->>1 AS BIGINT)
+""")
 
 
 async def put_tiles(conn: AsyncConnection, changed: Mapping[Place, bytes]) -> None:

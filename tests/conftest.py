@@ -15,6 +15,7 @@ from sqlalchemy.event import listen, remove
 
 from flexpact.migrations import upgrade
 from tests.ledger.soft_token import SoftToken, make
+from tests.postgresql import Statements, check
 from vtn.store import Database
 
 # The gate says the same of the same commit, whoever runs it; `--hypothesis-profile random` searches further.
@@ -34,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "walks" not in item.path.parts)
 
 
-class Statements(dict[tuple[Any, ...], Any]):
+class Compiled(dict[tuple[Any, ...], Any]):
     """What SQLAlchemy has compiled, for all engines of a run: each has its own dialect, all are alike."""
 
     def get(self, key: tuple[Any, ...], default: Any = None) -> Any:
@@ -47,7 +48,7 @@ class Statements(dict[tuple[Any, ...], Any]):
 @pytest.fixture(scope="session", autouse=True)
 def statements() -> Iterator[None]:
     """A statement is compiled once: that took each test, with a database of its own, a fifth of its time."""
-    compiled = Statements()
+    compiled = Compiled()
 
     def share(conn: Connection) -> None:
         conn.execution_options(compiled_cache=compiled)
@@ -55,6 +56,17 @@ def statements() -> Iterator[None]:
     listen(Engine, "engine_connect", share)
     yield
     remove(Engine, "engine_connect", share)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fit_for_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What SQL a run has executed PostgreSQL takes too; with the run's last test stands what it does not."""
+    seen = Statements()
+    listen(Engine, "before_cursor_execute", seen.take)
+    yield
+    remove(Engine, "before_cursor_execute", seen.take)
+    refused = check(seen, tmp_path_factory.mktemp("postgresql")) if seen else []
+    assert not refused, "PostgreSQL does not take\n" + "\n".join(refused)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ programme's policy says which rules where both hold, and what holds outside of b
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from openadr.enums import OptType
 from openadr.errors import DeploymentError, InvalidId, NotAllowed
 from openadr.interval import END_OF_TIME
 from openadr.parser import OWN
+from vtn import given
 from vtn.errors import NotAdmitted
 from vtn.opt_policy import OptPolicies, OptPolicy
 from vtn.publication import Admit
@@ -31,8 +31,8 @@ LIMIT = 1000  # of schedules of one VEN, and of opts for one event
 PERIODS = 10_000  # of all schedules of one VEN: they are read anew for every message and every question
 _KEPT_OF_ALL = """
 SELECT o.ven_id, o.content, o.at FROM json_each(?) AS given
-CROSS JOIN vtn_opt AS o ON o.ven_id = given.value AND o.event_id IS NULL
-WHERE o.content IS NOT NULL AND o.cancelled_at IS NULL ORDER BY o.seq
+CROSS JOIN vtn_opt AS o WHERE o.ven_id = given.key AND o.event_id IS NULL
+    AND o.content IS NOT NULL AND o.cancelled_at IS NULL ORDER BY o.seq
 """
 _START_OF_TIME = datetime.min.replace(tzinfo=UTC)
 
@@ -166,7 +166,7 @@ async def schedules_of(conn: AsyncConnection, ven_id: str) -> list[Schedule]:
 async def schedules_of_all(conn: AsyncConnection, ven_ids: Sequence[str]) -> dict[str, list[Schedule]]:
     """The same of many VENs; those that have none are left out."""
     found: dict[str, list[Schedule]] = {}
-    for row in (await conn.exec_driver_sql(_KEPT_OF_ALL, (json.dumps(list(ven_ids)),))).mappings():
+    for row in (await conn.exec_driver_sql(_KEPT_OF_ALL, (given.ids(ven_ids),))).mappings():
         schedule = _schedule(read(row["content"]), EPOCH + row["at"] * MICROSECOND)
         found.setdefault(row["ven_id"], []).append(schedule)
     return found

@@ -9,7 +9,6 @@ event says, stored or sent, is in `vtn.event_content`.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,14 +21,14 @@ from openadr import Event
 from openadr.enums import ResponseRequired
 from openadr.interval import ZERO
 from openadr.overlap import overlapping
-from vtn import event_content
+from vtn import event_content, given
 from vtn.publication import PER_TURN, Admit, publish_all
 from vtn.revision import cancel_all, modify_all
 from vtn.schema import EPOCH, MICROSECOND, event_table, micros
 
 _CURRENT = """
 SELECT e.ven_id, e.content, e.cancelled_at, e.responded_at FROM json_each(?) AS given
-CROSS JOIN vtn_event AS e ON e.ven_id = given.value AND (e.ends_at IS NULL OR e.ends_at > ?)
+CROSS JOIN vtn_event AS e WHERE e.ven_id = given.key AND (e.ends_at IS NULL OR e.ends_at > ?)
 """
 ANSWER_WITHIN = timedelta(minutes=10)  # at the least: a VEN that polls every 5 minutes has met it by then
 
@@ -146,7 +145,7 @@ async def current(conn: AsyncConnection, ven_ids: Sequence[str], now: datetime) 
     """What each of these VENs has to do."""
     events: dict[str, list[Event]] = {ven_id: [] for ven_id in ven_ids}
     acknowledged: dict[str, dict[str, datetime]] = {ven_id: {} for ven_id in ven_ids}
-    found = await conn.exec_driver_sql(_CURRENT, (json.dumps(list(ven_ids)), micros(now)))
+    found = await conn.exec_driver_sql(_CURRENT, (given.ids(ven_ids), micros(now)))
     for row in found.mappings():
         made, cancelled = event_content.read(row["content"]), row["cancelled_at"] is not None
         events[row["ven_id"]].append(event_content.as_of(made, now, cancelled=cancelled))

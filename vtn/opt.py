@@ -8,7 +8,6 @@ an event's end is kept as history and changes nothing. Schedules are read by `av
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import CreatedEvent, CreateOpt, EventResponse, encode, opt_rules
 from openadr.errors import ComplianceError, InvalidData, InvalidId, OutOfSequence, ProtocolError
-from vtn import availability, journal, outbox, qualification
+from vtn import availability, given, journal, outbox, qualification
 from vtn.opt_policy import OptPolicies
 from vtn.registration import Ven
 from vtn.schema import micros, opt_table
@@ -34,11 +33,12 @@ SELECT e.event_id, e.modification_number, e.ends_at,
         WHERE o.ven_id = e.ven_id AND o.event_id = e.event_id AND o.content IS NOT NULL
     ) AS is_qualified
 FROM json_each(?) AS given
-CROSS JOIN vtn_event AS e ON e.ven_id = ? AND e.event_id = given.value
+CROSS JOIN vtn_event AS e
 LEFT JOIN vtn_opt AS last ON last.seq = (
     SELECT max(o.seq) FROM vtn_opt AS o
     WHERE o.ven_id = e.ven_id AND o.event_id = e.event_id AND o.source = 'created_event'
 )
+WHERE e.ven_id = ? AND e.event_id = given.key
 """
 _KEEP = """
 INSERT INTO vtn_opt (ven_id, at, source, opt_type, event_id, modification_number, response_code)
@@ -137,7 +137,7 @@ async def created_event(
 
 async def _standing(conn: AsyncConnection, ven_id: str, event_ids: Sequence[str]) -> dict[str, RowMapping]:
     """Those of the events that the VEN has, with its last answer to each; others cost next to nothing."""
-    rows = await conn.exec_driver_sql(_STANDING, (json.dumps(event_ids), ven_id))
+    rows = await conn.exec_driver_sql(_STANDING, (given.ids(event_ids), ven_id))
     return {row["event_id"]: row for row in rows.mappings()}
 
 

@@ -10,7 +10,7 @@ import zlib
 from datetime import datetime
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.postgresql import insert  # SQLite compiles it too
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vtn.schema import original_table

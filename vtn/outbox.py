@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import delete, func, select, update
-from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.dialects.postgresql import Insert, insert  # SQLite compiles it too
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import Message, decode, encode

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,7 +19,7 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import Event
-from vtn import event_content, journal, outbox
+from vtn import event_content, given, journal, outbox
 from vtn.errors import DuplicateEvent, NotAdmitted
 from vtn.schema import event_table
 
@@ -29,10 +28,11 @@ Admit = Callable[[AsyncConnection, Event, str, datetime], Awaitable[None]]
 PER_TURN = 100
 _KNOWN = """
 SELECT e.ven_id, e.content FROM json_each(?) AS given
-CROSS JOIN vtn_event AS e ON e.ven_id = given.key AND e.event_id = given.value
+CROSS JOIN vtn_event AS e WHERE e.ven_id = given.key AND e.event_id = given.value->>'event_id'
 """
 _REPORT_ONLY = """
-SELECT v.ven_id FROM json_each(?) AS given CROSS JOIN vtn_ven AS v ON v.ven_id = given.key WHERE v.report_only
+SELECT v.ven_id FROM json_each(?) AS given
+CROSS JOIN vtn_ven AS v WHERE v.ven_id = given.key AND v.report_only
 """
 
 
@@ -103,17 +103,17 @@ async def publish_all(
     NotAdmitted (with the VEN's id) where an event breaks a rule, is over already or the agreement forbids it,
     DuplicateEvent; the caller undoes the transaction then.
     """
-    drafts, given = _Drafts(now), list(events.items())
-    for start in range(0, len(given), PER_TURN):
+    drafts, issued = _Drafts(now), list(events.items())
+    for start in range(0, len(issued), PER_TURN):
         if start:
             await asyncio.sleep(0)
-        turn = [(ven_id, drafts.of(event)) for ven_id, event in given[start : start + PER_TURN]]
+        turn = [(ven_id, drafts.of(event)) for ven_id, event in issued[start : start + PER_TURN]]
         await _write(conn, await _admitted(conn, turn, now, admit), now)
 
 
 async def having(conn: AsyncConnection, event_id: str, ven_ids: Sequence[str]) -> set[str]:
     """Those of the VENs that were given the event."""
-    rows = await conn.exec_driver_sql(_KNOWN, (json.dumps(dict.fromkeys(ven_ids, event_id)),))
+    rows = await conn.exec_driver_sql(_KNOWN, (given.events(dict.fromkeys(ven_ids, event_id)),))
     return {row[0] for row in rows}
 
 
@@ -121,7 +121,7 @@ async def _admitted(
     conn: AsyncConnection, turn: Sequence[tuple[str, _Draft]], now: datetime, admit: Admit
 ) -> list[_Issue]:
     """What is new of these, all of it allowed."""
-    named = json.dumps({ven_id: draft.event.event_id for ven_id, draft in turn})
+    named = given.events({ven_id: draft.event.event_id for ven_id, draft in turn})
     rows = (await conn.exec_driver_sql(_KNOWN, (named,))).mappings()
     known = {row["ven_id"]: row["content"] for row in rows}
     no_events = set((await conn.exec_driver_sql(_REPORT_ONLY, (named,))).scalars())

@@ -7,7 +7,6 @@ targets for those (OPT-11). What a CreateOpt has said only another one changes: 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,15 +17,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from openadr import CreateOpt, Event
 from openadr.enums import OptType, ResponseRequired
 from openadr.errors import DeploymentError, InvalidId, NotAllowed, OutOfSequence, TargetMismatch
-from vtn import event_content
+from vtn import event_content, given
 from vtn.availability import KINDS, LIMIT, is_whole_ven, read, targets_of
 from vtn.schema import event_table, opt_table
 
 DEVICE_CLASS = "device_class"
 _SAID = """
 SELECT o.ven_id, o.content FROM json_each(?) AS given
-CROSS JOIN vtn_opt AS o ON o.ven_id = given.key AND o.event_id = given.value
-WHERE o.content IS NOT NULL ORDER BY o.seq
+CROSS JOIN vtn_opt AS o WHERE o.ven_id = given.key AND o.event_id = given.value->>'event_id'
+    AND o.content IS NOT NULL ORDER BY o.seq
 """
 
 
@@ -111,7 +110,7 @@ async def apply(conn: AsyncConnection, event_id: str, ven_id: str, now: datetime
 
 async def settled_opts(conn: AsyncConnection, events: Mapping[str, Event]) -> dict[str, str]:
     """The opts that new versions of events begin with (OPT-13), by VEN; who is left out is asked again."""
-    asked = json.dumps({ven_id: event.event_id for ven_id, event in events.items()})
+    asked = given.events({ven_id: event.event_id for ven_id, event in events.items()})
     said: dict[str, list[bytes]] = {}
     for row in await conn.exec_driver_sql(_SAID, (asked,)):
         said.setdefault(row.ven_id, []).append(row.content)

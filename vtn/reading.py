@@ -16,7 +16,8 @@ from datetime import datetime
 from json.encoder import encode_basestring_ascii as quoted
 
 from sqlalchemy import select, text, tuple_
-from sqlalchemy.dialects.sqlite import Insert, dialect, insert
+from sqlalchemy.dialects.postgresql import Insert, insert  # SQLite compiles it too
+from sqlalchemy.dialects.sqlite import dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import Report
@@ -124,9 +125,10 @@ def _newest_wins(said: Sequence[str], columns: Sequence[str], rows: int) -> str:
     """
     t = reading_table
     row = f"({', '.join('?' * len(columns))})"
+    values = ", ".join([f"({_marks(columns)})", *[row] * (rows - 1)])  # the first tells PostgreSQL the types
     source = text(
-        f"SELECT report.*, value.* FROM (SELECT {', '.join('?' * len(said))}) AS report, "  # noqa: S608 - marks only
-        f"(VALUES {', '.join([row] * rows)}) AS value WHERE true"
+        f"SELECT report.*, value.* FROM (SELECT {_marks(said)}) AS report, "  # noqa: S608 - marks only
+        f"(VALUES {values}) AS value WHERE true"
     )
     statement = insert(t).from_select((*said, *columns), source.columns())
     new = statement.excluded
@@ -134,6 +136,12 @@ def _newest_wins(said: Sequence[str], columns: Sequence[str], rows: int) -> str:
     newer = tuple_(*(new[name] for name in order)) > tuple_(*(t.c[name] for name in order))
     changes = {name: new[name] for name in order}
     return _text_of(statement.on_conflict_do_update(index_elements=KEY, set_=changes, where=newer))
+
+
+def _marks(columns: Sequence[str]) -> str:
+    """Where values for these columns belong, each of its column's type."""
+    types = (reading_table.c[name].type.compile(dialect()) for name in columns)
+    return ", ".join(f"CAST(? AS {type_})" for type_ in types)
 
 
 def _text_of(statement: Insert) -> str:

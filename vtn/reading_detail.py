@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Table, select, tuple_
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import JSON, Table, Text, cast, select, tuple_
+from sqlalchemy.dialects.postgresql import insert  # SQLite compiles it too
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import LoadControlState, Report, ReportPayload, UpdateReport, decode
@@ -105,9 +105,15 @@ async def _upsert(conn: AsyncConnection, table: Table, rows: list[dict[str, Any]
     new = statement.excluded
     changes = {"created_at": new.created_at, "content": new.content}
     # of two of one instant the greater stays, so that any order of arrival gives the same
-    newer = tuple_(*(new[name] for name in ORDER)) > tuple_(*(table.c[name] for name in ORDER))
+    newer = tuple_(*(_comparable(new[name]) for name in ORDER)) > tuple_(
+        *(_comparable(table.c[name]) for name in ORDER)
+    )
     keys = [column.name for column in table.primary_key]
     await conn.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes, where=newer), rows)
+
+
+def _comparable(column: Any) -> Any:
+    return cast(column, Text) if isinstance(column.type, JSON) else column
 
 
 async def details(conn: AsyncConnection, ven_id: str, start: datetime, end: datetime) -> list[ReadingDetail]:

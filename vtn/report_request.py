@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Row, select, update
-from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.dialects.postgresql import Insert, insert  # SQLite compiles it too
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import (

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from typing import NamedTuple
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from openadr import Event
-from vtn import event_content, journal, outbox, qualification
+from vtn import event_content, given, journal, outbox, qualification
 from vtn.errors import NotAdmitted, UnknownObject
 from vtn.publication import PER_TURN, Admit, fact_body
 from vtn.schema import micros
@@ -29,7 +28,7 @@ _NOBODY = "-"
 _HELD = """
 SELECT e.ven_id, e.event_id, e.modification_number, e.content, e.ends_at, e.cancelled_at
 FROM json_each(?) AS given
-CROSS JOIN vtn_event AS e ON e.ven_id = given.key AND e.event_id = given.value
+CROSS JOIN vtn_event AS e WHERE e.ven_id = given.key AND e.event_id = given.value->>'event_id'
 """
 _NEW_VERSION = """
 UPDATE vtn_event SET modification_number = ?, content = ?, ends_at = ?, cancelled_at = ?, opt = ?,
@@ -177,7 +176,7 @@ def _named(ven_id: str) -> Iterator[None]:
 async def _held(conn: AsyncConnection, keys: Mapping[str, str]) -> AsyncIterator[_Row]:
     """The events that these VENs have, by id, in the order given; UnknownObject where one has it not."""
     for turn in _turns(list(keys)):
-        asked = json.dumps({ven_id: keys[ven_id] for ven_id in turn})
+        asked = given.events({ven_id: keys[ven_id] for ven_id in turn})
         rows = {row[0]: _Row._make(row) for row in await conn.exec_driver_sql(_HELD, (asked,))}
         for ven_id in turn:
             if ven_id not in rows:

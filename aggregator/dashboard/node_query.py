@@ -5,7 +5,6 @@ What of the last minute only the process knows (when nodes spoke) goes into the 
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Select,
+    Text,
     and_,
     case,
     cast,
@@ -150,7 +150,7 @@ class NodeList:
 
     async def page(self, conn: AsyncConnection, query: NodeQuery) -> Listed:
         """One page of what fits."""
-        nodes = self._nodes(conn.dialect.name)
+        nodes = self._nodes()
         t, wanted = nodes.c, self._wanted(nodes.c, query)
         size = int(query.size)
         found = int((await conn.execute(select(func.count()).select_from(nodes).where(*wanted))).scalar_one())
@@ -162,7 +162,7 @@ class NodeList:
 
     async def states(self, conn: AsyncConnection) -> Counter[Health]:
         """How many nodes there are in each state."""
-        heard, t = _heard(conn.dialect.name, self.heard), ven_table.c
+        heard, t = _heard(self.heard), ven_table.c
         contact = func.coalesce(heard.c.at, type_coerce(t.last_contact, BigInteger))
         state = health_in_sql(contact, self.poll_period_s, self.now).label("state")
         query = select(state, func.count()).select_from(
@@ -174,7 +174,7 @@ class NodeList:
 
     async def cells(self, conn: AsyncConnection) -> Sequence[Any]:
         """Id, name, state and microsecond of the last contact of every node; worst first, then by name."""
-        heard, t = _heard(conn.dialect.name, self.heard), ven_table.c
+        heard, t = _heard(self.heard), ven_table.c
         contact = func.coalesce(heard.c.at, type_coerce(t.last_contact, BigInteger))
         state = health_in_sql(contact, self.poll_period_s, self.now).label("state")
         query = select(t.ven_id, t.ven_name, state, contact).select_from(
@@ -196,9 +196,9 @@ class NodeList:
             ending += soon
         return states, ending
 
-    def _nodes(self, dialect: str) -> Any:
+    def _nodes(self) -> Any:
         """All nodes that may be seen, with what is worked out for each."""
-        heard = _heard(dialect, self.heard)
+        heard = _heard(self.heard)
         t, c, a = ven_table.c, certificate_table, awaited_certificate_table
         contact = func.coalesce(heard.c.at, type_coerce(t.last_contact, BigInteger))
         columns: tuple[ColumnElement[Any], ...] = (
@@ -240,12 +240,12 @@ class NodeList:
         return or_(t.certificates == 0, t.certificate_until <= self.now + within)
 
 
-def _heard(dialect: str, heard: Mapping[str, datetime]) -> Any:
+def _heard(heard: Mapping[str, datetime]) -> Any:
     """When nodes spoke, as a table."""
-    text = json.dumps({ven_id: micros(at) for ven_id, at in heard.items()})
-    made = func.json_each_text(cast(literal(text), JSON)) if dialect == "postgresql" else func.json_each(text)
-    each = made.table_valued("key", "value")
-    return select(each.c.key.label("ven_id"), cast(each.c.value, BigInteger).label("at")).subquery("heard")
+    spoke = literal({ven_id: micros(at) for ven_id, at in heard.items()}, JSON)
+    each = func.json_each(spoke).table_valued("key", "value")
+    at = cast(cast(each.c.value, Text), BigInteger)  # from JSON itself PostgreSQL makes no number
+    return select(each.c.key.label("ven_id"), at.label("at")).subquery("heard")
 
 
 def _taken(table: Any, ven_id: Any, now: datetime) -> Any:

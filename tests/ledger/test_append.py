@@ -47,7 +47,8 @@ async def test_any_text_is_a_key_and_stays_as_it_is(log: Log, database: Database
                 index, made.key, made.salt, made.canonical()
             )
         found = await conn.exec_driver_sql(
-            "SELECT leaf_index, typeof(key), typeof(salt), typeof(canonical) FROM ledger_leaf WHERE key = ?",
+            "/* SQLite */ SELECT leaf_index, typeof(key), typeof(salt), typeof(canonical)"
+            " FROM ledger_leaf WHERE key = ?",
             (ODD_KEYS[1],),
         )
         assert tuple(found.one()) == (1, "text", "blob", "blob")

@@ -72,7 +72,7 @@ async def test_a_kept_message_that_is_damaged_is_said_in_one_sentence(
     trust.write_bytes((await anchor(site, "a")).to_file())
     async with site.database.write() as conn:
         await original.keep(conn, sha256(RAW).hexdigest(), "v", RAW, site.clock())
-        await conn.exec_driver_sql("UPDATE vtn_original SET raw = x'7801ffff'")
+        await conn.exec_driver_sql("/* SQLite */ UPDATE vtn_original SET raw = x'7801ffff'")
     words = ["export", "--database", database_path, "--out", site.directory / "out", "--trust", trust]
     done = CliRunner().invoke(ledger_export.app, [str(word) for word in words])
     assert (done.exit_code, "is damaged: Error -3 while decompressing" in done.output) == (1, True), done
