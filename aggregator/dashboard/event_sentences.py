@@ -46,6 +46,7 @@ OF_REFUSALS = (
     _("idempotency_key: keys that begin with %(prefix)s are those of approvals"),
     _("start and end need a time zone, such as a Z at the end"),
     _("it must end after it starts: %(start)s to %(end)s"),
+    _("%(period)s holds no whole quarter hour, and nothing else of it is measured"),
     _("it lasts %(length)s, at most %(most)s can be asked for"),
     _("%(name)s: %(instant)s is no whole second"),
     _("it ended at %(end)s"),
