@@ -67,6 +67,30 @@ document.body.addEventListener("htmx:sendError", (event) => {
   if (asked(event)) toast("bad", toasts.dataset.unreachable);
 });
 
+// Leaving a field says "change" once more. What was asked for as it stands is not asked for again: the answer would
+// replace the button or link under the very click that left the field.
+const filledIn = (form) => new URLSearchParams(new FormData(form)).toString();
+const askedFor = new WeakMap();
+const entry = byId("event-entry");
+if (entry) askedFor.set(entry, filledIn(entry));
+document.body.addEventListener("htmx:confirm", (event) => {
+  const { elt, triggeringEvent } = event.detail;
+  if (elt.nodeName !== "FORM") return;
+  const now = filledIn(elt);
+  if (triggeringEvent?.type === "change" && askedFor.get(elt) === now) event.preventDefault();
+  else askedFor.set(elt, now);
+});
+// an event is sent as it was previewed, and not while another preview is due
+document.addEventListener("submit", (event) => {
+  const preview = event.target.closest("#event-preview");
+  if (!preview) return;
+  const isDue = askedFor.get(entry) !== filledIn(entry);
+  if (isDue || preview.getAttribute("aria-busy") === "true") event.stopImmediatePropagation();
+  else return;
+  event.preventDefault();
+  if (isDue) htmx.trigger(entry, "change");
+});
+
 // a form that was sent is not sent again by the second click of a double click
 document.addEventListener("submit", (event) => {
   const form = event.target;

@@ -1,0 +1,48 @@
+"""The click that sends an event: it is not lost, and sends nothing but what is typed and shown."""
+
+from __future__ import annotations
+
+import asyncio
+
+from playwright.async_api import Page, Route, expect
+
+from tests.aggregator.dashboard.site import Site, settled
+from tests.aggregator.dashboard.test_events import afternoon, tile
+
+
+async def test_the_click_that_leaves_a_field_finds_its_button(site: Site, operator: Page) -> None:
+    await afternoon(site)
+    await operator.goto("/events/new?day=2026-01-21&start=06:00&end=07:00")
+    await operator.get_by_label("Reduction").fill("5")
+    await expect(operator.get_by_text("of 5.00 kW wanted")).to_be_visible()
+    asked: list[str] = []
+    operator.on("request", lambda request: asked.append(request.url))
+    await operator.get_by_role("button", name="Send to").hover()
+    await operator.mouse.down()  # the field is left, and says that it has changed
+    assert await operator.evaluate("document.activeElement.id") != "power_kw"
+    assert [address for address in asked if "preview" in address] == []
+    await operator.mouse.up()
+    await operator.wait_for_url("**/events/event-*")
+
+
+async def test_nothing_is_sent_while_the_preview_of_what_is_typed_is_due(site: Site, operator: Page) -> None:
+    await afternoon(site)
+    await operator.goto("/events/new?day=2026-01-21&start=09:00&end=10:00&power_kw=5")
+    await settled(operator)
+    released = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await released.wait()
+        await route.continue_()
+
+    await operator.route("**/preview?*", hold)
+    await operator.get_by_label("Reduction").fill("6")
+    await operator.get_by_role("button", name="Send to").click()
+    await expect(operator.locator("#event-preview")).to_have_attribute("aria-busy", "true")
+    await operator.get_by_role("button", name="Send to").click()
+    assert operator.url.endswith("power_kw=5")
+    released.set()
+    await expect(operator.get_by_text("of 6.00 kW wanted")).to_be_visible()
+    await operator.get_by_role("button", name="Send to").click()
+    await operator.wait_for_url("**/events/event-*")
+    await expect(tile(operator, "Asked")).to_contain_text("6.00")
