@@ -39,7 +39,9 @@ _SENTENCES: dict[AlarmKind, str] = {
     _K.REPORT_LATE: _("%(node)s is in contact, and has sent no metered values for an hour."),
     _K.CERTIFICATE_ENDING: _("The certificate of %(node)s ends on %(ends)s."),
     _K.CLOCK_SKEW: _("The clock of %(node)s is %(minutes)s minutes ahead of ours."),
-    _K.OUTBOX_BACKLOG: _("%(node)s polls, and has left %(messages)s messages unanswered for half an hour."),
+    _K.OUTBOX_BACKLOG: _(
+        "%(node)s polls, and has not answered what it is offered for half an hour (messages: %(messages)s)."
+    ),
     _K.SHORTFALL: _(
         "Event %(event)s lacks %(missing_w)s of %(asked_w)s: "
         "nodes that stay out or have not answered: %(nodes)s."
