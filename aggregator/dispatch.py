@@ -118,7 +118,13 @@ def _assign(offer: FlexibilityOffer, power_w: int, period: Period) -> Assignment
 
 
 def _passed(request: ReductionRequest, offers: Sequence[FlexibilityOffer]) -> list[Passed]:
-    nothing = (ClauseHit(Clause.OFFER, "offers nothing for the whole period"),)
+    holds_one = next(request.period.slots(), None) is not None
+    why = (
+        "offers nothing for the whole period"
+        if holds_one
+        else "offers whole quarter hours, and it holds none"
+    )
+    nothing = (ClauseHit(Clause.OFFER, why),)
     found = []
     for offer in sorted(offers, key=lambda offer: offer.ven_name):
         hits = offer.hits or (() if offer.firm_w(request.period) else nothing)

@@ -196,8 +196,6 @@ def _period(
         problems["day"] = _("That day is too far away.")
     elif not timedelta(0) < end - start <= timedelta(days=1):
         problems["end"] = _("An event lasts a day at most.")
-    elif Period(start, end) != sent and next(Period(start, end).slots(), None) is None:
-        problems["end"] = _("These times hold no whole quarter hour.")
     else:
         return Period(start, end)
     return None

@@ -99,6 +99,13 @@ def test_a_node_without_an_offer_is_shown_as_such() -> None:
     assert dispatch.passed[0].hits[0].clause is Clause.OFFER
 
 
+def test_an_event_within_a_quarter_hour_is_nothing_that_nodes_offer() -> None:
+    short = Period(START + timedelta(minutes=1), START + timedelta(minutes=14))
+    dispatch = plan_dispatch(ReductionRequest(short, 5000), FLEET[:1])
+    (passed,) = dispatch.passed
+    assert [hit.text for hit in passed.hits] == ["offers whole quarter hours, and it holds none"]
+
+
 def test_a_reduction_must_be_positive() -> None:
     with pytest.raises(ValueError, match="must be positive: 0 W"):
         ReductionRequest(PERIOD, 0)

@@ -51,13 +51,6 @@ def test_of_the_two_times_the_one_that_is_not_typed_anew_stays() -> None:
     assert period("01:30", "02:45", later) == Period(at("23:30") - timedelta(days=1), at("01:45:40"))
 
 
-@pytest.mark.parametrize(("start", "end"), [("18:00", "18:14"), ("18:01", "18:29")])
-def test_times_without_a_whole_quarter_hour_are_refused(start: str, end: str) -> None:
-    entry, problems = errors_of({"day": TWICE, "start": start, "end": end, "power_kw": "3"}, BERLIN, NOW)
-    assert (entry, problems) == (None, {"end": "These times hold no whole quarter hour."})
-    assert period("18:01", "18:30") == Period(at("17:01"), at("17:30"))
-
-
 def test_without_an_event_the_first_of_two_instants_is_meant() -> None:
     assert period("02:15", "02:45") == Period(at("00:15"), at("00:45"))
     assert period("02:15", "02:45", day="2026-10-26").start == at("01:15") + timedelta(days=1)
