@@ -70,25 +70,33 @@ document.body.addEventListener("htmx:sendError", (event) => {
 // Leaving a field says "change" once more. What was asked for as it stands is not asked for again: the answer would
 // replace the button or link under the very click that left the field.
 const filledIn = (form) => new URLSearchParams(new FormData(form)).toString();
-const askedFor = new WeakMap();
+const lastAsked = new WeakMap(); // of a form, as it was filled in when it last asked
+const answered = new WeakMap(); // the same of what is shown now
+const asking = new WeakMap(); // of a request
 const entry = byId("event-entry");
-if (entry) askedFor.set(entry, filledIn(entry));
+if (entry) for (const state of [lastAsked, answered]) state.set(entry, filledIn(entry));
 document.body.addEventListener("htmx:confirm", (event) => {
   const { elt, triggeringEvent } = event.detail;
   if (elt.nodeName !== "FORM") return;
   const now = filledIn(elt);
-  if (triggeringEvent?.type === "change" && askedFor.get(elt) === now) event.preventDefault();
-  else askedFor.set(elt, now);
+  if (triggeringEvent?.type === "change" && lastAsked.get(elt) === now) event.preventDefault();
+  else lastAsked.set(elt, now);
 });
-// an event is sent as it was previewed, and not while another preview is due
+document.body.addEventListener("htmx:beforeRequest", ({ detail }) => {
+  if (detail.elt.nodeName === "FORM") asking.set(detail.xhr, filledIn(detail.elt));
+});
+document.body.addEventListener("htmx:afterRequest", ({ detail }) => {
+  const then = asking.get(detail.xhr);
+  if (then === undefined) return;
+  if (detail.successful) answered.set(detail.elt, then);
+  else if (lastAsked.get(detail.elt) === then) lastAsked.delete(detail.elt);
+});
+// an event is sent as it was previewed: where something else has been typed since, its preview comes first
 document.addEventListener("submit", (event) => {
-  const preview = event.target.closest("#event-preview");
-  if (!preview) return;
-  const isDue = askedFor.get(entry) !== filledIn(entry);
-  if (isDue || preview.getAttribute("aria-busy") === "true") event.stopImmediatePropagation();
-  else return;
+  if (!event.target.closest("#event-preview") || answered.get(entry) === filledIn(entry)) return;
   event.preventDefault();
-  if (isDue) htmx.trigger(entry, "change");
+  event.stopImmediatePropagation();
+  htmx.trigger(entry, "change");
 });
 
 // a form that was sent is not sent again by the second click of a double click

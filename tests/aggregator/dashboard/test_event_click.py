@@ -46,3 +46,26 @@ async def test_nothing_is_sent_while_the_preview_of_what_is_typed_is_due(site: S
     await operator.get_by_role("button", name="Send to").click()
     await operator.wait_for_url("**/events/event-*")
     await expect(tile(operator, "Asked")).to_contain_text("6.00")
+
+
+async def test_a_preview_that_failed_is_asked_for_again_by_the_click(site: Site, operator: Page) -> None:
+    await afternoon(site)
+    await operator.goto("/events/new?day=2026-01-20&start=18:00&end=19:00&power_kw=3")
+    await settled(operator)
+
+    async def fail(route: Route) -> None:
+        await route.fulfill(status=502)
+
+    await operator.route("**/preview?*", fail, times=1)
+    async with operator.expect_response("**/preview?*") as failed:
+        await operator.get_by_label("Reduction").fill("4")
+    assert (await failed.value).status == 502
+    await operator.get_by_role("button", name="Send to").click()
+    await expect(operator.get_by_text("of 4.00 kW wanted")).to_be_visible()
+    await operator.get_by_role("button", name="Send to").click()
+    await operator.wait_for_url("**/events/event-*")
+    await expect(tile(operator, "Asked")).to_contain_text("4.00")
+    assert site.problems == [
+        "console: Response Status Error Code 502 from /events/preview, [object HTMLDivElement]"
+    ]
+    site.problems.clear()
