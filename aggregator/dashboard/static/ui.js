@@ -88,7 +88,8 @@ document.body.addEventListener("htmx:beforeRequest", ({ detail }) => {
 document.body.addEventListener("htmx:afterRequest", ({ detail }) => {
   const then = asking.get(detail.xhr);
   if (then === undefined) return;
-  if (detail.successful) answered.set(detail.elt, then);
+  // htmx calls the 401 of an ended session a success, of which nothing is shown
+  if (detail.successful && detail.xhr.status < 400) answered.set(detail.elt, then);
   else if (lastAsked.get(detail.elt) === then) lastAsked.delete(detail.elt);
 });
 // an event is sent as it was previewed: where something else has been typed since, its preview comes first
