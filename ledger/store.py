@@ -17,6 +17,7 @@ from itertools import accumulate, chain, takewhile
 from typing import Any, cast
 
 from sqlalchemy import (
+    ARRAY,
     CheckConstraint,
     Column,
     Index,
@@ -26,8 +27,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    any_,
     func,
     insert,
+    literal,
     select,
     text,
     update,
@@ -134,7 +137,8 @@ async def log_size(conn: AsyncConnection) -> int:
 async def leaves_by_key(conn: AsyncConnection, keys: Sequence[str]) -> dict[str, StoredLeaf]:
     """Those of these keys that are in the log."""
     if conn.dialect.name != "sqlite":
-        rows = await conn.execute(select(leaf_table).where(leaf_table.c.key.in_(keys)))
+        given = any_(literal(list(keys), ARRAY(Text)))  # one parameter: of others there are at most 32,767
+        rows = await conn.execute(select(leaf_table).where(leaf_table.c.key == given))
         return {row.key: StoredLeaf(*row) for row in rows}
     # Few parameters instead of one for each key: building thousands of them costs more than the look-up.
     names = [key.encode() for key in keys]

@@ -99,9 +99,9 @@ class Statements:
                 if statement.startswith("!"):
                     raise ValueError(statement[1:])
                 await conn.prepare(statement)
-            except _NO_TABLE:
-                continue  # of another database, or of a test's own
             except (asyncpg.PostgresError, ValueError) as error:
+                if isinstance(error, _NO_TABLE) and str(error).startswith("relation "):
+                    continue  # a table of another database, or of a test's own
                 found.append(f"{error}\n    {' '.join(statement.split())[:1000]}")
         await conn.close()
         return found
